@@ -1,0 +1,51 @@
+"""Grad-CAM (Selvaraju et al. 2017) for every frame of a clip."""
+
+import torch
+from torch import nn
+
+
+def grad_cam(
+    model: nn.Module, pixel_values_videos: torch.Tensor, *, target: int | None = None
+) -> tuple[torch.Tensor, object]:
+    """Show which parts of each frame speak for a class.
+
+    The maps come from the layer a model names as its `evidence_layer`, which sees the frames one by one: each frame
+    gets a map of its own. Gradients are taken of the clip's logit, so a frame that did not count has a faint map.
+
+    Args:
+        model: A system of this package, in evaluation.
+        pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
+        target: Index of the fine class to explain; each clip's most probable one when left out.
+
+    Returns:
+        Maps `(batch, num_frames, h, w)` from 0 to 1, scaled by the largest value of each clip, and the model's output.
+
+    Raises:
+        ValueError: If the model does not say where its evidence lies.
+    """
+    name = getattr(model, "evidence_layer", None)
+    if name is None:
+        raise ValueError(f"Expected {type(model).__name__} to name its `evidence_layer`, but it has none.")
+    activations: list[torch.Tensor] = []
+
+    def restart_gradient(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+        if activations:  # a second call, such as by a guide, is no evidence
+            return output
+        activations.append(output.detach().requires_grad_())
+        return activations[0]
+
+    hook = model.get_submodule(name).register_forward_hook(restart_gradient)
+    try:
+        with torch.enable_grad():
+            output = model(pixel_values_videos=pixel_values_videos)
+            logits = output.logits.float()
+            chosen = logits.argmax(dim=-1) if target is None else torch.full_like(logits[:, 0], target).long()
+            score = logits.gather(1, chosen[:, None]).sum()
+            (gradient,) = torch.autograd.grad(score, activations[0])
+    finally:
+        hook.remove()
+    channel_weights = gradient.mean(dim=(2, 3), keepdim=True)  # (batch·frames, C, 1, 1)
+    maps = (channel_weights * activations[0].detach()).sum(dim=1).relu()  # (batch·frames, h, w)
+    maps = maps.unflatten(0, tuple(pixel_values_videos.shape[:2])).float()
+    largest = maps.amax(dim=(1, 2, 3), keepdim=True)
+    return maps / largest.clamp_min(torch.finfo(torch.float32).tiny), output

@@ -1,0 +1,1 @@
+"""Checkpoints as folders of the Hub."""

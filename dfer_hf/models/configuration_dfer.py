@@ -1,0 +1,74 @@
+"""What every system's configuration shares."""
+
+from dataclasses import field
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+SEVEN_LABELS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
+SENTIMENTS = {
+    "positive": ("happiness", "surprise"),
+    "neutral": ("neutral",),
+    "negative": ("sadness", "anger", "disgust", "fear"),
+}
+
+
+def _seven_id2label() -> dict[int, str]:
+    return dict(enumerate(SEVEN_LABELS))
+
+
+def _sentiment_groups() -> dict[str, list[str]]:
+    return {group: list(labels) for group, labels in SENTIMENTS.items()}
+
+
+@strict
+class DferConfig(PreTrainedConfig):
+    """Shape of a clip and the hierarchy of its classes.
+
+    Args:
+        num_frames: Frames of a clip.
+        image_size: Height and width of a frame in pixels.
+        num_channels: Channels of a frame.
+        id2label: Index to fine class.
+        label2id: Fine class to index; follows from `id2label` when left out.
+        groups: Coarse class to its fine classes; every fine class stands in exactly one.
+        group_names: Order of the coarse classes, which JSON does not keep of `groups`; follows from it when left out.
+    """
+
+    model_type = "dfer"
+
+    num_frames: int = 16
+    image_size: int = 112
+    num_channels: int = 3
+    groups: dict[str, list[str]] = field(default_factory=_sentiment_groups)
+    group_names: list[str] | None = None
+    id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_seven_id2label)
+    label2id: dict[str, int] | dict[str, str] | None = None
+    problem_type: str | None = "single_label_classification"
+
+    def __post_init__(self, **kwargs) -> None:
+        super().__post_init__(**kwargs)
+        if self.label2id is None and self.id2label is not None:
+            self.label2id = {label: index for index, label in self.id2label.items()}
+        if self.group_names is None:
+            self.group_names = list(self.groups)
+        if sorted(self.group_names) == sorted(self.groups):
+            self.groups = {name: self.groups[name] for name in self.group_names}
+
+    def validate_clip(self) -> None:
+        """Refuse clips without frames or pixels."""
+        for name in ("num_frames", "image_size", "num_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+
+    def validate_groups(self) -> None:
+        """Refuse a hierarchy in which a fine class is missing or stands twice."""
+        if list(self.groups) != self.group_names:
+            raise ValueError(f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}.")
+        labels = sorted((self.id2label or {}).values())
+        members = sorted(label for group in self.groups.values() for label in group)
+        if labels != members:
+            raise ValueError(
+                f"`groups` must hold every label exactly once: the labels are {labels}, the groups hold {members}. "
+                "Give `groups` together with `id2label`."
+            )

@@ -1,0 +1,117 @@
+"""What every system's model shares: its output, its checks and its first weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import ModelOutput
+
+from .configuration_dfer import DferConfig
+
+
+@dataclass
+class DferOutput(ModelOutput):
+    """What a system says of a batch of clips.
+
+    Args:
+        loss: The paper's whole loss, a scalar; given with `labels`.
+        logits: Fine classes, `(batch, num_labels)`; their softmax is the probabilities.
+        coarse_logits: Log-probabilities of the groups, `(batch, num_groups)`.
+        frame_logits: What the system says of each frame, `(batch, num_frames, num_labels)`.
+        frame_weights: How much each frame counted, `(batch, num_frames)`; sums to 1.
+        loss_parts: The terms of the loss by name, scalars before their weights.
+        hidden_states: As in transformers.
+        attentions: As in transformers.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    coarse_logits: torch.Tensor | None = None
+    frame_logits: torch.Tensor | None = None
+    frame_weights: torch.Tensor | None = None
+    loss_parts: dict[str, torch.Tensor] | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class DferPreTrainedModel(PreTrainedModel):
+    """Checks of the input, sums over groups, and the first value of every parameter and buffer."""
+
+    config: DferConfig
+    config_class = DferConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values_videos"
+    input_modalities = "video"
+    supports_gradient_checkpointing = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+
+    def group_matrix(self) -> torch.Tensor:
+        """Membership of the fine classes in the groups, `(num_groups, num_labels)` of zeros and ones."""
+        labels = [self.config.id2label[index] for index in range(self.config.num_labels)]
+        rows = [[float(label in members) for label in labels] for members in self.config.groups.values()]
+        return torch.tensor(rows, device=self.device, dtype=torch.float32)
+
+    def check_pixel_values(self, pixel_values_videos: torch.Tensor, *, any_length: bool = False) -> None:
+        """Refuse clips the model was not made for.
+
+        Args:
+            pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
+            any_length: Whether the system takes clips of any number of frames.
+
+        Raises:
+            ValueError: If the shape differs from the configuration, or a value is not finite.
+        """
+        config, shape = self.config, tuple(pixel_values_videos.shape)
+        frames = "num_frames" if any_length else config.num_frames
+        expected = f"(batch, {frames}, {config.num_channels}, {config.image_size}, {config.image_size})"
+        fits = len(shape) == 5 and shape[2:] == (config.num_channels, config.image_size, config.image_size)
+        if not fits or shape[0] < 1 or shape[1] < 1 or not (any_length or shape[1] == config.num_frames):
+            raise ValueError(
+                f"Expected `pixel_values_videos` of shape {expected}, got {shape}. "
+                "Sample and process the clip with the checkpoint's own video processor."
+            )
+        if not torch.compiler.is_compiling() and not torch.isfinite(pixel_values_videos).all():
+            raise ValueError(
+                "Expected finite `pixel_values_videos`, got NaN or infinity. Check how the clip was read and scaled."
+            )
+
+    def check_labels(self, labels: torch.Tensor, batch_size: int) -> None:
+        """Refuse labels that are neither class indices `(batch,)` nor probabilities `(batch, num_labels)`.
+
+        Raises:
+            ValueError: If the shape is another, or an index stands for no class.
+        """
+        num_labels = self.config.num_labels
+        if labels.is_floating_point():
+            if tuple(labels.shape) != (batch_size, num_labels):
+                raise ValueError(
+                    f"Expected label probabilities of shape ({batch_size}, {num_labels}), got {tuple(labels.shape)}."
+                )
+            return
+        if tuple(labels.shape) != (batch_size,):
+            raise ValueError(f"Expected one label index per clip, shape ({batch_size},), got {tuple(labels.shape)}.")
+        if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= num_labels)).any():
+            raise ValueError(
+                f"Expected label indices from 0 to {num_labels - 1}, got {labels.min().item()} to "
+                f"{labels.max().item()}. Map the corpus' labels by name through `config.label2id`."
+            )
+
+
+def label_distribution(labels: torch.Tensor, num_labels: int) -> torch.Tensor:
+    """Turn label indices `(batch,)` into one-hot rows; leave probabilities `(batch, num_labels)` as they are."""
+    if labels.is_floating_point():
+        return labels
+    return nn.functional.one_hot(labels, num_labels).float()

@@ -1,0 +1,198 @@
+"""What a clip was found to show: plain values, no tensors."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the original frame."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities by class name; they sum to 1."""
+
+    probabilities: Mapping[str, float]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=lambda label: self.probabilities[label])
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the most probable class."""
+        return self.probabilities[self.label]
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes and probabilities, most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The most probable class and all probabilities."""
+        return {
+            "label": self.label,
+            "confidence": round(self.confidence, 6),
+            "probabilities": {label: round(value, 6) for label, value in self.probabilities.items()},
+        }
+
+
+@dataclass(frozen=True)
+class FramePrediction:
+    """One face in one frame.
+
+    Args:
+        frame_index: Index of the frame in the file, from 0.
+        time_seconds: Time of the frame from the start of the clip.
+        box: Where the face is; None where it was not seen.
+        fine: Fine classes; None without a face, which is not the same as neutral.
+        coarse: Groups of them; None without a face.
+        weight: Share of the face's answer that rests on this frame; the weights of a face sum to 1.
+        points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
+        heat_map: Which parts of the aligned 112×112 crop the answer rests on, `(h, w)` from 0 to 1; None if not asked.
+    """
+
+    frame_index: int
+    time_seconds: float
+    box: Box | None = None
+    fine: Scores | None = None
+    coarse: Scores | None = None
+    weight: float = 0.0
+    points: np.ndarray | None = field(default=None, repr=False, compare=False)
+    heat_map: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but points and heat map, ready for JSON."""
+        return {
+            "frame_index": self.frame_index,
+            "time_seconds": round(self.time_seconds, 4),
+            "box": None if self.box is None else [round(edge, 2) for edge in self.box],
+            "weight": round(self.weight, 6),
+            "fine": None if self.fine is None else self.fine.to_dict(),
+            "coarse": None if self.coarse is None else self.coarse.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class FacePrediction:
+    """One person's face through the clip.
+
+    Args:
+        track_id: Number of the person in the clip, from 0 in order of appearance.
+        fine: Fine classes of the whole clip.
+        coarse: Groups of them.
+        frames: Every frame from the face's first to its last, gaps included.
+    """
+
+    track_id: int
+    fine: Scores
+    coarse: Scores
+    frames: tuple[FramePrediction, ...]
+
+    @property
+    def coverage(self) -> float:
+        """Share of the frames from first to last in which the face was seen."""
+        return sum(frame.box is not None for frame in self.frames) / len(self.frames)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "track_id": self.track_id,
+            "fine": self.fine.to_dict(),
+            "coarse": self.coarse.to_dict(),
+            "coverage": round(self.coverage, 4),
+            "frames": [frame.to_dict() for frame in self.frames],
+        }
+
+
+@dataclass(frozen=True)
+class ClipPrediction:
+    """Everything found in a clip.
+
+    Args:
+        source: Name of the file.
+        model: Name of the checkpoint.
+        num_frames: Frames that were read.
+        duration_seconds: Time of the last frame plus one frame.
+        frames_per_second: Mean rate of the frames that were read.
+        faces: One prediction per tracked face, the one seen longest first.
+        settings: How the faces were found and processed.
+        warnings: What the reader should know, such as that the file was truncated.
+    """
+
+    source: str
+    model: str
+    num_frames: int
+    duration_seconds: float
+    frames_per_second: float
+    faces: tuple[FacePrediction, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "source": self.source,
+            "model": self.model,
+            "num_frames": self.num_frames,
+            "duration_seconds": round(self.duration_seconds, 4),
+            "frames_per_second": round(self.frames_per_second, 4),
+            "settings": dict(self.settings),
+            "warnings": list(self.warnings),
+            "faces": [face.to_dict() for face in self.faces],
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The dictionary as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def to_rows(self) -> Iterator[dict[str, Any]]:
+        """One flat row per face and frame; scores are empty where the face was not seen."""
+        for face in self.faces:
+            for frame in face.frames:
+                row: dict[str, Any] = {
+                    "source": self.source,
+                    "error": "",
+                    "track_id": face.track_id,
+                    "clip_fine": face.fine.label,
+                    "clip_coarse": face.coarse.label,
+                    "frame_index": frame.frame_index,
+                    "time_seconds": round(frame.time_seconds, 4),
+                    "weight": round(frame.weight, 6),
+                    "fine": "" if frame.fine is None else frame.fine.label,
+                    "coarse": "" if frame.coarse is None else frame.coarse.label,
+                }
+                box = frame.box or ("", "", "", "")
+                row |= {
+                    name: edge if edge == "" else round(edge, 2)
+                    for name, edge in zip(("left", "top", "right", "bottom"), box, strict=True)
+                }
+                for prefix, scores, clip in (("p", frame.fine, face.fine), ("p_coarse", frame.coarse, face.coarse)):
+                    for label in clip.probabilities:
+                        row[f"{prefix}_{label}"] = "" if scores is None else round(scores.probabilities[label], 6)
+                yield row
+
+    def to_csv(self) -> str:
+        """The rows as CSV text with a header."""
+        return rows_to_csv(list(self.to_rows()))
+
+
+def error_row(source: str, message: str) -> dict[str, Any]:
+    """The row that stands for a file that could not be analysed."""
+    return {"source": source, "error": message}
+
+
+def rows_to_csv(rows: list[dict[str, Any]]) -> str:
+    """Write rows, which may have different columns, as CSV text; missing values are empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,310 @@
+"""From a video file to an explained prediction."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .background import ahead
+from .checkpoints import find_checkpoint
+from .explain import grad_cam
+from .faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, track_faces
+from .faces.alignment import align
+from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
+from .taxonomy import coarsen
+from .video import TruncatedVideoWarning, VideoLimits, probe, read_frames
+from .video.sampling import interleaved_clips
+
+WORKING_SIDE = 1280
+CLIPS_PER_BATCH = 2
+FRAMES_AHEAD = 48
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """A face cut out of a frame: what the reading side hands to the model's side."""
+
+    track_id: int
+    prediction: FramePrediction
+    crop: np.ndarray
+
+
+@dataclass
+class FaceRecord:
+    """What is known of one person so far: crops that wait for the model, and what it said of those before."""
+
+    waiting: list[FaceCrop] = field(default_factory=list)
+    frames: list[FramePrediction] = field(default_factory=list)
+    fine: np.ndarray | float = 0.0
+    coarse: np.ndarray | float = 0.0
+
+
+class VideoPredictor:
+    """Finds the faces of a video and says what each shows, frame by frame and as a whole.
+
+    Args:
+        model: A system of this package.
+        processor: Its video processor; how faces are cropped and sampled stands in it.
+        name: What predictions call the checkpoint.
+        detector: What finds the faces; MTCNN where none is given.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, processor: Any, *, name: str, detector: FaceDetector | None = None
+    ) -> None:
+        if processor.alignment != "arcface_112":
+            raise ValueError(
+                f"Expected faces aligned as 'arcface_112', but {name} wants {processor.alignment!r}. "
+                "Use a checkpoint made for this package."
+            )
+        self.model, self.processor, self.name = model.eval(), processor, name
+        self.detector = detector or MtcnnFaceDetector(device=str(model.device))
+        labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        self.labels, self.groups = labels, model.config.groups
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        revision: str = "main",
+        detector: FaceDetector | None = None,
+    ) -> "VideoPredictor":
+        """Load a checkpoint.
+
+        Args:
+            name_or_path: A checkpoint that ships with the package, a folder, or a Hub id.
+            device: Where to run; a GPU where there is one.
+            revision: Of the Hub repository.
+            detector: What finds the faces; MTCNN where none is given.
+
+        Raises:
+            ValueError: If the name stands for nothing.
+        """
+        from transformers import AutoModelForVideoClassification, AutoVideoProcessor
+
+        found = find_checkpoint(name_or_path)
+        model = AutoModelForVideoClassification.from_pretrained(found, revision=revision, dtype=torch.float32)
+        processor = AutoVideoProcessor.from_pretrained(found, revision=revision)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        name = Path(found).resolve().name if Path(found).is_dir() else found
+        return cls(model.to(device), processor, name=name, detector=detector)
+
+    def __call__(
+        self,
+        path: str | Path,
+        *,
+        explain: bool = False,
+        limits: VideoLimits = VideoLimits(),
+        progress: Callable[[float], None] | None = None,
+    ) -> ClipPrediction:
+        """Analyse a video or a still image.
+
+        Frames are decoded, tracked and answered as a stream: memory does not grow with the length of the video.
+
+        Args:
+            path: The file.
+            explain: Whether to add heat maps, which cost about as much again.
+            limits: What to refuse.
+            progress: Called now and then with the share of the video that is done, from 0 to 1.
+
+        Raises:
+            VideoError: If the file is missing, too large, or no video; see `dfer_hf.video`.
+            NoFaceFoundError: If no face is found in any frame.
+        """
+        path = Path(path)
+        info = probe(path, limits=limits)
+        report = _Progress(progress, info.duration_seconds)
+        records: dict[int, FaceRecord] = {}
+        clock = _FrameClock()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TruncatedVideoWarning)
+            for time_seconds, crops in ahead(self._crops(path, limits), FRAMES_AHEAD):
+                clock.tick(time_seconds)
+                report(time_seconds)
+                for crop in crops:
+                    record = records.setdefault(crop.track_id, FaceRecord())
+                    record.waiting.append(crop)
+                    self._answer_full_windows(record, explain=explain)
+        for record in records.values():
+            self._answer_rest(record, explain=explain)
+        report(float("inf"))
+        if not records:
+            raise NoFaceFoundError(
+                f"Expected a face in {path.name}, but none was found in {clock.num_frames} frames. "
+                "Use a video in which a face is larger, more frontal or better lit."
+            )
+        longest_first = sorted(records, key=lambda track_id: (-len(records[track_id].frames), track_id))
+        return ClipPrediction(
+            source=path.name,
+            model=self.name,
+            num_frames=clock.num_frames,
+            duration_seconds=clock.duration_seconds,
+            frames_per_second=clock.frames_per_second,
+            faces=tuple(self._summary(track_id, records[track_id], clock) for track_id in longest_first),
+            settings=self.settings,
+            warnings=tuple(str(warning.message) for warning in caught if warning.category is TruncatedVideoWarning),
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How faces are found, cropped and sampled, as recorded in every prediction."""
+        processor = self.processor
+        return {
+            "detector": dict(getattr(self.detector, "settings", {"name": type(self.detector).__name__})),
+            "alignment": processor.alignment,
+            "window_seconds": processor.window_seconds,
+            "num_frames": self.model.config.num_frames,
+            "working_side": WORKING_SIDE,
+        }
+
+    def _crops(self, path: Path, limits: VideoLimits) -> Iterator[tuple[float, list[FaceCrop]]]:
+        """Decode, track and align; a time and the faces of every frame. Runs in a thread of its own."""
+        frames = read_frames(path, limits=limits, max_side=WORKING_SIDE)
+        for tracked in track_faces(frames, self.detector):
+            frame = tracked.frame
+            crops = []
+            for face in tracked.faces:
+                prediction = FramePrediction(
+                    frame_index=frame.index,
+                    time_seconds=frame.time_seconds,
+                    box=tuple(float(edge) * frame.scale for edge in face.box),
+                    points=np.asarray(face.points, dtype=np.float32) * frame.scale,
+                )
+                crops.append(FaceCrop(face.track_id, prediction, align(frame.rgb, face.points)))
+            yield frame.time_seconds, crops
+
+    def _answer_full_windows(self, record: FaceRecord, *, explain: bool) -> None:
+        """Answer the oldest window once another whole one waits behind it, so that no short rest remains."""
+        window_seconds = self.processor.window_seconds
+        first, last = record.waiting[0].prediction.time_seconds, record.waiting[-1].prediction.time_seconds
+        if last - first < 2 * window_seconds:
+            return
+        end = next(
+            index
+            for index, crop in enumerate(record.waiting)
+            if crop.prediction.time_seconds >= first + window_seconds
+        )
+        self._answer(record, end, explain=explain)
+
+    def _answer_rest(self, record: FaceRecord, *, explain: bool) -> None:
+        """Answer what waits at the end: one window, or two equal ones where it is much longer than one."""
+        span = record.waiting[-1].prediction.time_seconds - record.waiting[0].prediction.time_seconds
+        if span > 1.5 * self.processor.window_seconds:
+            self._answer(record, len(record.waiting) // 2, explain=explain)
+        self._answer(record, len(record.waiting), explain=explain)
+
+    def _answer(self, record: FaceRecord, num_crops: int, *, explain: bool) -> None:
+        """Let the model judge the first `num_crops` crops, each frame once, as clips that span the window."""
+        window, record.waiting = record.waiting[:num_crops], record.waiting[num_crops:]
+        indices = interleaved_clips(num_crops, self.model.config.num_frames)  # (clips, frames)
+        crops = np.stack([crop.crop for crop in window])
+        outputs = [self._run(crops[batch], explain=explain) for batch in _batches(indices)]
+        fine, coarse, frame_fine, frame_weights, maps = (
+            None if parts[0] is None else np.concatenate(parts) for parts in zip(*outputs, strict=True)
+        )
+        counts = np.bincount(indices.ravel(), minlength=num_crops)
+        mean_frame_fine = np.zeros((num_crops, frame_fine.shape[-1]))
+        np.add.at(mean_frame_fine, indices.ravel(), frame_fine.reshape(-1, frame_fine.shape[-1]))
+        mean_frame_fine /= counts[:, None]
+        weights = np.bincount(indices.ravel(), frame_weights.ravel(), minlength=num_crops) / len(indices)
+        place = np.zeros(num_crops, dtype=int)
+        place[indices.ravel()] = np.arange(indices.size)
+        for index, crop in enumerate(window):
+            scores = self._scores(mean_frame_fine[index])
+            record.frames.append(
+                replace(
+                    crop.prediction,
+                    fine=scores,
+                    coarse=Scores(coarsen(scores.probabilities, self.groups)),
+                    weight=float(weights[index]) * num_crops,
+                    heat_map=None if maps is None else maps.reshape(-1, *maps.shape[2:])[place[index]],
+                )
+            )
+        record.fine = record.fine + fine.mean(axis=0) * num_crops
+        record.coarse = record.coarse + coarse.mean(axis=0) * num_crops
+
+    def _run(self, clips: np.ndarray, *, explain: bool) -> tuple[np.ndarray | None, ...]:
+        """Fine, coarse and frame probabilities, frame weights, and heat maps or None, of clips `(n, T, 112, 112, 3)`."""
+        inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
+        pixel_values = inputs["pixel_values_videos"].to(self.model.device)
+        maps = None
+        if explain:
+            maps, output = grad_cam(self.model, pixel_values)
+        else:
+            with torch.inference_mode():
+                output = self.model(pixel_values_videos=pixel_values)
+        answers = (
+            output.logits.float().softmax(dim=-1),
+            output.coarse_logits.float().exp(),
+            output.frame_logits.float().softmax(dim=-1),
+            output.frame_weights.float(),
+            maps,
+        )
+        return tuple(None if answer is None else answer.detach().cpu().numpy() for answer in answers)
+
+    def _scores(self, probabilities: np.ndarray) -> Scores:
+        return Scores({label: float(value) for label, value in zip(self.labels, probabilities, strict=True)})
+
+    def _summary(self, track_id: int, record: FaceRecord, clock: "_FrameClock") -> FacePrediction:
+        num_seen = len(record.frames)
+        by_index = {frame.frame_index: frame for frame in record.frames}
+        frames = tuple(
+            replace(by_index[index], weight=by_index[index].weight / num_seen)
+            if index in by_index
+            else FramePrediction(index, clock.times[index])
+            for index in range(record.frames[0].frame_index, record.frames[-1].frame_index + 1)
+        )
+        groups = {group: float(value) for group, value in zip(self.groups, record.coarse / num_seen, strict=True)}
+        return FacePrediction(track_id, self._scores(record.fine / num_seen), Scores(groups), frames)
+
+
+class _FrameClock:
+    """Times of the frames that were read."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def tick(self, time_seconds: float) -> None:
+        self.times.append(time_seconds)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.times)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Mean rate; 0 for a still."""
+        span = self.times[-1] - self.times[0] if self.times else 0.0
+        return (len(self.times) - 1) / span if span > 0 else 0.0
+
+    @property
+    def duration_seconds(self) -> float:
+        """Time of the last frame plus one frame; 0 for a still."""
+        return len(self.times) / self.frames_per_second if self.frames_per_second else 0.0
+
+
+class _Progress:
+    """Passes on how far a video is, a few times a second at most."""
+
+    def __init__(self, callback: Callable[[float], None] | None, duration_seconds: float | None) -> None:
+        self.callback, self.duration_seconds = callback, duration_seconds
+        self.last_call = 0.0
+
+    def __call__(self, time_seconds: float) -> None:
+        now = time.monotonic()
+        if self.callback is None or not self.duration_seconds:
+            return
+        if now - self.last_call > 0.2 or time_seconds >= self.duration_seconds:
+            self.last_call = now
+            self.callback(min(1.0, time_seconds / self.duration_seconds))
+
+
+def _batches(indices: np.ndarray) -> list[np.ndarray]:
+    return [indices[start : start + CLIPS_PER_BATCH] for start in range(0, len(indices), CLIPS_PER_BATCH)]

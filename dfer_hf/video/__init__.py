@@ -1,0 +1,42 @@
+"""Video files: look before decoding, read RGB frames with times, write WebM, choose frames."""
+
+from .errors import (
+    AudioOnlyError,
+    CorruptVideoError,
+    EmptyVideoError,
+    NotAVideoError,
+    TruncatedVideoWarning,
+    UnsupportedSuffixError,
+    VideoError,
+    VideoNotFoundError,
+    VideoTooLargeError,
+    VideoWriteError,
+)
+from .probe import VideoInfo, VideoLimits, probe
+from .reader import Frame, read_frames
+from .sampling import interleaved_clips, segment_indices, sliding_windows, uniform_indices
+from .writer import VideoWriter, write_video
+
+__all__ = [
+    "AudioOnlyError",
+    "CorruptVideoError",
+    "EmptyVideoError",
+    "Frame",
+    "NotAVideoError",
+    "TruncatedVideoWarning",
+    "UnsupportedSuffixError",
+    "VideoError",
+    "VideoInfo",
+    "VideoLimits",
+    "VideoNotFoundError",
+    "VideoTooLargeError",
+    "VideoWriteError",
+    "VideoWriter",
+    "interleaved_clips",
+    "probe",
+    "read_frames",
+    "segment_indices",
+    "sliding_windows",
+    "uniform_indices",
+    "write_video",
+]

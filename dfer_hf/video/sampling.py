@@ -1,0 +1,119 @@
+"""Which frames of a video make up a clip: pure arithmetic on frame indices."""
+
+import numpy as np
+
+
+def uniform_indices(num_video_frames: int, num_clip_frames: int) -> np.ndarray:
+    """Pick the middle frame of each of `num_clip_frames` equal segments.
+
+    Returns:
+        Sorted frame indices of shape `(num_clip_frames,)`; they repeat when the video is shorter.
+
+    Raises:
+        ValueError: A count is not positive.
+
+    >>> uniform_indices(32, 4)
+    array([ 4, 12, 20, 28])
+    >>> uniform_indices(2, 4)
+    array([0, 0, 1, 1])
+    """
+    _require_positive(num_video_frames=num_video_frames, num_clip_frames=num_clip_frames)
+    segments = np.arange(num_clip_frames)
+    return (2 * segments + 1) * num_video_frames // (2 * num_clip_frames)
+
+
+def segment_indices(
+    num_video_frames: int,
+    *,
+    num_segments: int,
+    frames_per_segment: int,
+    generator: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Pick a run of neighbouring frames in each equal segment, as Former-DFER samples clips.
+
+    The starts that a run can have are cut into equal segments, and one is taken from each. The published code
+    gives up on videos of up to `num_segments + frames_per_segment - 1` frames and repeats the first ones;
+    here a video no longer than the clip is used whole, its frames repeated evenly.
+
+    Args:
+        num_segments: U in the papers.
+        frames_per_segment: V in the papers.
+        generator: Draws each start from its segment, as in training; without it the middle one is taken, as
+            in testing.
+
+    Returns:
+        Sorted frame indices of shape `(num_segments * frames_per_segment,)`.
+
+    Raises:
+        ValueError: A count is not positive.
+
+    >>> segment_indices(32, num_segments=4, frames_per_segment=2)
+    array([ 3,  4, 11, 12, 19, 20, 27, 28])
+    >>> segment_indices(8, num_segments=4, frames_per_segment=2)
+    array([0, 1, 2, 3, 4, 5, 6, 7])
+    >>> segment_indices(4, num_segments=4, frames_per_segment=2)
+    array([0, 0, 1, 1, 2, 2, 3, 3])
+    """
+    _require_positive(
+        num_video_frames=num_video_frames, num_segments=num_segments, frames_per_segment=frames_per_segment
+    )
+    num_clip_frames = num_segments * frames_per_segment
+    if num_video_frames <= num_clip_frames:
+        return uniform_indices(num_video_frames, num_clip_frames)
+    num_starts = num_video_frames - frames_per_segment + 1
+    if generator is None:
+        starts = uniform_indices(num_starts, num_segments)
+    else:
+        bounds = np.arange(num_segments + 1) * num_starts // num_segments
+        starts = generator.integers(bounds[:-1], bounds[1:])
+    return np.sort((starts[:, None] + np.arange(frames_per_segment)).ravel())
+
+
+def sliding_windows(num_frames: int, *, window: int, stride: int) -> np.ndarray:
+    """Cut a video into overlapping windows that reach from the first frame to the last.
+
+    Returns:
+        Frame indices of shape `(num_windows, window)`. The last window is moved back to end with the video; a
+        video shorter than the window gives one window, with frames repeated evenly.
+
+    Raises:
+        ValueError: A count is not positive.
+
+    >>> sliding_windows(7, window=4, stride=2)
+    array([[0, 1, 2, 3],
+           [2, 3, 4, 5],
+           [3, 4, 5, 6]])
+    """
+    _require_positive(num_frames=num_frames, window=window, stride=stride)
+    if num_frames <= window:
+        return uniform_indices(num_frames, window)[None]
+    last_start = num_frames - window
+    starts = np.minimum(np.arange(0, last_start + stride, stride), last_start)
+    return starts[:, None] + np.arange(window)
+
+
+def interleaved_clips(num_frames: int, clip_length: int) -> np.ndarray:
+    """Spread all frames over clips that each run through the whole video.
+
+    Returns:
+        Frame indices of shape `(num_clips, clip_length)` with `num_clips = ceil(num_frames / clip_length)`.
+        Rows are sorted, and together they hold every frame; frames repeat where the numbers do not divide.
+
+    Raises:
+        ValueError: A count is not positive.
+
+    >>> interleaved_clips(8, 4)
+    array([[0, 2, 4, 6],
+           [1, 3, 5, 7]])
+    >>> interleaved_clips(3, 4)
+    array([[0, 1, 1, 2]])
+    """
+    _require_positive(num_frames=num_frames, clip_length=clip_length)
+    num_clips = -(-num_frames // clip_length)
+    return uniform_indices(num_frames, num_clips * clip_length).reshape(clip_length, num_clips).T
+
+
+def _require_positive(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"Expected {name} of at least 1, got {count}; check that the video has frames.")

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from dfer_hf.video import interleaved_clips, segment_indices, sliding_windows, uniform_indices
+
+
+@pytest.mark.parametrize("num_video_frames", [1, 2, 5, 15, 16, 17, 31, 100, 1000])
+@pytest.mark.parametrize("num_clip_frames", [1, 8, 16])
+def test_uniform_indices_are_the_middles_of_equal_segments(num_video_frames, num_clip_frames):
+    indices = uniform_indices(num_video_frames, num_clip_frames)
+    middles = (np.arange(num_clip_frames) + 0.5) * num_video_frames / num_clip_frames
+    assert indices.tolist() == np.floor(middles).astype(int).tolist()
+
+
+def test_clip_of_exactly_its_length_uses_every_frame():
+    assert uniform_indices(16, 16).tolist() == list(range(16))
+    for num_segments, frames_per_segment in ((16, 1), (8, 2), (4, 4)):
+        counts = {"num_segments": num_segments, "frames_per_segment": frames_per_segment}
+        assert segment_indices(16, **counts).tolist() == list(range(16))
+        assert segment_indices(16, **counts, generator=np.random.default_rng(0)).tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("num_video_frames", range(1, 16))
+def test_short_clips_repeat_every_frame_about_equally(num_video_frames):
+    for indices in (
+        uniform_indices(num_video_frames, 16),
+        segment_indices(num_video_frames, num_segments=8, frames_per_segment=2),
+    ):
+        counts = np.bincount(indices, minlength=num_video_frames)
+        assert len(indices) == 16
+        assert counts.size == num_video_frames
+        assert counts.max() - counts.min() <= 1
+        assert (np.diff(indices) >= 0).all()
+
+
+@pytest.mark.parametrize("num_video_frames", [17, 18, 23, 24, 25, 64, 100, 333])
+@pytest.mark.parametrize(("num_segments", "frames_per_segment"), [(8, 2), (16, 1), (4, 4)])
+def test_testing_follows_the_published_formula(num_video_frames, num_segments, frames_per_segment):
+    tick = (num_video_frames - frames_per_segment + 1) / num_segments
+    starts = [int(tick / 2 + tick * segment) for segment in range(num_segments)]
+    published = sorted(start + step for start in starts for step in range(frames_per_segment))
+    indices = segment_indices(
+        num_video_frames, num_segments=num_segments, frames_per_segment=frames_per_segment
+    )
+    assert indices.tolist() == published
+
+
+@pytest.mark.parametrize("num_video_frames", [17, 18, 23, 24, 25, 64, 100, 333])
+def test_training_draws_one_run_from_each_segment(num_video_frames):
+    generator = np.random.default_rng(0)
+    num_starts = num_video_frames - 1
+    for _ in range(20):
+        runs = segment_indices(
+            num_video_frames, num_segments=8, frames_per_segment=2, generator=generator
+        ).reshape(8, 2)
+        assert (np.diff(runs, axis=1) <= 1).all()
+        for segment, (start, _) in enumerate(runs):
+            assert segment * num_starts // 8 <= start < (segment + 1) * num_starts // 8
+
+
+def test_training_reaches_the_last_frame():
+    generator = np.random.default_rng(0)
+    draws = [
+        segment_indices(23, num_segments=8, frames_per_segment=2, generator=generator) for _ in range(50)
+    ]
+    assert set(np.concatenate(draws).tolist()) == set(range(23))
+
+
+def test_training_reaches_every_place_in_a_segment():
+    generator = np.random.default_rng(0)
+    draws = [
+        segment_indices(33, num_segments=8, frames_per_segment=2, generator=generator)[:2] for _ in range(200)
+    ]
+    assert {tuple(draw.tolist()) for draw in draws} == {(0, 1), (1, 2), (2, 3), (3, 4)}
+
+
+def test_same_generator_state_gives_the_same_frames():
+    first, second = (
+        segment_indices(99, num_segments=8, frames_per_segment=2, generator=np.random.default_rng(7))
+        for _ in range(2)
+    )
+    assert first.tolist() == second.tolist()
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "window", "stride"), [(7, 4, 2), (8, 4, 2), (100, 16, 8), (17, 16, 50), (16, 16, 1)]
+)
+def test_windows_reach_from_the_first_frame_to_the_last(num_frames, window, stride):
+    windows = sliding_windows(num_frames, window=window, stride=stride)
+    starts = windows[:, 0]
+    assert (windows == starts[:, None] + np.arange(window)).all()
+    assert (starts[0], windows[-1, -1]) == (0, num_frames - 1)
+    assert (np.diff(starts)[:-1] == stride).all()
+    assert (np.diff(starts) > 0).all()
+    assert (np.diff(starts) <= stride).all()
+
+
+def test_short_video_is_one_window():
+    assert sliding_windows(2, window=4, stride=1).tolist() == [[0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 15, 16, 17, 31, 32, 33, 47, 100, 1001])
+@pytest.mark.parametrize("clip_length", [1, 4, 16])
+def test_interleaved_clips_hold_every_frame(num_frames, clip_length):
+    rows = interleaved_clips(num_frames, clip_length)
+    assert rows.shape == (-(-num_frames // clip_length), clip_length)
+    assert set(rows.ravel().tolist()) == set(range(num_frames))
+    assert (np.diff(rows, axis=1) >= 0).all()
+
+
+def test_each_interleaved_clip_runs_through_the_whole_video():
+    rows = interleaved_clips(32, 16)
+    assert rows.tolist() == [list(range(0, 32, 2)), list(range(1, 32, 2))]
+    rows = interleaved_clips(100, 16)
+    assert rows[:, 0].max() <= 7
+    assert rows[:, -1].min() >= 92
+
+
+@pytest.mark.parametrize(
+    ("pick", "name"),
+    [
+        (lambda: uniform_indices(0, 16), "num_video_frames"),
+        (lambda: uniform_indices(16, 0), "num_clip_frames"),
+        (lambda: segment_indices(-1, num_segments=8, frames_per_segment=2), "num_video_frames"),
+        (lambda: segment_indices(16, num_segments=0, frames_per_segment=2), "num_segments"),
+        (lambda: segment_indices(16, num_segments=8, frames_per_segment=0), "frames_per_segment"),
+        (lambda: sliding_windows(0, window=4, stride=1), "num_frames"),
+        (lambda: sliding_windows(8, window=0, stride=1), "window"),
+        (lambda: sliding_windows(8, window=4, stride=0), "stride"),
+        (lambda: interleaved_clips(0, 16), "num_frames"),
+        (lambda: interleaved_clips(8, 0), "clip_length"),
+    ],
+)
+def test_counts_that_are_not_positive_are_refused(pick, name):
+    with pytest.raises(ValueError, match=rf"Expected {name} of at least 1, got"):
+        pick()

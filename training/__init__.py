@@ -1,0 +1,1 @@
+"""Training and measuring, as the papers do it."""

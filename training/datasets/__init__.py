@@ -1,0 +1,1 @@
+"""One file per corpus: its official files, its labels by name, its splits."""

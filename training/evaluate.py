@@ -1,0 +1,97 @@
+"""Measure a checkpoint on FER+: `python training/evaluate.py <checkpoint> --data-root <folder> [--output results.json]`.
+
+Stills are measured with one aligned crop each. Clips are made from the stills of the validation split, with a given
+share of their frames off target; a checkpoint is measured on them beside the plain mean of its own frame answers.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import dfer_hf
+from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.taxonomy import SEVEN_EMOTIONS
+from training.clips import StillClips
+from training.datasets.ferplus import load_ferplus
+from training.metrics import Scorecard, scorecard
+from training.sources import NEUTRAL
+from training.stills import StillSource
+
+OFF_TARGET_SHARES = (0.0, 0.25, 0.5)
+
+
+@torch.inference_mode()
+def measure_stills(model: torch.nn.Module, stills: StillSource) -> Scorecard:
+    """Judge every still alone: a clip of one frame where the system takes it, else its frame answer."""
+    predictions = []
+    for indices in torch.arange(len(stills)).split(64):
+        frames = stills.batch(indices, model.config.image_size)["pixel_values_videos"]
+        recogniser = getattr(model, "guide", model)
+        predictions.append(recogniser(frames.to(model.device)).frame_logits[:, 0].argmax(dim=-1).cpu())
+    return scorecard(torch.cat(predictions).numpy(), stills.labels.numpy(), [str(name) for name in SEVEN_EMOTIONS])
+
+
+@torch.inference_mode()
+def measure_clips(model: torch.nn.Module, clips: StillClips) -> dict[str, Scorecard]:
+    """Judge every clip by the system, and by the mean of what it says of the frames alone."""
+    by_system, by_mean = [], []
+    on_target, off_target = [], []
+    for indices in torch.arange(len(clips)).split(8):
+        batch = clips.batch(indices, model.config.image_size)
+        output = model(batch["pixel_values_videos"].to(model.device))
+        by_system.append(output.logits.argmax(dim=-1).cpu())
+        by_mean.append(output.frame_logits.softmax(dim=-1).mean(dim=1).argmax(dim=-1).cpu())
+        wrong = batch["off_target"]
+        on_target.append(output.frame_weights.cpu()[~wrong])
+        off_target.append(output.frame_weights.cpu()[wrong])
+    names, labels = [str(name) for name in SEVEN_EMOTIONS], clips.labels.numpy()
+    cards = {
+        "system": scorecard(torch.cat(by_system).numpy(), labels, names),
+        "mean_of_frames": scorecard(torch.cat(by_mean).numpy(), labels, names),
+    }
+    weights = {"on_target": torch.cat(on_target).mean().item()}
+    if torch.cat(off_target).numel():
+        weights["off_target"] = torch.cat(off_target).mean().item()
+    return {**cards, "frame_weight": weights}
+
+
+def measure(checkpoint: str, data_root: Path) -> dict:
+    """All figures of a checkpoint, with what is needed to run them again."""
+    found = find_checkpoint(checkpoint)
+    model = dfer_hf.VideoPredictor.from_pretrained(checkpoint).model
+    stills = StillSource(load_ferplus(data_root, "valid"))
+    name = Path(found).resolve().name
+    results = {
+        "checkpoint": name,
+        "command": f"python training/evaluate.py {name} --data-root <FER+ folder>",
+        "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
+        "versions": {"dfer_hf": dfer_hf.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "stills": measure_stills(model, stills),
+        "clips_from_stills": {},
+    }
+    for share in OFF_TARGET_SHARES:
+        clips = StillClips(stills, neutral_label=NEUTRAL, off_target_share=share)
+        results["clips_from_stills"][f"{share:.0%} of frames off target"] = measure_clips(model, clips)
+    return results
+
+
+def main() -> None:
+    """Read the command line, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", help="shipped name, folder or Hub id")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of FER+")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    text = json.dumps(measure(arguments.checkpoint, arguments.data_root), indent=2) + "\n"
+    sys.stdout.write(text)
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
