@@ -90,12 +90,14 @@ def random_light(images: torch.Tensor, generator: torch.Generator, *, strength: 
     return ((images - mean) * contrast + mean + brightness + 0.12 * strength * (ramp_x + ramp_y)).clamp(0, 1)
 
 
-def random_sharpness(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def random_sharpness(
+    images: torch.Tensor, generator: torch.Generator, *, strength: float = 1.0
+) -> torch.Tensor:
     """Blur some images, sharpen others and add grain: web stills are soft, cameras are not."""
     count = len(images)
     blurred = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
-    amount = uniform((count, 1, 1, 1), -2.0, 1.0, generator)  # below 0 sharpens, above 0 blurs
-    grain = torch.randn(images.shape, generator=generator) * uniform((count, 1, 1, 1), -0.05, 0.05, generator).clamp_min(0)
+    amount = uniform((count, 1, 1, 1), -2.0, 1.0, generator) * strength  # below 0 sharpens, above 0 blurs
+    grain = torch.randn(images.shape, generator=generator) * uniform((count, 1, 1, 1), -0.05, 0.05, generator).clamp_min(0) * strength
     return (images + amount * (blurred - images) + grain).clamp(0, 1)
 
 

@@ -44,9 +44,11 @@ class StillClips:
     def __len__(self) -> int:
         return len(self.stills)
 
-    def training_batch(self, indices: torch.Tensor, size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def training_batch(
+        self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
+    ) -> dict[str, torch.Tensor]:
         """Random clips of the stills at `indices`; the labels are the votes of the still that carries the label."""
-        clips, _ = self.make(indices, size, generator)
+        clips, _ = self.make(indices, size, generator, strength=strength)
         return {"pixel_values_videos": clips, "labels": self.stills.votes[indices]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
@@ -56,7 +58,7 @@ class StillClips:
         return {"pixel_values_videos": clips, "labels": self.labels[indices], "off_target": off_target}
 
     def make(
-        self, indices: torch.Tensor, size: int, generator: torch.Generator
+        self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 0.7
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Make a clip of each still.
 
@@ -65,12 +67,12 @@ class StillClips:
         """
         count, num_frames = len(indices), self.num_frames
         shown, covered, off_target = self.script(indices, generator)
-        framing = self.camera(count, generator)  # (count, frames, 3, 3)
+        framing = self.camera(count, generator, strength)  # (count, frames, 3, 3)
         matrices = self.stills.crop_to_image[shown] @ framing
         images = self.stills.images[shown.flatten()].float() / 255
         fill = ("zeros", "border", "reflection")[int(torch.randint(3, (1,), generator=generator))]
         views = augment.warp(images, matrices.flatten(0, 1), size, fill=fill)
-        views = self.light(views.unflatten(0, (count, num_frames)), generator)
+        views = self.light(views.unflatten(0, (count, num_frames)), generator, strength)
         views = torch.where(covered[:, :, None, None, None], augment.cover_most(views, generator), views)
         return to_pixel_values(views), off_target
 
@@ -108,17 +110,17 @@ class StillClips:
         candidates = allowed.nonzero()[:, 0]
         return candidates[torch.randint(len(candidates), shape, generator=generator)]
 
-    def camera(self, count: int, generator: torch.Generator) -> torch.Tensor:
+    def camera(self, count: int, generator: torch.Generator, strength: float) -> torch.Tensor:
         """A framing of each clip and small smooth motion around it, `(count, num_frames, 3, 3)`."""
-        base = augment.random_framing(count, generator)
-        keys = augment.random_framing(count * 4, generator, strength=0.3, mirrored=False)
+        base = augment.random_framing(count, generator, strength=strength)
+        keys = augment.random_framing(count * 4, generator, strength=0.3 * strength, mirrored=False)
         return base[:, None] @ smooth_walk(keys.unflatten(0, (count, 4)), self.num_frames)
 
-    def light(self, clips: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def light(self, clips: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
         """One light and sharpness for each clip and a slow flicker; clips in [0, 1], `(count, frames, 1, size, size)`."""
         count, num_frames = clips.shape[:2]
         rows = clips.flatten(1, 3)[:, None]  # one tall picture per clip: (count, 1, frames·size, size)
-        rows = augment.random_light(rows, generator, strength=0.8)
-        clips = augment.random_sharpness(rows, generator).view_as(clips)
+        rows = augment.random_light(rows, generator, strength=0.8 * strength)
+        clips = augment.random_sharpness(rows, generator, strength=strength).view_as(clips)
         flicker = torch.randn((count, 4, 1, 1, 1), generator=generator) * 0.04
         return (clips + smooth_walk(flicker, num_frames)).clamp(0, 1)

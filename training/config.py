@@ -20,9 +20,10 @@ class TrainConfig:
         system: Model type without the prefix, such as `aen`.
         model: Fields of its configuration that differ from the paper's.
         data: `ferplus_stills` or `ferplus_clips`.
-        stages: Image size and number of epochs, in order: small pictures first is cheaper.
+        stages: Image size, number of epochs and strength of the augmentation, in order: small pictures first is
+            cheaper, and the last epochs see faces nearer to what inference sees.
         epoch_length: Samples of an epoch.
-        batch_size: Samples of a step.
+        batch_size: Samples of a step, over all processes together.
         learning_rate: Peak of the schedule: linear warm-up, then cosine to zero.
         warmup_share: Share of all steps that warms up.
         weight_decay: On weights of more than one dimension.
@@ -36,7 +37,7 @@ class TrainConfig:
 
     system: str
     data: str
-    stages: tuple[tuple[int, int], ...]
+    stages: tuple[tuple[int, int, float], ...]
     epoch_length: int
     batch_size: int
     learning_rate: float
@@ -53,18 +54,18 @@ class TrainConfig:
     @property
     def num_epochs(self) -> int:
         """Epochs of all stages together."""
-        return sum(epochs for _, epochs in self.stages)
+        return sum(epochs for _, epochs, _ in self.stages)
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch."""
         return max(1, self.epoch_length // self.batch_size)
 
-    def image_size(self, epoch: int) -> int:
-        """Side in pixels of the pictures of an epoch, counted from 0."""
-        for size, epochs in self.stages:
+    def stage(self, epoch: int) -> tuple[int, float]:
+        """Side in pixels of the pictures of an epoch, counted from 0, and strength of their augmentation."""
+        for size, epochs, strength in self.stages:
             if epoch < epochs:
-                return size
+                return size, strength
             epoch -= epochs
         raise ValueError(f"Expected an epoch below {self.num_epochs}, got one {epoch} beyond. Lengthen `stages`.")
 

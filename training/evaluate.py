@@ -1,7 +1,8 @@
-"""Measure a checkpoint on FER+: `python training/evaluate.py <checkpoint> --data-root <folder> [--output results.json]`.
+"""Measure a checkpoint: `python training/evaluate.py <checkpoint> --data-root <FER+ folder> [--output results.json]`.
 
 Stills are measured with one aligned crop each. Clips are made from the stills of the validation split, with a given
 share of their frames off target; a checkpoint is measured on them beside the plain mean of its own frame answers.
+Portraits (Face Research Lab London Set) go the whole way a user's file goes, detection included.
 """
 
 import argparse
@@ -10,12 +11,13 @@ import platform
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
-from dfer_hf.taxonomy import SEVEN_EMOTIONS
+from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.clips import StillClips
 from training.datasets.ferplus import load_ferplus
 from training.metrics import Scorecard, scorecard
@@ -23,6 +25,8 @@ from training.sources import NEUTRAL
 from training.stills import StillSource
 
 OFF_TARGET_SHARES = (0.0, 0.25, 0.5)
+EVERY_NTH_CLIP = 3
+PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
 
 
 @torch.inference_mode()
@@ -60,22 +64,42 @@ def measure_clips(model: torch.nn.Module, clips: StillClips) -> dict[str, Scorec
     return {**cards, "frame_weight": weights}
 
 
-def measure(checkpoint: str, data_root: Path) -> dict:
+def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecard:
+    """Judge the smiling and the neutral portrait of every person by the clip's answer.
+
+    Raises:
+        FileNotFoundError: If there are no portraits in `root/images`.
+    """
+    predictions, labels = [], []
+    for path in sorted((root / "images").glob("*.jpg")):
+        labels.append(SEVEN_EMOTIONS.index(PORTRAITS[path.stem.split("_")[1]]))
+        predictions.append(SEVEN_EMOTIONS.index(Emotion(predictor(path).faces[0].fine.label)))
+    if not labels:
+        raise FileNotFoundError(f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none.")
+    return scorecard(np.array(predictions), np.array(labels), [str(name) for name in SEVEN_EMOTIONS])
+
+
+def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> dict:
     """All figures of a checkpoint, with what is needed to run them again."""
     found = find_checkpoint(checkpoint)
-    model = dfer_hf.VideoPredictor.from_pretrained(checkpoint).model
-    stills = StillSource(load_ferplus(data_root, "valid"))
+    predictor = dfer_hf.VideoPredictor.from_pretrained(checkpoint)
+    model = predictor.model
+    faces = load_ferplus(data_root, "valid")
+    stills = StillSource(faces)
     name = Path(found).resolve().name
     results = {
         "checkpoint": name,
-        "command": f"python training/evaluate.py {name} --data-root <FER+ folder>",
+        "command": f"python training/evaluate.py {name} --data-root <FER+> --portraits-root <London Set>",
         "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
         "versions": {"dfer_hf": dfer_hf.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "stills": measure_stills(model, stills),
         "clips_from_stills": {},
     }
+    if portraits_root is not None:
+        results["portraits"] = measure_portraits(predictor, portraits_root)
+    thinned = StillSource(faces.subset(range(0, len(faces), EVERY_NTH_CLIP)))
     for share in OFF_TARGET_SHARES:
-        clips = StillClips(stills, neutral_label=NEUTRAL, off_target_share=share)
+        clips = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=share)
         results["clips_from_stills"][f"{share:.0%} of frames off target"] = measure_clips(model, clips)
     return results
 
@@ -85,9 +109,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", help="shipped name, folder or Hub id")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of FER+")
+    parser.add_argument("--portraits-root", type=Path, help="folder of the London Set")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    text = json.dumps(measure(arguments.checkpoint, arguments.data_root), indent=2) + "\n"
+    text = json.dumps(measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root), indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")

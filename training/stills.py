@@ -34,9 +34,11 @@ class StillSource:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def training_batch(self, indices: torch.Tensor, size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def training_batch(
+        self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
+    ) -> dict[str, torch.Tensor]:
         """Random views of the stills at `indices`: `pixel_values_videos` (count, 1, 3, size, size) and `labels`."""
-        framing = augment.random_framing(len(indices), generator)
+        framing = augment.random_framing(len(indices), generator, strength=strength)
         images = self.images[indices].float() / 255
         matrices = self.crop_to_image[indices] @ framing
         fills = torch.multinomial(torch.tensor([0.4, 0.3, 0.3]), len(indices), replacement=True, generator=generator)
@@ -44,10 +46,10 @@ class StillSource:
         for code, fill in enumerate(("zeros", "border", "reflection")):
             chosen = fills == code
             views[chosen] = augment.warp(images[chosen], matrices[chosen], size, fill=fill)
-        views = augment.random_light(views, generator, strength=0.8)
-        views = augment.random_surround(views, generator)
-        views = augment.random_sharpness(views, generator)
-        views = augment.random_cover(views, generator)
+        views = augment.random_light(views, generator, strength=0.8 * strength)
+        views = augment.random_surround(views, generator, chance=0.2 * strength)
+        views = augment.random_sharpness(views, generator, strength=strength)
+        views = augment.random_cover(views, generator, chance=0.3 * strength)
         return {"pixel_values_videos": to_pixel_values(views)[:, None], "labels": self.votes[indices]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:

@@ -75,7 +75,7 @@ def train(config: TrainConfig, data_root: Path, output: Path) -> None:
     accelerator = Accelerator()
     set_seed(config.seed)
     training_source, validation_source = build_sources(config, data_root)
-    model = build_model(config)
+    model = build_model(config).to(memory_format=torch.channels_last)  # a fifth faster on CPUs
     total_steps = config.num_epochs * config.steps_per_epoch
     optimiser = build_optimiser(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -87,26 +87,28 @@ def train(config: TrainConfig, data_root: Path, output: Path) -> None:
     accelerator.register_for_checkpointing(scheduler, average)
 
     output.mkdir(parents=True, exist_ok=True)
-    state, log = output / "state", output / "log.csv"
+    state, progress, log = output / "state", output / "progress.json", output / "log.csv"
+    batch_size = config.batch_size // accelerator.num_processes
     first_epoch = 0
-    if state.is_dir():
+    if progress.is_file():  # written last: without it the state may be half of one
         accelerator.load_state(str(state))
-        first_epoch = json.loads((output / "progress.json").read_text(encoding="utf-8"))["epochs_done"]
-    (output / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2), encoding="utf-8")
+        first_epoch = json.loads(progress.read_text(encoding="utf-8"))["epochs_done"]
+    if accelerator.is_main_process:
+        (output / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2), encoding="utf-8")
 
     for epoch in range(first_epoch, config.num_epochs):
         started = time.perf_counter()
-        image_size = config.image_size(epoch)
+        image_size, strength = config.stage(epoch)
         unwrapped.config.image_size = image_size
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch * 101 + accelerator.process_index)
         model.train()
         total_loss = 0.0
-        bar = tqdm(range(config.steps_per_epoch), desc=f"epoch {epoch}", disable=None)
+        bar = tqdm(range(config.steps_per_epoch), desc=f"epoch {epoch}", disable=None if accelerator.is_main_process else True)
         for _ in bar:
             indices = torch.multinomial(
-                training_source.sampling_weights, config.batch_size, replacement=True, generator=generator
+                training_source.sampling_weights, batch_size, replacement=True, generator=generator
             )
-            batch = training_source.training_batch(indices, image_size, generator)
+            batch = training_source.training_batch(indices, image_size, generator, strength=strength)
             loss = model(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), 5.0)
@@ -118,15 +120,17 @@ def train(config: TrainConfig, data_root: Path, output: Path) -> None:
         if accelerator.is_main_process:
             row = {"epoch": epoch, "image_size": image_size, "loss": total_loss / config.steps_per_epoch}
             row |= {"seconds": time.perf_counter() - started} | evaluate(average.module, validation_source, image_size)
+            tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
+            average.module.save_pretrained(output / "checkpoint")
+        accelerator.save_state(str(state))
+        if accelerator.is_main_process:
             with log.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, fieldnames=list(row))
                 if epoch == 0:
                     writer.writeheader()
                 writer.writerow(row)
-            tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
-            average.module.save_pretrained(output / "checkpoint")
-        accelerator.save_state(str(state))
-        (output / "progress.json").write_text(json.dumps({"epochs_done": epoch + 1}), encoding="utf-8")
+            progress.write_text(json.dumps({"epochs_done": epoch + 1}), encoding="utf-8")
+        accelerator.wait_for_everyone()
 
 
 def main() -> None:

@@ -60,12 +60,27 @@ def align(rgb: np.ndarray, points: np.ndarray, size: int = CROP_SIZE) -> np.ndar
     Returns:
         Crop, uint8 of shape `(size, size, 3)`; black where it reaches beyond the frame.
     """
+    points = np.asarray(points, dtype=np.float64)
     transform = similarity_transform(points, size)
     scale = float(np.hypot(transform[0, 0], transform[1, 0]))
     if scale < 0.5:  # warpAffine samples single pixels: shrink large faces first or they alias
-        rgb = cv2.resize(rgb, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA)
-        transform = similarity_transform((np.asarray(points) + 0.5) * 2 * scale - 0.5, size)
+        left, top, right, bottom = _surround(transform, size, rgb.shape[:2])
+        rgb = cv2.resize(
+            rgb[top:bottom, left:right], None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA
+        )
+        shrink = np.array([rgb.shape[1] / (right - left), rgb.shape[0] / (bottom - top)])
+        transform = similarity_transform((points - (left, top) + 0.5) * shrink - 0.5, size)
     return cv2.warpAffine(rgb, transform, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
+
+
+def _surround(transform: np.ndarray, size: int, frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what a crop shows of the frame, a little wider, at least one pixel."""
+    corners = np.array([(0, 0, 1), (size, 0, 1), (0, size, 1), (size, size, 1)])
+    places = corners @ invert(transform).T
+    height, width = frame_size
+    left, top = np.clip(np.floor(places.min(axis=0)).astype(int) - 4, 0, (width - 1, height - 1))
+    right, bottom = np.clip(np.ceil(places.max(axis=0)).astype(int) + 4, (left + 1, top + 1), (width, height))
+    return int(left), int(top), int(right), int(bottom)
 
 
 def place_on_frame(crop_map: np.ndarray, points: np.ndarray, frame_size: tuple[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import cv2
@@ -52,10 +53,10 @@ class FaceDetector(Protocol):
 class MtcnnFaceDetector:
     """MTCNN (Zhang et al. 2016) with the weights that facenet-pytorch ships.
 
-    The three networks are facenet-pytorch's. The cascade around them is written here, because facenet's fails on
-    images that are tiny, grey or of mixed sizes, and spends most of its time outside the networks. Faces are
-    searched on an image shrunk to `detection_side`, but refined on the pixels of the image as it came, so the
-    points do not lose precision by the shrinking.
+    The three networks are facenet-pytorch's. The cascade around them is written here, because facenet's fails
+    on images that are tiny, grey or of mixed sizes, and spends most of its time outside the networks. Faces
+    are searched on an image shrunk to `detection_side`, but refined on the pixels of the image as it came, so
+    the points do not lose precision by the shrinking.
 
     Nothing is built before the first call of `detect`, and nothing is ever downloaded.
     """
@@ -104,7 +105,19 @@ class MtcnnFaceDetector:
         self.pyramid_factor = pyramid_factor
         self.batch_size = batch_size
         self.device = device
-        self._networks: tuple[Any, Any, Any] | None = None
+
+    @cached_property
+    def _networks(self) -> tuple[Any, Any, Any]:
+        """The networks that propose, refine and describe faces, built when first used."""
+        try:
+            from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+        except ImportError as error:
+            raise ImportError(
+                "MtcnnFaceDetector needs facenet-pytorch, which is not installed; "
+                "install it with `pip install facenet-pytorch==2.5.3`, or pass a detector of your own."
+            ) from error
+        propose, refine, describe = (network().eval().to(self.device) for network in (PNet, RNet, ONet))
+        return propose, refine, describe
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -148,9 +161,7 @@ class MtcnnFaceDetector:
         return detections
 
     def _detect_batch(self, images: list[np.ndarray]) -> list[list[Detection]]:
-        """Run the cascade on images of one size; `owners` says which image each of the boxes `(K, 4)` is of."""
-        if self._networks is None:
-            self._networks = _build_networks(self.device)
+        """Run the cascade on images of one size; `owners` says which image each box of `(K, 4)` is of."""
         with _one_thread():
             boxes, owners = self._propose(images)
             boxes, owners = self._refine(images, boxes, owners)
@@ -235,17 +246,6 @@ class MtcnnFaceDetector:
         return [np.concatenate(outputs) for outputs in zip(*passes, strict=True)]
 
 
-def _build_networks(device: str) -> tuple[Any, Any, Any]:
-    try:
-        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-    except ImportError as error:
-        raise ImportError(
-            "MtcnnFaceDetector needs facenet-pytorch, which is not installed; "
-            "install it with `pip install facenet-pytorch==2.5.3`, or pass a detector of your own."
-        ) from error
-    return tuple(network().eval().to(device) for network in (PNet, RNet, ONet))
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Keep torch to one thread: networks this small gain little by more, and on busy cores lose tenfold."""
@@ -269,17 +269,16 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise ValueError(
-            f"Expected images of shape (height, width, 3), got {image.shape}; pass a sequence of images with the "
-            "channels last, e.g. [image] for a single one."
+            f"Expected images of shape (height, width, 3), got {image.shape}; pass a sequence of images with "
+            "the channels last, e.g. [image] for a single one."
         )
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
 
 
 def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     shrinks_a_lot = max(image.shape[0] / height, image.shape[1] / width) > 1.5
-    return cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if shrinks_a_lot else cv2.INTER_LINEAR
-    )
+    interpolation = cv2.INTER_AREA if shrinks_a_lot else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)
 
 
 def _cut(

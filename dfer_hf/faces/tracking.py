@@ -1,9 +1,9 @@
 """Follow faces through a clip: one identity per person, a box and five points for every frame.
 
-Detection is the slow part, so it runs a few times a second only; boxes and points in between are interpolated.
-Frames are held back until no later detection can change what is said of them. At 30 frames a second that is up to
-21 frames for a gap and one interval, and 6 more for every detected frame of a batch. At any rate it is never more
-than `MAX_HELD_FRAMES`, and 16 for every detected frame of a batch.
+Detection is the slow part, so it runs a few times a second; boxes and points in between are interpolated.
+Frames are held back until no later detection can change what is said of them. At 30 frames a second that is
+up to 21 frames for a gap and one interval, and 6 more for every detected frame of a batch. At any rate it is
+never more than `MAX_HELD_FRAMES`, and 16 for every detected frame of a batch.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from ..video import Frame
 from .detection import Detection, FaceDetector
 
 MAX_HELD_FRAMES = 64
-"""Longest gap that is filled and the interval after it, so that slow motion at 240 Hz does not fill the memory."""
+"""Longest gap that is filled, and the interval after it; keeps slow motion from filling the memory."""
 
 START_CONFIDENCE = 0.9
 """What a detection needs to start an identity; less is enough to continue one."""
@@ -69,14 +69,14 @@ def track_faces(
 ) -> Iterator[TrackedFrame]:
     """Give every frame, in order and exactly once, with its faces.
 
-    Faces are detected on the first and last frame, on both sides of a cut, and every `detect_every_seconds` in
-    between. A face missed for at most `max_gap_seconds` is interpolated through the gap. One that comes back later,
-    but within three seconds and near where it was, keeps its identity, and the gap stays a gap. Identities end at a
-    cut: who is seen after it is somebody new. Before its first and after its last detection a face is held for half
-    a detection interval.
+    Faces are detected on the first and last frame, on both sides of a cut, and every `detect_every_seconds`
+    between. A face missed for at most `max_gap_seconds` is interpolated through the gap. One that comes back
+    later, but within three seconds and near where it was, keeps its identity, and the gap stays a gap.
+    Identities end at a cut: who is seen after it is somebody new. Before its first and after its last
+    detection a face is held for half a detection interval.
 
-    A face that only one call of the detector found is a false alarm and dropped, unless the clip has one detected
-    frame only, such as a still, or the detector was sure and nobody else has been seen so far.
+    A face that only one call of the detector found is a false alarm and dropped, unless the clip has one
+    detected frame only, such as a still, or the detector was sure and nobody else has been seen so far.
 
     Args:
         frames: Frames in the order of time, such as `dfer_hf.video.read_frames` gives.
@@ -101,8 +101,8 @@ def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
     """Tell whether a scene changes between two consecutive frames, from their thumbnails.
 
     At a cut more than half of the picture changes, unlike when something passes before a part of it, and what
-    comes does not correlate with what was there, unlike when the exposure changes. Two shots of different people
-    before one background are not told apart.
+    comes does not correlate with what was there, unlike when the exposure changes. Two shots of different
+    people before one background are not told apart.
 
     Args:
         before: Thumbnail of one frame, float of shape `(height, width, 3)`.
@@ -117,7 +117,8 @@ def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
 
 
 def _thumbnail(rgb: np.ndarray) -> np.ndarray:
-    return cv2.resize(rgb, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+    step = max(1, min(rgb.shape[:2]) // 72)  # every few pixels are enough for a mean, and many times as fast
+    return cv2.resize(rgb[::step, ::step], (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 @dataclass(eq=False)
@@ -327,7 +328,7 @@ class _Tracker:
 def _matches(
     tracks: Sequence[_Track], detections: Sequence[Detection], now_seconds: float
 ) -> list[tuple[_Track, Detection]]:
-    """Pair tracks with detections, the best first, by overlap with and distance from where a track should be."""
+    """Pair tracks with detections, the best first, by overlap with where the track should be and distance."""
     if not tracks or not detections:
         return []
     elapsed = np.array([now_seconds - track.seconds for track in tracks])

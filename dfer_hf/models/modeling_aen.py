@@ -78,8 +78,8 @@ class AenForVideoClassification(DferPreTrainedModel):
                 group_names=config.group_names,
             )
         )
-        self.guide.requires_grad_(False)
         self.post_init()
+        self.train(self.training)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -89,9 +89,10 @@ class AenForVideoClassification(DferPreTrainedModel):
             init.normal_(module.position_embeddings)
 
     def train(self, mode: bool = True) -> "AenForVideoClassification":
-        """Switch to training; the guide stays in evaluation, its batch statistics frozen."""
+        """Switch to training; the guide stays frozen: no gradients, and batch statistics in evaluation."""
         super().train(mode)
         self.guide.eval()
+        self.guide.requires_grad_(False)  # here, because loading a checkpoint makes every parameter trainable
         return self
 
     @merge_with_config_defaults
@@ -132,15 +133,15 @@ class AenForVideoClassification(DferPreTrainedModel):
         coarse_local = self.coarse_classifier(coarse_features).float()
         fine_local = self.fine_classifier(fine_features).float()
 
-        alpha, groups = self.config.alpha, self.group_matrix()  # (groups, labels)
+        alpha = self.config.alpha
         global_probabilities = global_logits.softmax(dim=-1)
         fine = alpha * fine_local.softmax(dim=-1) + (1 - alpha) * global_probabilities  # P_O at level 2, Eq. 3
-        coarse = alpha * coarse_local.softmax(dim=-1) + (1 - alpha) * global_probabilities @ groups.T  # at level 1
+        coarse = alpha * coarse_local.softmax(dim=-1) + (1 - alpha) * self.sum_groups(global_probabilities)
         tiny = torch.finfo(torch.float32).tiny
         logits, coarse_logits = fine.clamp_min(tiny).log(), coarse.clamp_min(tiny).log()
 
         with torch.no_grad():
-            frame_logits = self.guide(pixel_values_videos).frame_logits  # (batch, frames, labels)
+            frame_logits = self.guide.judge_frames(pixel_values_videos)  # (batch, frames, labels)
 
         loss, loss_parts = None, None
         if labels is not None:
@@ -149,7 +150,7 @@ class AenForVideoClassification(DferPreTrainedModel):
             frame_probabilities = frame_logits.float().softmax(dim=-1)  # S_2
             loss_parts = {
                 "cross_entropy": -(target * logits).sum(dim=-1).mean(),
-                "multi_class": -((target @ groups.T) * coarse_logits).sum(dim=-1).mean()
+                "multi_class": -(self.sum_groups(target) * coarse_logits).sum(dim=-1).mean()
                 - (target * logits).sum(dim=-1).mean(),
                 "temporal": self.temporal_loss(levels, summaries, frame_probabilities, target),
                 "global": self.global_loss(coarse_local, fine_local, frame_probabilities),
@@ -189,7 +190,7 @@ class AenForVideoClassification(DferPreTrainedModel):
     ) -> torch.Tensor:
         """L_ga of Eq. 5: each local classifier's sigmoids against the guide's mean over the frames."""
         fine_mean = frame_probabilities.mean(dim=1)  # (batch, labels)
-        coarse_mean = fine_mean @ self.group_matrix().T  # (batch, groups)
+        coarse_mean = self.sum_groups(fine_mean)  # (batch, groups)
         coarse_loss = (coarse_local.sigmoid() - coarse_mean).square().sum(dim=-1).mean()
         fine_loss = (fine_local.sigmoid() - fine_mean).square().sum(dim=-1).mean()
         return self.config.beta[0] * coarse_loss + self.config.beta[1] * fine_loss

@@ -64,6 +64,13 @@ class DferPreTrainedModel(PreTrainedModel):
         rows = [[float(label in members) for label in labels] for members in self.config.groups.values()]
         return torch.tensor(rows, device=self.device, dtype=torch.float32)
 
+    def sum_groups(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Sum fine probabilities `(batch, num_labels)` into `(batch, num_groups)`.
+
+        Not a matrix product: autocast would round that to half precision.
+        """
+        return (probabilities[:, None] * self.group_matrix()).sum(dim=-1)
+
     def check_pixel_values(self, pixel_values_videos: torch.Tensor, *, any_length: bool = False) -> None:
         """Refuse clips the model was not made for.
 

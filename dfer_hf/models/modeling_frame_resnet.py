@@ -11,7 +11,7 @@ from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
 
 def build_trunk(config: FrameResNetConfig, out_features: list[str]) -> ResNetBackbone:
     """Build transformers' own ResNet of basic blocks, without weights, that returns the stages named."""
-    return ResNetBackbone(
+    trunk = ResNetBackbone(
         ResNetConfig(
             num_channels=config.num_channels,
             embedding_size=config.hidden_sizes[0],
@@ -21,6 +21,8 @@ def build_trunk(config: FrameResNetConfig, out_features: list[str]) -> ResNetBac
             out_features=out_features,
         )
     )
+    trunk._supports_sdpa = True  # it has no attention, but else refuses `set_attn_implementation` for the whole model
+    return trunk
 
 
 class FrameResNetForVideoClassification(DferPreTrainedModel):
@@ -29,6 +31,8 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
     config: FrameResNetConfig
     config_class = FrameResNetConfig
     evidence_layer = "trunk.encoder.stages.3"
+    supports_gradient_checkpointing = False  # transformers' ResNet has none
+    _supports_sdpa = True  # as part of a system with attention; see `build_trunk`
 
     def __init__(self, config: FrameResNetConfig) -> None:
         super().__init__(config)
@@ -56,13 +60,11 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         """
         self.check_pixel_values(pixel_values_videos, any_length=True)
         batch_size, num_frames = pixel_values_videos.shape[:2]
-        features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
-        features = features.mean(dim=(2, 3)).unflatten(0, (batch_size, num_frames))  # (batch, frames, C)
-        frame_logits = self.classifier(self.dropout(features))  # (batch, frames, labels)
+        frame_logits = self.judge_frames(pixel_values_videos)  # (batch, frames, labels)
 
         frame_probabilities = frame_logits.float().softmax(dim=-1)
         probabilities = frame_probabilities.mean(dim=1)  # (batch, labels)
-        coarse_probabilities = probabilities @ self.group_matrix().T  # (batch, groups)
+        coarse_probabilities = self.sum_groups(probabilities)  # (batch, groups)
         tiny = torch.finfo(torch.float32).tiny
 
         loss = None
@@ -78,3 +80,9 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
             frame_weights=torch.full_like(frame_probabilities[..., 0], 1 / num_frames),
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},
         )
+
+    def judge_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Classify each frame of clips of any size, `(batch, num_frames, num_labels)`, without checks."""
+        features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
+        features = features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])  # (batch, frames, C)
+        return self.classifier(self.dropout(features))

@@ -107,10 +107,13 @@ class TemporalTransformer(nn.Module):
         """
         hidden_states = torch.cat([self.class_token.expand(len(frames), -1, -1), frames], dim=1)
         hidden_states = hidden_states + self.position_embeddings  # (batch, 1 + frames, hidden)
-        identity = torch.eye(hidden_states.shape[1], device=frames.device)
-        flow = identity
+        attentions = []
         for layer in self.layers:
             hidden_states, weights = layer(hidden_states)
-            flow = (weights.detach().float().mean(dim=1) + identity) / 2 @ flow  # (batch, tokens, tokens)
-        frame_weights = flow[:, 0, 1:]
+            attentions.append(weights.detach().float().mean(dim=1))  # (batch, tokens, tokens)
+        share = torch.zeros_like(attentions[0][:, 0])  # (batch, tokens), from the class token back to the frames
+        share[:, 0] = 1
+        for attention in reversed(attentions):  # no matrix product: autocast would round it to half precision
+            share = (share + (share[:, :, None] * attention).sum(dim=1)) / 2
+        frame_weights = share[:, 1:]
         return hidden_states[:, 0], frame_weights / frame_weights.sum(dim=-1, keepdim=True)

@@ -1,12 +1,22 @@
 """Face crops to model input; copied to the Hub beside each checkpoint."""
 
 import torch
-from torchvision.transforms.v2 import functional as vision
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import PILImageResampling
 from transformers.processing_utils import Unpack, VideosKwargs
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput
+
+
+def to_luma(video: torch.Tensor) -> torch.Tensor:
+    """Replace the colours of `(..., 3, height, width)` by their luma (BT.601) in all three channels.
+
+    It rounds, where torchvision's conversion cuts off and makes every grey pixel one level darker.
+    """
+    red, green, blue = video.float().unbind(dim=-3)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    luma = luma.to(video.dtype) if video.is_floating_point() else luma.round().to(video.dtype)
+    return luma.unsqueeze(-3).expand(video.shape)
 
 
 class DferVideoProcessorKwargs(VideosKwargs, total=False):
@@ -67,5 +77,5 @@ class DferVideoProcessor(BaseVideoProcessor):
         self, videos: list[torch.Tensor], do_grayscale: bool | None = None, **kwargs
     ) -> BatchFeature:
         if do_grayscale:
-            videos = [vision.rgb_to_grayscale(video, num_output_channels=3) for video in videos]
+            videos = [to_luma(video) for video in videos]
         return super()._preprocess(videos, **kwargs)

@@ -10,6 +10,7 @@ import skimage.data
 from matplotlib import cbook
 
 from dfer_hf.faces import MtcnnFaceDetector
+from dfer_hf.faces.detection import _cut
 
 CLIPS = (
     Path(os.environ.get("DFER_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "clips"
@@ -120,6 +121,13 @@ def test_no_images_give_no_lists(detector):
 def test_tiny_images_are_no_reason_to_fail(detector, side):
     noise = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
     assert detector.detect([noise]) == [[]]
+
+
+def test_boxes_beside_the_image_are_left_out_together_with_their_owners(astronaut):
+    boxes = np.array([[-50.0, 10, -20, 40], [350, 350, 450, 450], [500, 10, 540, 50], [10, 10.2, 34, 10.4]])
+    kept, owners, crops = _cut([astronaut, astronaut], boxes, np.array([0, 1, 0, 1]), side=50)
+    assert (kept.tolist(), owners.tolist()) == (boxes[1:2].tolist(), [1])
+    np.testing.assert_array_equal(crops[0], astronaut[350:, 350:])
 
 
 def test_a_face_cut_off_by_the_border_does_not_fail(detector, astronaut):

@@ -134,7 +134,8 @@ def test_ids_count_up_in_order_of_appearance():
 
     tracked, _ = follow(script, 49)
     assert ids(tracked[0]) == [0]
-    assert ids(tracked[20]) == [0, 1]
+    assert ids(tracked[9]) == [0]
+    assert ids(tracked[10]) == [0, 1]  # half an interval before it is detected
     assert ids(tracked[-1]) == [0, 1, 2]
 
 

@@ -59,13 +59,15 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
 
     Raises:
         FileNotFoundError: If a file of the split is missing.
-        ValueError: If an image cannot be read, or a face has no landmarks.
+        ValueError: If the split has no faces, an image is missing or cannot be read, or a face has no landmarks.
     """
     for name in ("labels.csv", f"{split}.zip", "landmarks68_pseudo.npz"):
         if not (root / name).is_file():
             raise FileNotFoundError(f"Expected {name} in {root}, but it is not there. Pass the folder of FER+.")
     with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    if not rows:
+        raise ValueError(f"Expected faces of the split {split!r} in labels.csv, but there is no face of it.")
     counts = np.array([[int(row[vote]) for vote in VOTES] for row in rows])
     most = counts.max(axis=1, keepdims=True)
     one_winner = (counts == most).sum(axis=1) == 1
@@ -87,6 +89,9 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
 def _read_images(archive: Path, names: list[str]) -> np.ndarray:
     images = np.empty((len(names), 48, 48), dtype=np.uint8)
     with zipfile.ZipFile(archive) as file:
+        missing = sorted(set(names) - set(file.namelist()))
+        if missing:
+            raise ValueError(f"Expected every face in {archive.name}, but {missing[0]} and {len(missing) - 1} more are not.")
         for index, name in enumerate(names):
             image = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
             if image is None or image.shape != (48, 48):

@@ -1,0 +1,85 @@
+# All that is needed is Python 3.10 or newer and, the first time, a network to install from.
+# `make PYTHON=/path/to/python …` chooses another Python, `make VENV=folder …` another virtual environment.
+
+VENV ?= .venv
+PYTHON ?=
+PORT ?=
+PYTEST ?=
+PATHS = dfer_hf dfer_cli.py training tests examples app.py
+
+python := "$(VENV)/bin/python"
+quiet_app := GRADIO_ANALYTICS_ENABLED=False
+offline := HF_HUB_OFFLINE=1 $(quiet_app)
+
+# Ready when the environment was last installed from the pyproject.toml of today.
+app_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-app" && $(python) -c ""
+all_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-all" && $(python) -c ""
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow check style setup setup-app wheel clean
+
+help:
+	@echo "make demo    set up, then open the app in the browser"
+	@echo "make test    set up, then run the tests that need no GPU and no patience"
+	@echo "make slow    the other tests that need no GPU"
+	@echo "make check   lint, format, import contracts, types"
+	@echo "make style   mend what can be mended by itself"
+	@echo "make setup   set up for development in $(VENV)"
+	@echo "make wheel   build a wheel into dist/"
+	@echo "make clean   remove $(VENV) and what was built"
+
+demo: setup-app
+	$(quiet_app) $(if $(PORT),GRADIO_SERVER_PORT=$(PORT)) $(python) app.py
+
+test: setup
+	$(offline) $(python) -m pytest -m "not slow and not gpu" $(PYTEST)
+
+slow: setup
+	$(offline) $(python) -m pytest -m "slow and not gpu" $(PYTEST)
+
+check: setup
+	$(python) -m ruff check $(PATHS)
+	$(python) -m ruff format --check $(PATHS)
+	"$(VENV)/bin/lint-imports" --no-cache
+	$(python) -m pyright
+
+style: setup
+	$(python) -m ruff check --fix $(PATHS)
+	$(python) -m ruff format $(PATHS)
+
+wheel: setup
+	$(python) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+setup:
+	@$(all_is_ready) || { $(create_environment) && \
+		$(python) -m pip install --editable ".[app,train,dev]" && \
+		cp pyproject.toml "$(VENV)/.installed-app" && cp pyproject.toml "$(VENV)/.installed-all"; }
+
+setup-app:
+	@$(app_is_ready) || { $(create_environment) && \
+		$(python) -m pip install --editable ".[app]" && \
+		cp pyproject.toml "$(VENV)/.installed-app"; }
+
+clean:
+	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .ruff_cache
+
+# A name on the path may be no Python at all, or one without what makes environments, so each is tried.
+candidates := python3 python3.13 python3.12 python3.11 python3.10 python python3.14
+is_suitable := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))
+
+define create_environment
+{ $(python) -c "" 2>/dev/null || { \
+	found=; \
+	for candidate in $(if $(PYTHON),"$(PYTHON)",$(candidates)); do \
+		if "$$candidate" -c '$(is_suitable)' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "NoSuitablePython: expected Python 3.10 or newer with its venv module as one of:" \
+			"$(if $(PYTHON),$(PYTHON),$(candidates)). Install it (on Debian and Ubuntu also python3-venv)," \
+			"or name one: make PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$found; the first time this downloads some gigabytes."; \
+	"$$found" -m venv --clear "$(VENV)"; \
+}; }
+endef

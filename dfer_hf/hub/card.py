@@ -1,0 +1,68 @@
+"""Keep the figures in a card the ones that were measured: they are rendered from `results.json`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+
+
+def render_figures(results: dict[str, Any]) -> str:
+    """Turn what `training/evaluate.py` wrote into Markdown.
+
+    Args:
+        results: Content of a `results.json`.
+    """
+    stills = results["stills"]
+    lines = [
+        f"Stills: {results['data']}, one aligned crop each.",
+        "",
+        "| | WAR (accuracy) | UAR (mean recall) | n |",
+        "|---|---|---|---|",
+        f"| {results['checkpoint']}, frame answers | {stills['war']:.2f} | {stills['uar']:.2f} | {stills['count']} |",
+        "",
+        f"Recall by class: {_recalls(stills)}.",
+        "",
+        "Clips made from the stills of that split (16 frames; not real video), whose label holds for some frames only:",
+        "",
+        "| frames off target | system WAR | system UAR | mean of the frame answers WAR | UAR | n |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, cards in results["clips_from_stills"].items():
+        system, mean = cards["system"], cards["mean_of_frames"]
+        lines.append(
+            f"| {name.split()[0]} | {system['war']:.2f} | {system['uar']:.2f} | {mean['war']:.2f} | {mean['uar']:.2f} "
+            f"| {system['count']} |"
+        )
+    if "portraits" in results:
+        portraits = results["portraits"]
+        lines += [
+            "",
+            "Portraits: Face Research Lab London Set (DeBruine and Jones, CC BY 4.0), smiling and neutral, the whole way "
+            f"from file to answer; right in {portraits['war']:.2f} % of {portraits['count']}, by class: "
+            f"{_recalls(portraits)}.",
+        ]
+    return "\n".join([*lines, "", f"`{results['command']}`", ""])
+
+
+def fill_figures(card: str, results: dict[str, Any]) -> str:
+    """Put the figures between the marks of a card's text.
+
+    Raises:
+        ValueError: If the card has no marks.
+    """
+    if not MARKED.search(card):
+        raise ValueError("Expected `<!-- figures -->` and `<!-- /figures -->` in the card, found none.")
+    return MARKED.sub(lambda match: f"{match[1]}{render_figures(results)}{match[2]}", card)
+
+
+def refresh_card(folder: Path) -> None:
+    """Render the figures of `folder/results.json` into `folder/README.md`."""
+    card = folder / "README.md"
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    card.write_text(fill_figures(card.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def _recalls(scorecard: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in scorecard["recall"].items())

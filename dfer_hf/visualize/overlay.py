@@ -1,0 +1,157 @@
+"""Draw a prediction onto its video: box, class and heat map of every face."""
+
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from ..faces.alignment import CROP_SIZE, invert, place_on_frame, similarity_transform
+from ..prediction import ClipPrediction, FramePrediction
+from ..video import Frame, TruncatedVideoWarning, VideoLimits, VideoWriter, read_frames
+from ..video.probe import DEFAULT_LIMITS
+from .colours import Colour, group_colours
+
+STILL_SECONDS = 1.0
+"""How long a still image is shown."""
+
+_STILL_FRAMES_PER_SECOND = 25.0
+_INK: Colour = (20, 20, 20)
+_PAPER: Colour = (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_LEVELS = np.arange(256, dtype=np.uint8)[:, None]
+# Viridis: brightness rises with the value for every eye, and no skin has its colours.
+_COLOUR_OF_LEVEL = np.ascontiguousarray(cv2.applyColorMap(_LEVELS, cv2.COLORMAP_VIRIDIS)[..., ::-1])
+
+
+def write_overlay(
+    video_path: str | os.PathLike[str],
+    prediction: ClipPrediction,
+    output_path: str | os.PathLike[str],
+    *,
+    heat_map_opacity: float = 0.6,
+    max_side: int = 960,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write the video again with what was found in it; frames without a face stay as they are.
+
+    One frame is held at a time. A still image becomes a clip of `STILL_SECONDS`. Heat maps are drawn where the
+    prediction has them, all on the same scale.
+
+    Args:
+        video_path: The file that was analysed.
+        prediction: What was found in it.
+        output_path: Where to write, a name ending in `.webm`.
+        heat_map_opacity: How much the highest value covers, from 0 to 1; lower values cover less.
+        max_side: Pixels of the longer side, at most.
+        limits: What to refuse, as in the analysis.
+        progress: Called after every frame with the share of the video that is done, from 0 to 1.
+
+    Raises:
+        ValueError: If the opacity is not within 0 and 1.
+        VideoError: If the file cannot be read, or the output not be written.
+    """
+    if not 0 <= heat_map_opacity <= 1:
+        raise ValueError(f"Expected heat_map_opacity from 0 to 1, got {heat_map_opacity}; 0.6 is usual.")
+    faces_by_frame: dict[int, list[tuple[str, FramePrediction]]] = defaultdict(list)
+    for face in prediction.faces:
+        name = f"{face.track_id + 1}: " if len(prediction.faces) > 1 else ""
+        for seen in face.frames:
+            faces_by_frame[seen.frame_index].append((name, seen))
+    colours = group_colours(prediction.faces[0].coarse.probabilities) if prediction.faces else {}
+    rate = prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
+    copies = round(STILL_SECONDS * rate) if prediction.num_frames == 1 else 1
+    with warnings.catch_warnings(), VideoWriter(output_path, frames_per_second=rate) as writer:
+        warnings.simplefilter("ignore", TruncatedVideoWarning)  # the prediction already says so
+        for frame in read_frames(video_path, limits=limits, max_side=max_side):
+            drawn = _draw_faces(
+                frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity
+            )
+            for _ in range(copies):
+                writer.write(drawn)
+            if progress is not None:
+                progress(min(1.0, (frame.index + 1) / prediction.num_frames))
+
+
+def draw_face(
+    rgb: np.ndarray, seen: FramePrediction, *, colour: Colour, name: str = "", heat_map_opacity: float = 0.6
+) -> None:
+    """Draw one face into an image; nothing where the face was not seen.
+
+    Args:
+        rgb: Image to draw into, uint8 of shape `(height, width, 3)`.
+        seen: The face, its box and points in pixels of this image.
+        colour: RGB of the box.
+        name: What comes before the class in the label.
+        heat_map_opacity: How much the highest value covers, from 0 to 1.
+    """
+    if seen.box is None:
+        return
+    if seen.heat_map is not None and seen.points is not None:
+        _blend_heat_map(rgb, seen.heat_map, seen.points, heat_map_opacity)
+    thickness = max(2, round(min(rgb.shape[:2]) / 240))
+    left, top, right, bottom = (round(edge) for edge in seen.box)
+    cv2.rectangle(rgb, (left, top), (right, bottom), _INK, thickness + 2, cv2.LINE_AA)
+    cv2.rectangle(rgb, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
+    if seen.fine is not None:
+        group = "" if seen.coarse is None else f", {seen.coarse.label}"
+        text = f"{name}{seen.fine.label} {seen.fine.confidence:.0%}{group}"
+        _draw_label(rgb, text, (left, top), colour=colour)
+
+
+def _draw_faces(
+    frame: Frame,
+    faces: list[tuple[str, FramePrediction]],
+    colours: dict[str, Colour],
+    *,
+    heat_map_opacity: float,
+) -> np.ndarray:
+    rgb = np.ascontiguousarray(frame.rgb)
+    for name, seen in faces:
+        if seen.box is None:
+            continue
+        left, top, right, bottom = (edge / frame.scale for edge in seen.box)
+        points = None if seen.points is None else seen.points / frame.scale
+        shrunk = replace(seen, box=(left, top, right, bottom), points=points)
+        colour = _PAPER if seen.coarse is None else colours[seen.coarse.label]
+        draw_face(rgb, shrunk, colour=colour, name=name, heat_map_opacity=heat_map_opacity)
+    return rgb
+
+
+def _blend_heat_map(rgb: np.ndarray, heat_map: np.ndarray, points: np.ndarray, opacity: float) -> None:
+    """Blend the map into the part of the image that the crop came from."""
+    height, width = rgb.shape[:2]
+    corners = np.array([(0, 0, 1), (CROP_SIZE, 0, 1), (0, CROP_SIZE, 1), (CROP_SIZE, CROP_SIZE, 1)])
+    on_frame = corners @ invert(similarity_transform(points)).T  # (4, 2)
+    left, top = np.clip(np.floor(on_frame.min(axis=0)), 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(on_frame.max(axis=0)) + 1, 0, (width, height)).astype(int)
+    if left >= right or top >= bottom:
+        return
+    part = rgb[top:bottom, left:right]
+    placed = place_on_frame(heat_map, points - np.array([left, top]), part.shape[:2])
+    levels = (placed.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    share = np.linspace(0, 1, 256, dtype=np.float32)
+    alpha = cv2.LUT(levels, opacity * share * share * (3 - 2 * share))
+    part[:] = cv2.blendLinear(part, cv2.applyColorMap(levels, _COLOUR_OF_LEVEL), 1 - alpha, alpha)
+
+
+def _draw_label(rgb: np.ndarray, text: str, corner: tuple[int, int], *, colour: Colour) -> None:
+    """Write on a dark plate above `corner`, or where there is room."""
+    height, width = rgb.shape[:2]
+    font_scale = max(0.45, min(height, width) / 720)
+    thickness = max(1, round(font_scale * 1.2))
+    (text_width, text_height), below = cv2.getTextSize(text, _FONT, font_scale, thickness)
+    margin = max(4, text_height // 3)
+    plate_width, plate_height = text_width + 3 * margin, text_height + below + margin
+    left = max(0, min(corner[0], width - plate_width))
+    top = corner[1] - plate_height
+    if top < 0:  # no room above: inside the box
+        top = max(0, min(corner[1], height - plate_height))
+    cv2.rectangle(rgb, (left, top), (left + plate_width, top + plate_height), _INK, cv2.FILLED)
+    cv2.rectangle(rgb, (left, top), (left + margin - 1, top + plate_height), colour, cv2.FILLED)
+    baseline = (left + 2 * margin, top + margin // 2 + text_height)
+    cv2.putText(rgb, text, baseline, _FONT, font_scale, _PAPER, thickness, cv2.LINE_AA)

@@ -1,0 +1,261 @@
+"""A face's answer over the seconds of its clip: as numbers, in words, and as a page fragment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+
+import numpy as np
+
+from ..prediction import FacePrediction, Scores
+from .colours import Colour, group_colours
+
+MAX_MOMENTS = 400
+"""More frames than this are joined to equal moments."""
+
+_STYLE = """
+.dfer-timeline { container-type: inline-size; font-size: 13px; line-height: 1.3; }
+.dfer-timeline .rows { --label: 6.6rem; --value: 2.4rem; position: relative; }
+.dfer-timeline .row { display: grid; grid-template-columns: var(--label) minmax(0, 1fr) var(--value);
+  align-items: center; column-gap: 8px; margin-bottom: 3px; }
+.dfer-timeline .name { text-align: right; overflow-wrap: anywhere; }
+.dfer-timeline .value { font-variant-numeric: tabular-nums; }
+.dfer-timeline .leads { font-weight: 600; }
+.dfer-timeline svg { display: block; width: 100%; height: 26px; background: rgba(128, 128, 128, .08);
+  border-radius: 3px; }
+.dfer-timeline .tall svg { height: 46px; }
+.dfer-timeline .apart { margin-top: 12px; }
+.dfer-timeline path { vector-effect: non-scaling-stroke; }
+.dfer-timeline .axis { grid-column: 2; position: relative; height: 18px; }
+.dfer-timeline .axis span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
+.dfer-timeline .axis span:first-child { transform: none; }
+.dfer-timeline .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-bottom: 8px; }
+.dfer-timeline .chip { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: 5px; }
+.dfer-timeline .moments { position: absolute; inset: 0 calc(var(--value) + 8px) 21px calc(var(--label) + 8px); }
+.dfer-timeline .moments i { position: absolute; top: 0; bottom: 0; }
+.dfer-timeline .moments i:hover { background: rgba(128, 128, 128, .3); }
+.dfer-timeline .words { margin: 10px 0 0; }
+@container (max-width: 440px) {
+  .dfer-timeline .rows { --label: -8px; --value: -8px; }
+  .dfer-timeline .row { grid-template-columns: minmax(0, 1fr) auto; }
+  .dfer-timeline .name { text-align: left; }
+  .dfer-timeline .value { grid-row: 1; grid-column: 2; }
+  .dfer-timeline svg, .dfer-timeline .axis { grid-column: 1 / -1; }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Probabilities over time, ready to draw; NaN where the face was not seen.
+
+    Args:
+        starts_seconds: When each moment starts, shape `(num_moments,)`.
+        ends_seconds: When each moment ends, shape `(num_moments,)`.
+        fine: Probabilities of every fine class, each of shape `(num_moments,)`.
+        coarse: Probabilities of every group, each of shape `(num_moments,)`.
+        weights: Share of the answer that rests on each moment, shape `(num_moments,)`; 0 where the face was not seen.
+    """
+
+    starts_seconds: np.ndarray
+    ends_seconds: np.ndarray
+    fine: Mapping[str, np.ndarray]
+    coarse: Mapping[str, np.ndarray]
+    weights: np.ndarray
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Whether the face was seen, one truth value for each moment."""
+        return ~np.isnan(next(iter(self.fine.values())))
+
+    @property
+    def gaps(self) -> tuple[tuple[float, float], ...]:
+        """Start and end in seconds of every stretch without the face."""
+        return tuple(
+            (float(self.starts_seconds[run[0]]), float(self.ends_seconds[run[-1]]))
+            for run in _runs(~self.seen)
+        )
+
+    @property
+    def seconds_led(self) -> dict[str, float]:
+        """For how many seconds each fine class was the most probable, the longest first; only those that were."""
+        labels, lengths = list(self.fine), self.ends_seconds - self.starts_seconds
+        table = np.stack([self.fine[label] for label in labels])  # (num_labels, num_moments)
+        leaders = np.where(self.seen, np.nan_to_num(table).argmax(axis=0), -1)
+        led = {label: float(lengths[leaders == index].sum()) for index, label in enumerate(labels)}
+        return {label: led[label] for label in sorted(led, key=lambda label: -led[label]) if led[label] > 0}
+
+    def in_words(self) -> str:
+        """What the drawing shows, in a sentence or two."""
+        led = [f"{label} for {seconds:.1f} s" for label, seconds in self.seconds_led.items()]
+        sentence = f"Most probable: {', '.join(led)}."
+        if self.gaps:
+            sentence += f" Not seen: {', '.join(f'{start:.1f} to {end:.1f} s' for start, end in self.gaps)}."
+        return sentence
+
+
+def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> Timeline:
+    """Collect a face's answers over time.
+
+    Args:
+        face: The face; its gaps stay gaps.
+        max_moments: Where there are more frames, neighbours are averaged. A moment is a gap when the face was in none
+            of its frames.
+
+    Raises:
+        ValueError: If `max_moments` is not positive.
+    """
+    if max_moments < 1:
+        raise ValueError(f"Expected max_moments of at least 1, got {max_moments}; {MAX_MOMENTS} is usual.")
+    num_frames = len(face.frames)
+    per_moment = -(-num_frames // max_moments)
+    firsts = np.arange(0, num_frames, per_moment)
+    times = np.array([frame.time_seconds for frame in face.frames])
+    step = (times[-1] - times[0]) / (num_frames - 1) if num_frames > 1 else 0.0
+    num_seen = np.add.reduceat([frame.fine is not None for frame in face.frames], firsts, dtype=int)
+    is_gap = num_seen == 0
+
+    def mean(scores: list[Scores | None], label: str) -> np.ndarray:
+        values = [0.0 if score is None else score.probabilities[label] for score in scores]
+        return np.where(is_gap, np.nan, np.add.reduceat(values, firsts) / np.maximum(num_seen, 1))
+
+    fine, coarse = [frame.fine for frame in face.frames], [frame.coarse for frame in face.frames]
+    return Timeline(
+        starts_seconds=times[firsts],
+        ends_seconds=np.append(times[firsts[1:]], times[-1] + step),
+        fine={label: mean(fine, label) for label in face.fine.probabilities},
+        coarse={label: mean(coarse, label) for label in face.coarse.probabilities},
+        weights=np.add.reduceat([frame.weight for frame in face.frames], firsts),
+    )
+
+
+def timeline_html(
+    face: FacePrediction, *, groups: Mapping[str, Sequence[str]], duration_seconds: float | None = None
+) -> str:
+    """Draw the timeline as HTML that fits any width, without scripts or anything from elsewhere.
+
+    A band of the groups, a row for every fine class, the weight of each moment, an axis in seconds, and the same in
+    words. Pointing at a moment names its numbers.
+
+    Args:
+        face: The face.
+        groups: Coarse group to its fine classes; sets order and colour of the rows.
+        duration_seconds: Where the axis ends; with the face's last frame when left out.
+    """
+    timeline = build_timeline(face)
+    end_seconds = max(duration_seconds or 0.0, float(timeline.ends_seconds[-1])) or 1.0
+    colours = group_colours(face.coarse.probabilities)
+    canvas = _Canvas(timeline, end_seconds)
+    led = timeline.seconds_led
+    rows = [
+        _row("groups", canvas.stack(colours), "", described=_spread("groups", timeline.coarse), css="tall")
+    ]
+    for group, labels in groups.items():
+        for label in labels:
+            probability = face.fine.probabilities[label]
+            described = f"{_spread(label, {label: timeline.fine[label]})}, {probability:.0%} over the clip"
+            css = "leads" if label == face.fine.label else ""
+            drawn = canvas.area(timeline.fine[label], colours[group])
+            rows.append(_row(label, drawn, f"{probability:.0%}", described=described, css=css))
+    peak = float(timeline.weights.max()) or 1.0
+    weights = np.where(timeline.seen, timeline.weights / peak, np.nan)
+    heaviest = float(timeline.starts_seconds[timeline.weights.argmax()])
+    described = f"weight of each moment, greatest at {heaviest:.1f} seconds"
+    rows.append(_row("weight", canvas.area(weights, (128, 128, 128)), "", described=described, css="apart"))
+    words = f"{timeline.in_words()} " if led else ""
+    return (
+        f'<div class="dfer-timeline"><style>{_STYLE}</style>{_legend(face.coarse, colours)}'
+        f'<div class="rows">{"".join(rows)}{_axis(end_seconds)}{_moments(timeline, end_seconds)}</div>'
+        f'<p class="words">{escape(words)}<em>Weight</em> is how much a moment counted for the answer.</p></div>'
+    )
+
+
+class _Canvas:
+    """Turns values over time into SVG that is stretched to the width of the page."""
+
+    def __init__(self, timeline: Timeline, end_seconds: float) -> None:
+        self.lefts = 1000 * timeline.starts_seconds / end_seconds
+        self.rights = 1000 * timeline.ends_seconds / end_seconds
+        self.runs = _runs(timeline.seen)
+        self.background = "".join(
+            f'<rect x="{self.lefts[run[0]]:.1f}" y="0" width="{self.rights[run[-1]] - self.lefts[run[0]]:.1f}" '
+            'height="100" fill="currentColor" fill-opacity=".13"/>'
+            for run in _runs(~timeline.seen)
+        )
+        self.coarse = timeline.coarse
+
+    def area(self, values: np.ndarray, colour: Colour) -> str:
+        """One filled curve, broken at the gaps."""
+        return self.background + self._band(np.zeros_like(values), values, colour, line=True)
+
+    def stack(self, colours: Mapping[str, Colour]) -> str:
+        """The groups on top of each other."""
+        drawn, below = self.background, np.zeros_like(self.lefts)
+        for group, values in self.coarse.items():
+            drawn += self._band(below, below + values, colours[group], line=False)
+            below = below + values
+        return drawn
+
+    def _band(self, low: np.ndarray, high: np.ndarray, colour: Colour, *, line: bool) -> str:
+        drawn = ""
+        for run in self.runs:
+            middles = (self.lefts[run] + self.rights[run]) / 2
+            xs = np.concatenate([[self.lefts[run[0]]], middles, [self.rights[run[-1]]]])
+            upper, lower = (np.pad(100 - 100 * edge[run], 1, mode="edge") for edge in (high, low))
+            top = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, upper, strict=True))
+            bottom = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs[::-1], lower[::-1], strict=True))
+            opacity = 0.55 if line else 0.9
+            drawn += f'<path d="M{top}L{bottom}Z" fill="rgb{colour}" fill-opacity="{opacity}"/>'
+            if line:
+                drawn += f'<path d="M{top}" fill="none" stroke="rgb{colour}" stroke-width="1.5"/>'
+        return drawn
+
+
+def _row(name: str, drawing: str, value: str, *, described: str, css: str = "") -> str:
+    return (
+        f'<div class="row {css}"><span class="name">{escape(name)}</span><svg viewBox="0 0 1000 100" preserveAspectRatio="none" '
+        f'role="img" aria-label="{escape(described)}">{drawing}</svg><span class="value">{value}</span></div>'
+    )
+
+
+def _legend(coarse: Scores, colours: Mapping[str, Colour]) -> str:
+    chips = [
+        f'<span><span class="chip" style="background:rgb{colours[group]}"></span>{escape(group)} {value:.0%}</span>'
+        for group, value in coarse.ranked
+    ]
+    gap = '<span><span class="chip" style="background:rgba(128,128,128,.35)"></span>face not seen</span>'
+    return f'<div class="legend">{"".join(chips)}{gap}</div>'
+
+
+def _axis(end_seconds: float) -> str:
+    power = 10.0 ** np.floor(np.log10(end_seconds / 4))
+    step = power * max(factor for factor in (1, 2, 5) if factor * power <= end_seconds / 4)
+    ticks = np.arange(0, end_seconds * 0.97, step)
+    spans = "".join(f'<span style="left:{100 * tick / end_seconds:.2f}%">{tick:g} s</span>' for tick in ticks)
+    return f'<div class="row" aria-hidden="true"><div class="axis">{spans}</div></div>'
+
+
+def _moments(timeline: Timeline, end_seconds: float) -> str:
+    columns = []
+    for index, (start, end) in enumerate(zip(timeline.starts_seconds, timeline.ends_seconds, strict=True)):
+        said = "face not seen"
+        if timeline.seen[index]:
+            ranked = sorted(((values[index], label) for label, values in timeline.fine.items()), reverse=True)
+            said = ", ".join(f"{label} {value:.0%}" for value, label in ranked[:3])
+        style = f"left:{100 * start / end_seconds:.2f}%;width:{100 * (end - start) / end_seconds:.2f}%"
+        columns.append(f'<i style="{style}" title="{start:.2f} s: {escape(said)}"></i>')
+    return f'<div class="moments" aria-hidden="true">{"".join(columns)}</div>'
+
+
+def _spread(name: str, curves: Mapping[str, np.ndarray]) -> str:
+    parts = [
+        f"{'' if label == name else f'{label} '}{np.nanmin(values):.0%} to {np.nanmax(values):.0%}"
+        for label, values in curves.items()
+    ]
+    return f"{name} over time: {', '.join(parts)}"
+
+
+def _runs(mask: np.ndarray) -> list[np.ndarray]:
+    """Indices of each stretch in which `mask` holds."""
+    runs = groupby(range(len(mask)), key=lambda index: bool(mask[index]))
+    return [np.array(list(indices)) for holds, indices in runs if holds]

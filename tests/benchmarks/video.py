@@ -1,0 +1,110 @@
+"""Time and memory of a video's whole way, beside the plain way: `python tests/benchmarks/video.py [--long]`.
+
+The clip is made here: one face moving slowly in 1280×720 at 30 frames a second. `dfer predict` runs in a process of
+its own, start-up included. The plain way runs MTCNN on every full frame and the model on one face at a time.
+"""
+
+import argparse
+import json
+import math
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+FRAMES_PER_SECOND = 30
+MEASURED_PROCESS = """
+import json, resource, sys, time
+started = time.perf_counter()
+{body}
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({{"inside_seconds": time.perf_counter() - started, "peak_mib": peak}}))
+"""
+OUR_WAY = """
+from dfer_hf.cli import main
+code = main(["predict", sys.argv[1], "--json", sys.argv[2]])
+assert code == 0, code
+"""
+PLAIN_WAY = """
+import cv2, numpy as np, torch
+from facenet_pytorch import MTCNN
+import dfer_hf
+from dfer_hf.faces.alignment import align
+predictor = dfer_hf.VideoPredictor.from_pretrained("dfer-aen-small")
+detector, capture, crops = MTCNN(keep_all=True), cv2.VideoCapture(sys.argv[1]), []
+while True:
+    read, bgr = capture.read()
+    if not read:
+        break
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    boxes, _, points = detector.detect(rgb, landmarks=True)
+    if boxes is None:
+        continue
+    crop = align(rgb, points[0])
+    clip = predictor.processor([np.stack([crop] * 16)], input_data_format="channels_last", return_tensors="pt")
+    with torch.inference_mode():
+        predictor.model.guide(clip["pixel_values_videos"][:, :1])
+    crops.append(crop)
+chosen = np.stack([crops[int((i + 0.5) * len(crops) / 16)] for i in range(16)])
+clip = predictor.processor([chosen], input_data_format="channels_last", return_tensors="pt")
+with torch.inference_mode():
+    predictor.model(**clip)
+"""
+
+
+def make_clip(path: Path, seconds: float) -> None:
+    """Write a clip of the astronaut's portrait under a slowly moving camera."""
+    from skimage import data
+
+    portrait = cv2.resize(cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR), (1280, 1280))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FRAMES_PER_SECOND, (1280, 720))
+    for index in range(int(seconds * FRAMES_PER_SECOND)):
+        turn = 2 * math.pi * index / (4 * FRAMES_PER_SECOND)
+        shift = np.float32([[0.75, 0, 120 + 60 * math.cos(turn)], [0, 0.75, 20 + 40 * math.sin(turn)]])
+        writer.write(cv2.warpAffine(portrait, shift, (1280, 720), borderMode=cv2.BORDER_REFLECT))
+    writer.release()
+
+
+def measure(body: str, *arguments: str) -> dict[str, float]:
+    """Run code in a fresh process; its whole wall time, and its peak memory."""
+    started = time.perf_counter()
+    command = [sys.executable, "-c", MEASURED_PROCESS.format(body=body), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(result.stderr)
+    figures = json.loads(result.stdout.strip().splitlines()[-1])
+    return {"wall_seconds": round(time.perf_counter() - started, 2), "peak_mib": round(figures["peak_mib"])}
+
+
+def main() -> None:
+    """Make the clips, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median is taken")
+    parser.add_argument("--long", action="store_true", help="also a clip of ten minutes, for memory")
+    parser.add_argument("--plain", action="store_true", help="also the plain way, once; it takes a while")
+    arguments = parser.parse_args()
+    figures: dict[str, object] = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
+    with tempfile.TemporaryDirectory() as folder:
+        clip, answer = Path(folder) / "ten_seconds.mp4", Path(folder) / "answer.json"
+        make_clip(clip, 10)
+        runs = sorted(
+            (measure(OUR_WAY, str(clip), str(answer)) for _ in range(arguments.repeats)),
+            key=lambda run: run["wall_seconds"],
+        )
+        figures["dfer predict, 10 s of 720p"] = runs[len(runs) // 2]
+        if arguments.plain:
+            figures["plain way, 10 s of 720p"] = measure(PLAIN_WAY, str(clip))
+        if arguments.long:
+            long_clip = Path(folder) / "ten_minutes.mp4"
+            make_clip(long_clip, 599)
+            figures["dfer predict, 10 min of 720p"] = measure(OUR_WAY, str(long_clip), str(answer))
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

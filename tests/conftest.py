@@ -1,0 +1,101 @@
+"""Tiny real objects that tests share: clips of a portrait, and a predictor with a small random model."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+import dfer_hf
+from dfer_hf.faces import MtcnnFaceDetector
+from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
+from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
+from dfer_hf.video import write_video
+
+FRAMES_PER_SECOND = 10.0
+WIDTH, HEIGHT = 160, 120
+
+
+def _scene(*lefts: int) -> np.ndarray:
+    portrait = cv2.resize(
+        skimage.data.astronaut()[:240, 110:350], (HEIGHT, HEIGHT), interpolation=cv2.INTER_AREA
+    )
+    rgb = np.full((HEIGHT, WIDTH * max(1, len(lefts)), 3), 110, dtype=np.uint8)
+    for left in lefts:
+        rgb[:, left : left + HEIGHT] = portrait
+    return rgb
+
+
+def _write_clip(path: Path, frames: Iterable[np.ndarray]) -> Path:
+    write_video(path, frames, frames_per_second=FRAMES_PER_SECOND)
+    return path
+
+
+@pytest.fixture(scope="session")
+def scene() -> Callable[..., np.ndarray]:
+    """Makes a grey RGB picture, 120 pixels high, with a portrait at every left edge that is named."""
+    return _scene
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[[Path, Iterable[np.ndarray]], Path]:
+    """Writes RGB frames as a clip of ten frames a second, and returns its path."""
+    return _write_clip
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """Folder of small files, good and bad; nothing may write into it."""
+    folder = tmp_path_factory.mktemp("clips")
+    moving = [_scene(index) for index in range(24)]
+    _write_clip(folder / "face.webm", moving)
+    _write_clip(folder / "short.webm", moving[:5])
+    _write_clip(folder / "faceless.webm", [_scene()] * 6)
+    _write_clip(folder / "pair.webm", [_scene(10 + index, 180) for index in range(6)])
+    cv2.imwrite(str(folder / "still.png"), cv2.cvtColor(_scene(20), cv2.COLOR_RGB2BGR))
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("This is no video, whatever its name says.\n" * 40, encoding="utf-8")
+    whole = (folder / "face.webm").read_bytes()
+    (folder / "truncated.webm").write_bytes(whole[: len(whole) * 2 // 3])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> FrameResNetForVideoClassification:
+    """A frame recogniser with random weights."""
+    torch.manual_seed(0)
+    config = FrameResNetConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], image_size=112)
+    model = FrameResNetForVideoClassification(config)
+    with torch.no_grad():
+        model.classifier.weight.normal_(std=0.3)  # a fresh head says the same of everything
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_model, tmp_path_factory) -> Path:
+    """Folder with the tiny model and its processor, as a user would have it."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    tiny_model.save_pretrained(folder)
+    dfer_hf.DferVideoProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detector() -> MtcnnFaceDetector:
+    """The usual detector, but searching only for faces as large as those of the clips."""
+    return MtcnnFaceDetector(detection_side=320, min_face_pixels=40)
+
+
+@pytest.fixture(scope="session")
+def predictor(tiny_checkpoint, detector) -> dfer_hf.VideoPredictor:
+    """A predictor loaded from the tiny checkpoint."""
+    return dfer_hf.VideoPredictor.from_pretrained(tiny_checkpoint, device="cpu", detector=detector)
+
+
+@pytest.fixture(scope="session")
+def prediction(predictor, clips) -> dfer_hf.ClipPrediction:
+    """What the predictor says of `face.webm`, with heat maps."""
+    return predictor(clips / "face.webm", explain=True)

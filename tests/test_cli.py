@@ -1,0 +1,270 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dfer_cli
+import dfer_hf
+from dfer_hf.answer_files import CsvFile, JsonFile
+from dfer_hf.prediction import error_row
+from dfer_hf.video import read_frames
+
+ROOT = Path(__file__).resolve().parent.parent
+BAD = ("empty.mp4", "faceless.webm", "text.mp4")
+
+
+@pytest.fixture
+def dfer(tiny_checkpoint, tmp_path, monkeypatch, capfd):
+    """Runs the command in an empty folder; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, model=tiny_checkpoint):
+        options = ("--model", model, "--device", "cpu") if arguments[0] == "predict" and model else ()
+        capfd.readouterr()
+        try:
+            code = dfer_cli.main([str(argument) for argument in (*arguments, *options)])
+        except SystemExit as stop:
+            code = stop.code
+        printed = capfd.readouterr()
+        assert "Traceback" not in printed.err
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def mixed(clips, tmp_path):
+    """Folder with one clip that can be answered, three that cannot, and files that are none."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("short.webm", *BAD):
+        shutil.copy(clips / name, folder)
+    for name in ("notes.txt", ".hidden.mp4"):
+        (folder / name).write_text("not asked for", encoding="utf-8")
+    return folder
+
+
+def read_csv(path):
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_answered_file_by_file_whatever_is_in_it(dfer, mixed):
+    code, printed, errors = dfer("predict", mixed, "--csv", "out.csv", "--json", "out.json")
+    assert code == 1
+    answers = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    assert [answer["source"] for answer in answers] == [
+        "empty.mp4",
+        "faceless.webm",
+        "short.webm",
+        "text.mp4",
+    ]
+    assert [answer["source"] for answer in answers if "error" in answer] == list(BAD)
+    assert len(answers[2]["faces"][0]["frames"]) == 5
+    rows = read_csv("out.csv")
+    assert [row["source"] for row in rows if row["error"]] == list(BAD)
+    good = [row for row in rows if not row["error"]]
+    assert [(row["source"], row["frame_index"]) for row in good] == [("short.webm", str(i)) for i in range(5)]
+    assert all(0 <= float(row["p_happiness"]) <= 1 for row in good)
+    assert printed.count("\n") == 1
+    assert printed.startswith("short.webm: ")
+    assert all(f"{name}: Expected" in errors for name in BAD)
+
+
+def test_an_error_is_the_same_in_both_files_and_names_its_cause(dfer, clips):
+    dfer("predict", clips / "faceless.webm", "--csv", "out.csv", "--json", "out.json")
+    (row,) = read_csv("out.csv")
+    assert row == json.loads(Path("out.json").read_text(encoding="utf-8"))
+    assert list(row) == ["source", "error"]
+    assert "face" in row["error"]
+
+
+def test_one_clip_is_an_object_and_equals_what_the_library_says(dfer, predictor, clips):
+    code, _, errors = dfer("predict", clips / "short.webm", "--json", "out.json")
+    assert (code, errors) == (0, "")
+    answer = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    assert set(answer) == set(predictor(clips / "short.webm").to_dict())
+    assert answer["model"] == "tiny"
+    assert [frame["frame_index"] for frame in answer["faces"][0]["frames"]] == list(range(5))
+
+
+def test_without_an_output_file_every_face_is_in_a_table(dfer, clips):
+    code, printed, _ = dfer("predict", clips / "pair.webm")
+    assert code == 0
+    head, titles, *faces = printed.splitlines()
+    assert head.startswith("pair.webm: 6 frames in 0.6 s")
+    assert titles.split() == ["face", "expression", "group", "seconds", "seen"]
+    assert sorted(line.split()[0] for line in faces) == ["0", "1"]
+    assert all(line.split()[-1] == "100%" and line.split()[-2] == "0.0-0.5" for line in faces)
+
+
+def test_the_table_notes_a_truncated_file(dfer, clips):
+    code, printed, _ = dfer("predict", clips / "truncated.webm")
+    assert code == 0
+    assert "note: " in printed
+
+
+def test_json_on_the_screen_is_json_alone(dfer, clips):
+    code, printed, _ = dfer("predict", clips / "still.png", "--json", "-")
+    assert code == 0
+    assert json.loads(printed)["num_frames"] == 1
+
+
+def test_quiet_prints_only_errors(dfer, clips):
+    assert dfer("predict", clips / "still.png", "--quiet") == (0, "", "")
+    code, printed, errors = dfer("predict", clips / "text.mp4", "--quiet")
+    assert (code, printed) == (1, "")
+    assert "text.mp4" in errors
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(dfer, clips):
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        shutil.copy(clips / "still.png", folder)
+    code, *_ = dfer("predict", ".", "--recursive", "--csv", "out.csv")
+    assert code == 0
+    assert [row["source"] for row in read_csv("out.csv")] == ["one/still.png", "two/still.png"]
+
+
+def test_a_file_named_twice_is_answered_once(dfer, clips):
+    dfer("predict", clips / "still.png", clips / ".." / clips.name / "still.png", "--json", "out.json")
+    assert len(json.loads(Path("out.json").read_text(encoding="utf-8"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "absent.mp4"], "absent.mp4"),
+        (["predict", "hollow"], "videos or images"),
+        (["predict", "clip.png", "--model", "no-such"], "no-such"),
+        (["predict", "clip.png", "--model", "hollow"], "config.json"),
+        (["predict", "clip.png", "--device", "gpu"], "'gpu'"),
+        (["predict", "clip.png", "--device", "cuda:99"], "cuda:99"),
+        (["predict", "clip.png", "--json", "clip.png"], "overwrite an input"),
+        (["predict", "clip.png", "--json", "same", "--csv", "./same"], "Two outputs"),
+        (["predict", "clip.png", "--csv", "absent/out.csv"], "absent"),
+        (["predict", "clip.png", "--csv", "hollow"], "hollow"),
+        (["predict", "clip.png", "--overlay", "out.mp4"], ".webm"),
+        (["predict"], "PATH"),
+        (["dance"], "dance"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_said_and_writes_nothing(dfer, clips, arguments, message):
+    Path("hollow").mkdir()
+    shutil.copy(clips / "still.png", "clip.png")
+    before = sorted(Path().rglob("*"))
+    code, printed, errors = dfer(*arguments, model=None)
+    assert (code, printed) == (2, "")
+    assert message in errors
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_an_input_is_not_overwritten_by_an_overlay(dfer, clips):
+    shutil.copy(clips / "short.webm", "clip.webm")
+    shutil.copy(clips / "still.png", "still.png")
+    content = Path("clip.webm").read_bytes()
+    code, _, errors = dfer("predict", "clip.webm", "still.png", "--overlay", ".")
+    assert code == 2
+    assert "overwrite an input" in errors
+    assert Path("clip.webm").read_bytes() == content
+
+
+def test_overlays_of_several_files_go_into_a_folder(dfer, clips):
+    pytest.importorskip("dfer_hf.visualize")
+    Path("a").mkdir()
+    shutil.copy(clips / "short.webm", "a/clip.webm")
+    shutil.copy(clips / "pair.webm", "clip.webm")
+    code, printed, _ = dfer("predict", "clip.webm", "a/clip.webm", clips / "text.mp4", "--overlay", "drawn")
+    assert code == 1
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["clip-2.webm", "clip.webm"]
+    assert len(list(read_frames("drawn/clip.webm"))) == 6
+    assert len(list(read_frames("drawn/clip-2.webm"))) == 5
+    assert "-> drawn/clip-2.webm" in printed
+
+
+def test_an_overlay_of_one_file_has_the_name_it_was_given(dfer, clips):
+    pytest.importorskip("dfer_hf.visualize")
+    code, *_ = dfer("predict", clips / "short.webm", "--overlay", "seen.webm")
+    assert code == 0
+    assert [path.name for path in Path().iterdir()] == ["seen.webm"]
+
+
+@pytest.mark.parametrize("make", [lambda path: JsonFile(path, as_list=True), CsvFile])
+def test_a_run_that_breaks_off_leaves_what_was_there(tmp_path, make, prediction):
+    path = tmp_path / "answers"
+    path.write_text("older answers", encoding="utf-8")
+
+    def break_off():
+        with make(path) as output:
+            output.add(error_row("bad.mp4", "no face"))
+            output.add(prediction)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert path.read_text(encoding="utf-8") == "older answers"
+    found = (tmp_path / "answers.partial").read_text(encoding="utf-8")
+    assert "bad.mp4" in found
+    assert "face.webm" in found
+    if make is not CsvFile:
+        assert len(json.loads(found)) == 2
+
+
+@pytest.mark.parametrize("num_answers", [0, 1, 2])
+def test_answer_files_are_whole_however_many_answers_there_are(tmp_path, num_answers):
+    with JsonFile(tmp_path / "a.json", as_list=True) as as_json, CsvFile(tmp_path / "a.csv") as as_csv:
+        for index in range(num_answers):
+            as_json.add(error_row(f"{index}.mp4", "bad"))
+            as_csv.add(error_row(f"{index}.mp4", "bad"))
+    assert len(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) == num_answers
+    assert len(read_csv(tmp_path / "a.csv")) == num_answers
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json"]
+
+
+def test_a_device_as_output_is_written_to_and_stays_a_device():
+    with CsvFile(Path("/dev/null")) as output:
+        output.add(error_row("bad.mp4", "no face"))
+    assert Path("/dev/null").is_char_device()
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(dfer, clips):
+    name = "red\x1b[31m\nface.mp4"
+    shutil.copy(clips / "text.mp4", name)
+    code, _, errors = dfer("predict", name)
+    assert code == 1
+    assert "\x1b" not in errors
+    assert errors.count("\n") == 1
+
+
+def test_models_lists_systems_and_checkpoints(dfer):
+    code, printed, _ = dfer("models")
+    assert code == 0
+    rows = [line.split() for line in printed.splitlines() if line.startswith("  ")]
+    names = [row[0] for row in rows]
+    assert set(dfer_hf.systems()) <= set(names)
+    assert set(dfer_hf.shipped_checkpoints()) <= set(names)
+    aen = next(row for row in rows if row[0] == "dfer-aen-small")
+    assert aen[1] == "aen"
+    assert 8 < float(aen[2]) < 12  # million parameters, in half precision twice as many megabytes
+    assert 18 < float(aen[4]) < 22
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"]])
+def test_help_needs_neither_torch_nor_the_package(arguments):
+    code = (
+        f"import sys, dfer_cli\ntry:\n dfer_cli.main({arguments})\nfinally:\n"
+        " heavy = {'torch', 'transformers', 'cv2', 'numpy', 'dfer_hf'} & set(sys.modules)\n"
+        " assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "dfer" in done.stdout
+
+
+def test_version_is_that_of_the_package(dfer):
+    assert dfer("--version") == (0, f"dfer-hf {dfer_hf.__version__}\n", "")

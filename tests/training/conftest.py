@@ -1,0 +1,70 @@
+import csv
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
+from training.datasets.ferplus import VOTES
+
+SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
+
+
+def landmarks68(shift):
+    """68 points whose five alignment points are the template's, on a 48×48 still."""
+    five = ARCFACE_TEMPLATE * (48 / 112) + shift
+    points = np.zeros((68, 2), np.float32)
+    for part, place in ((slice(36, 42), 0), (slice(42, 48), 1), (30, 2), (48, 3), (54, 4)):
+        points[part] = five[place]
+    return points
+
+
+def write_corpus(root, faces, *, landmarks_for=None):
+    """Write a miniature of FER+: `faces` holds (split, votes by name, image or None) in order."""
+    root.mkdir(parents=True, exist_ok=True)
+    archives = {split: zipfile.ZipFile(root / f"{split}.zip", "w") for split in ("train", "valid")}
+    names = []
+    with (root / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "image", *VOTES, "fer2013"])
+        for index, (split, votes, image) in enumerate(faces):
+            names.append(f"fer{index:07d}.{'webp' if index % 2 else 'png'}")
+            writer.writerow([split, names[-1], *(votes.get(vote, 0) for vote in VOTES), "unused"])
+            if image is not None:
+                options = [cv2.IMWRITE_WEBP_QUALITY, 101] if names[-1].endswith("webp") else []
+                archives[split].writestr(
+                    names[-1], cv2.imencode(names[-1][-5:].lstrip("0123456789"), image, options)[1].tobytes()
+                )
+    for archive in archives.values():
+        archive.close()
+    kept = range(len(names)) if landmarks_for is None else landmarks_for
+    np.savez(
+        root / "landmarks68_pseudo.npz",
+        image=np.array([names[index] for index in kept]),
+        points=np.stack([landmarks68(index % 3 - 1) for index in kept]),
+    )
+    return names
+
+
+def drawing(label, seed):
+    """A still of a class: stripes of a direction and width of its own, with grain."""
+    y, x = np.mgrid[:48, :48]
+    angle = label * np.pi / 7
+    stripes = np.sin((x * np.cos(angle) + y * np.sin(angle)) / (1.5 + 0.4 * label))
+    grain = np.random.default_rng(seed).normal(0, 10, (48, 48))
+    return np.clip(127 + 90 * stripes + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Six stills of each class to train with and three to validate with."""
+    root = tmp_path_factory.mktemp("ferplus")
+    faces = [
+        (split, {emotion: 8, SEVEN[(label + 1) % 7]: 2}, drawing(label, 100 * label + number))
+        for split, count in (("train", 6), ("valid", 3))
+        for number in range(count)
+        for label, emotion in enumerate(SEVEN)
+    ]
+    write_corpus(root, faces)
+    return root
