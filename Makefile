@@ -1,5 +1,6 @@
 # All that is needed is Python 3.10 or newer and, the first time, a network to install from.
-# `make PYTHON=/path/to/python …` chooses another Python, `make VENV=folder …` another virtual environment.
+# `make PYTHON=/path/to/python …` chooses another Python, `make VENV=folder …` another virtual environment,
+# `make demo PORT=8000` another port, `make test PYTEST="-k overlay"` some of the tests.
 
 VENV ?= .venv
 PYTHON ?=
@@ -19,7 +20,7 @@ all_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-all" && $(python) -c "
 .PHONY: help demo test slow check style setup setup-app wheel clean
 
 help:
-	@echo "make demo    set up, then open the app in the browser"
+	@echo "make demo    set up, then start the app and print its address"
 	@echo "make test    set up, then run the tests that need no GPU and no patience"
 	@echo "make slow    the other tests that need no GPU"
 	@echo "make check   lint, format, import contracts, types"
@@ -29,7 +30,7 @@ help:
 	@echo "make clean   remove $(VENV) and what was built"
 
 demo: setup-app
-	$(quiet_app) $(if $(PORT),GRADIO_SERVER_PORT=$(PORT)) $(python) app.py
+	$(quiet_app) $(python) app.py $(if $(PORT),--port $(PORT))
 
 test: setup
 	$(offline) $(python) -m pytest -m "not slow and not gpu" $(PYTEST)

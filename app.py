@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +35,8 @@ from dfer_hf.visualize import (
     write_overlay,
 )
 
-LIMITS = VideoLimits(max_bytes=100_000_000, max_seconds=120.0)
+MAX_SECONDS, MAX_MEGABYTES = 120.0, 100.0
+LIMITS = VideoLimits(max_seconds=MAX_SECONDS, max_bytes=int(MAX_MEGABYTES * 1e6))
 OVERLAY_SIDE = 720
 OVERLAY_NAME, JSON_NAME, CSV_NAME = "overlay.webm", "prediction.json", "prediction.csv"
 QUEUE_LENGTH = 10
@@ -43,7 +44,9 @@ ERROR_SECONDS = 20
 # Looked at every ten minutes, deleted when fifty minutes old: never older than an hour.
 DELETE_EVERY_SECONDS, DELETE_AGE_SECONDS = 600, 3000
 
-INTRODUCTION = """# Facial expressions in video
+TITLE = "Facial expressions in video"
+
+INTRODUCTION = f"""# {TITLE}
 Finds the faces in a short video, says which expression each one shows moment by moment, and marks what the answer
 rests on.
 """
@@ -56,6 +59,8 @@ such a system to infer emotions at work or in education, except for medical or s
 **Your video** is processed by the computer that serves this page and by no other. Video and results are deleted when
 you close the page, and after an hour at the latest. Until then, whoever has the address of a file can open it.
 """
+
+HEAT_MAP_NOTE = "Yellow marks what the answer rests on most, green what it rests on less."
 
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
@@ -75,32 +80,11 @@ THEME = gr.themes.Default(
     neutral_hue=gr.themes.colors.slate,
     font=["system-ui", "sans-serif"],
     font_mono=["system-ui", "sans-serif"],
-)
+).set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_600")
 
 
 class AnalysisCancelledError(Exception):
     """The person pressed Cancel, or closed the page."""
-
-
-class ShippedPredictors(Mapping[str, VideoPredictor]):
-    """The checkpoints that came with the package, each loaded when it is first asked for; the default one first."""
-
-    def __init__(self) -> None:
-        self.names = sorted(shipped_checkpoints(), key=lambda name: (name != DEFAULT_CHECKPOINT, name))
-        self.loaded: dict[str, VideoPredictor] = {}
-
-    def __getitem__(self, name: str) -> VideoPredictor:
-        if name not in self.names:
-            raise KeyError(f"Unknown model {name!r}; available models: {', '.join(self.names)}.")
-        if name not in self.loaded:
-            self.loaded[name] = VideoPredictor.from_pretrained(name)
-        return self.loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 @dataclass
@@ -207,6 +191,11 @@ def refusal(message: str) -> gr.Error:
     return gr.Error(html.escape(message, quote=False), duration=ERROR_SECONDS, print_exception=False)
 
 
+def session_of(request: gr.Request) -> str:
+    """Name of the page that asks; plain HTTP calls have no page and get a name of their own."""
+    return request.session_hash or secrets.token_urlsafe()
+
+
 @dataclass(frozen=True)
 class ShownFace:
     """What the page shows of one face."""
@@ -239,7 +228,7 @@ class Handlers:
         """
         if video is None:
             raise refusal("Choose a video first: upload one, record one, or take the example clip.")
-        session = request.session_hash or secrets.token_urlsafe()  # plain HTTP calls have no page
+        session = session_of(request)
         self.pages.show(session, video)
         # The name is the only key to the files in it, so it must not be guessable.
         folder = Path(get_upload_folder()) / secrets.token_urlsafe(24)
@@ -253,11 +242,9 @@ class Handlers:
         with ExitStack() as cleanup:
             folder.mkdir(parents=True)
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-            report(0.0, "Loading the model")
             predictor = self.predictors[model]
-            prediction = analyse_clip(
-                predictor, video, folder, heat_map=heat_map, limits=self.limits, report=report
-            )
+            settings = {"heat_map": heat_map, "limits": self.limits}
+            prediction = analyse_clip(predictor, video, folder, report=report, **settings)
             cleanup.pop_all()
         shown = {
             face.track_id: ShownFace(
@@ -271,7 +258,7 @@ class Handlers:
         }
         return (
             folder / OVERLAY_NAME,
-            html.escape("\n\n".join(summarise(prediction))),
+            html.escape("\n\n".join(summarise(prediction) + [HEAT_MAP_NOTE] * heat_map)),
             *self.show_face(shown, prediction.faces[0].track_id),
             folder / JSON_NAME,
             folder / CSV_NAME,
@@ -293,17 +280,17 @@ class Handlers:
 
     def change_video(self, video: str | None, request: gr.Request) -> Any:
         """Forget the answer to the video before."""
-        if not self.pages.show(request.session_hash, video):
+        if not self.pages.show(session_of(request), video):
             return gr.skip()
         return None, "", None, gr.Radio(visible=False), gr.Column(visible=False), gr.Column(visible=False)
 
     def cancel(self, request: gr.Request) -> None:
         """Stop the analysis of this page."""
-        self.pages.cancel(request.session_hash)
+        self.pages.cancel(session_of(request))
 
     def close(self, request: gr.Request) -> None:
         """Delete what belongs to this page."""
-        self.pages.close(request.session_hash)
+        self.pages.close(session_of(request))
 
 
 class Layout:
@@ -317,7 +304,7 @@ class Layout:
                 self._place_inputs(names, limits)
             with gr.Column(min_width=300):
                 self.overlay = gr.Video(label="Faces and expressions", interactive=False, height=340)
-                self.summary = gr.Markdown(elem_id="summary")
+                self.summary = gr.Markdown(label="Note", elem_id="summary")
                 self.face = gr.Radio([], label="Which face", visible=False)
                 with gr.Column(visible=False) as self.beside:
                     self.coarse = gr.Label(label="Group of expressions", elem_id="coarse")
@@ -326,8 +313,9 @@ class Layout:
 
     def _place_inputs(self, names: list[str], limits: VideoLimits) -> None:
         label = f"Your video, up to {limits.max_seconds:g} seconds" if limits.max_seconds else "Your video"
-        sources = ["upload", "webcam"]
-        self.video = gr.Video(label=label, sources=sources, format=None, height=340, elem_id="clip")
+        self.video = gr.Video(
+            label=label, sources=["upload", "webcam"], format=None, height=340, elem_id="clip"
+        )
         self.example = gr.Button("Take the example clip", size="sm")
         self.model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
         self.heat_map = gr.Checkbox(value=True, label="Show what the answer rests on (takes twice as long)")
@@ -343,9 +331,8 @@ class Layout:
                     label="Over time", show_label=True, container=True, elem_id="timeline"
                 )
         with gr.Accordion("Frame by frame, as a table", open=False):
-            self.table = gr.Dataframe(
-                headers=list(TABLE_HEADERS), show_label=False, interactive=False, max_height=360
-            )
+            headers = [*TABLE_HEADERS]
+            self.table = gr.Dataframe(headers=headers, label="Frames", interactive=False, max_height=360)
         with gr.Row():
             self.json_file = gr.DownloadButton("Download JSON", size="sm", min_width=120)
             self.csv_file = gr.DownloadButton("Download CSV", size="sm", min_width=120)
@@ -362,9 +349,7 @@ def build_demo(predictors: Mapping[str, VideoPredictor], *, limits: VideoLimits 
     clip = example_clip()
     gr.set_static_paths([clip])
     delete_cache = (DELETE_EVERY_SECONDS, DELETE_AGE_SECONDS)
-    with gr.Blocks(
-        title="Facial expressions in video", analytics_enabled=False, delete_cache=delete_cache
-    ) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=delete_cache) as demo:
         page = Layout(list(predictors), limits)
         shown = gr.State(None, time_to_live=DELETE_AGE_SECONDS)
         answer = [page.fine, page.coarse, page.timeline, page.table]
@@ -391,30 +376,23 @@ def build_demo(predictors: Mapping[str, VideoPredictor], *, limits: VideoLimits 
 
 def launch_options(limits: VideoLimits = LIMITS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
-    return {
-        "theme": THEME,
-        "css": CSS,
-        "max_file_size": limits.max_bytes,
-        "footer_links": ["api"],
-        "share": False,
-        "ssr_mode": False,
-    }
+    looks = {"theme": THEME, "css": CSS, "footer_links": ["api"]}
+    return {**looks, "max_file_size": limits.max_bytes, "share": False, "ssr_mode": False}
 
 
 def main() -> None:
     """Show the page until stopped."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        "--port", type=int, help="where to listen; the first free one from 7860 when left out"
-    )
-    parser.add_argument("--max-seconds", type=float, default=LIMITS.max_seconds, help="longest video")
-    parser.add_argument("--max-megabytes", type=float, default=LIMITS.max_bytes / 1e6, help="largest file")
+    parser.add_argument("--port", type=int, help="the first free one from 7860 when left out")
+    parser.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="longest video")
+    parser.add_argument("--max-megabytes", type=float, default=MAX_MEGABYTES, help="largest file")
     arguments = parser.parse_args()
     limits = replace(LIMITS, max_seconds=arguments.max_seconds, max_bytes=int(arguments.max_megabytes * 1e6))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be deleted
     with tempfile.TemporaryDirectory(prefix="dfer-app-") as cache:
         os.environ.setdefault("GRADIO_TEMP_DIR", cache)
-        demo = build_demo(ShippedPredictors(), limits=limits)
+        names = sorted(shipped_checkpoints(), key=lambda name: (name != DEFAULT_CHECKPOINT, name))
+        demo = build_demo({name: VideoPredictor.from_pretrained(name) for name in names}, limits=limits)
         name = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
         demo.launch(server_name=name, server_port=arguments.port, **launch_options(limits))
 

@@ -97,16 +97,16 @@ class CsvFile(AnswerFile):
         if self.writer is None and isinstance(answer, dict):
             self.waiting += rows
             return
-        if self.writer is None:
-            self._start(list(rows[0]))
-        self.writer.writerows(rows)
+        writer = self.writer or self._start(list(rows[0]))
+        writer.writerows(rows)
 
     def finish(self) -> None:
         """Write the rows that still wait."""
         if self.writer is None:
             self._start(list(error_row("", "")))
 
-    def _start(self, columns: list[str]) -> None:
+    def _start(self, columns: list[str]) -> csv.DictWriter:
         self.writer = csv.DictWriter(self.stream, fieldnames=columns, restval="")
         self.writer.writeheader()
         self.writer.writerows(self.waiting)
+        return self.writer

@@ -274,8 +274,9 @@ def _describe(folder: Path, model: torch.nn.Module) -> str:
     card = folder / "README.md"
     if not card.is_file():
         return _first_line(type(model).__doc__)
-    lines = ModelCard.load(card).text.splitlines()
-    return next((line.strip() for line in lines if line[:1].isalpha()), _first_line(type(model).__doc__))
+    paragraphs = ModelCard.load(card).text.split("\n\n")
+    first = next((text.strip() for text in paragraphs if text.strip()[:1].isalpha()), "")
+    return " ".join(first.split()).partition(". ")[0] or _first_line(type(model).__doc__)
 
 
 def _first_line(docstring: str | None) -> str:

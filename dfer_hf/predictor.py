@@ -65,7 +65,8 @@ class VideoPredictor:
         self.model, self.processor, self.name = model.eval(), processor, name
         self.detector = detector or MtcnnFaceDetector(device=str(model.device))
         labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-        self.labels, self.groups = labels, model.config.groups
+        self.labels = labels
+        self.groups: dict[str, list[str]] = model.config.groups
 
     @classmethod
     def from_pretrained(
@@ -213,7 +214,9 @@ class VideoPredictor:
         mean_frame_fine = np.zeros((num_crops, frame_fine.shape[-1]))
         np.add.at(mean_frame_fine, indices.ravel(), frame_fine.reshape(-1, frame_fine.shape[-1]))
         mean_frame_fine /= counts[:, None]
-        weights = np.bincount(indices.ravel(), frame_weights.ravel(), minlength=num_crops) / len(indices)
+        # A frame that fills up a clip stands in it twice, which is no reason to count more.
+        weights = np.bincount(indices.ravel(), frame_weights.ravel(), minlength=num_crops) / counts
+        weights /= weights.sum()
         place = np.zeros(num_crops, dtype=int)
         place[indices.ravel()] = np.arange(indices.size)
         for index, crop in enumerate(window):

@@ -100,6 +100,8 @@ def train(config: TrainConfig, data_root: Path, output: Path) -> None:
         started = time.perf_counter()
         image_size, strength = config.stage(epoch)
         unwrapped.config.image_size = image_size
+        if epoch and image_size != config.stage(epoch - 1)[0]:
+            average.n_averaged.zero_()  # weights and batch statistics of another size would only blur the average
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch * 101 + accelerator.process_index)
         model.train()
         total_loss = 0.0

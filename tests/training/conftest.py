@@ -29,13 +29,12 @@ def write_corpus(root, faces, *, landmarks_for=None):
         writer = csv.writer(file)
         writer.writerow(["split", "image", *VOTES, "fer2013"])
         for index, (split, votes, image) in enumerate(faces):
-            names.append(f"fer{index:07d}.{'webp' if index % 2 else 'png'}")
+            suffix = ".webp" if index % 2 else ".png"
+            names.append(f"fer{index:07d}{suffix}")
             writer.writerow([split, names[-1], *(votes.get(vote, 0) for vote in VOTES), "unused"])
             if image is not None:
-                options = [cv2.IMWRITE_WEBP_QUALITY, 101] if names[-1].endswith("webp") else []
-                archives[split].writestr(
-                    names[-1], cv2.imencode(names[-1][-5:].lstrip("0123456789"), image, options)[1].tobytes()
-                )
+                lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
+                archives[split].writestr(names[-1], cv2.imencode(suffix, image, lossless)[1].tobytes())
     for archive in archives.values():
         archive.close()
     kept = range(len(names)) if landmarks_for is None else landmarks_for

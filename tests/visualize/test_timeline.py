@@ -1,0 +1,123 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from dfer_hf import FacePrediction, FramePrediction, Scores
+from dfer_hf.visualize import build_timeline, describe_face, table_rows, timeline_html
+
+GROUPS = {"positive": ["happiness"], "negative": ["fear"]}
+
+
+def frame(index, happiness):
+    if happiness is None:
+        return FramePrediction(index, index / 10)
+    fine = Scores({"happiness": happiness, "fear": 1 - happiness})
+    coarse = Scores({"positive": happiness, "negative": 1 - happiness})
+    return FramePrediction(index, index / 10, (0.0, 0.0, 9.0, 9.0), fine, coarse, weight=0.1)
+
+
+def face(values, **replaced):
+    fine = replaced.get("fine", Scores({"happiness": 0.6, "fear": 0.4}))
+    coarse = Scores({"positive": 0.6, "negative": 0.4})
+    return FacePrediction(0, fine, coarse, tuple(frame(index, value) for index, value in enumerate(values)))
+
+
+class Checker(HTMLParser):
+    """Fails on tags that do not close, and keeps what is said to those who cannot see."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.labels, self.tags = [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.tags.add(tag)
+        self.labels += [value for name, value in attrs if name == "aria-label"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+
+def test_gaps_stay_gaps():
+    timeline = build_timeline(face([0.9, 0.8, None, None, 0.2]))
+    assert timeline.seen.tolist() == [True, True, False, False, True]
+    assert timeline.fine["happiness"] == pytest.approx([0.9, 0.8, np.nan, np.nan, 0.2], nan_ok=True)
+    assert timeline.coarse["negative"] == pytest.approx([0.1, 0.2, np.nan, np.nan, 0.8], nan_ok=True)
+    assert timeline.weights == pytest.approx([0.1, 0.1, 0, 0, 0.1])
+    assert timeline.gaps == (pytest.approx((0.2, 0.4)),)
+    assert timeline.ends_seconds[-1] == pytest.approx(0.5)
+
+
+def test_long_clips_are_averaged_to_moments():
+    timeline = build_timeline(face([0.0, 1.0] * 500 + [None] * 10), max_moments=101)
+    assert len(timeline.weights) == 101
+    assert timeline.fine["happiness"][:100] == pytest.approx([0.5] * 100)
+    assert np.isnan(timeline.fine["happiness"][100])
+    assert timeline.weights.sum() == pytest.approx(100)
+    assert timeline.starts_seconds[1] == pytest.approx(1.0)
+
+
+def test_words_tell_who_led_for_how_long_and_when_nobody_was_seen():
+    timeline = build_timeline(face([0.9] * 20 + [None] * 10 + [0.1] * 30))
+    assert timeline.seconds_led == pytest.approx({"fear": 3.0, "happiness": 2.0})
+    assert timeline.in_words() == (
+        "Most probable: fear for 3.0 s, happiness for 2.0 s. Not seen: 2.0 to 3.0 s."
+    )
+
+
+def test_drawing_has_a_curve_on_each_side_of_a_gap_and_none_within():
+    page = timeline_html(face([0.5] * 4 + [None] * 2 + [0.5] * 4), groups=GROUPS)
+    happiness = re.search(r'aria-label="happiness.*?</svg>', page).group()
+    curves = [
+        [float(x) for x in re.findall(r"[ML]([\d.]+) ", path)] for path in re.findall(r'd="(.*?)"', happiness)
+    ]
+    assert len(curves) == 4  # an area and a line on each side
+    assert not any(400 < x < 600 for curve in curves for x in curve)
+    assert {max(curve) for curve in curves} == {400, 1000}
+
+
+def test_drawing_leaves_room_up_to_the_end_of_the_clip():
+    page = timeline_html(face([0.5] * 10), groups=GROUPS, duration_seconds=4.0)
+    assert max(float(x) for x in re.findall(r"L([\d.]+) ", page)) == pytest.approx(250)
+    assert ">3 s<" in page
+
+
+def test_every_row_is_described_in_words():
+    checker = Checker()
+    checker.feed(timeline_html(face([0.9, 0.4, None]), groups=GROUPS))
+    assert checker.open == []
+    assert any("happiness over time: 40% to 90%, 60% over the clip" in label for label in checker.labels)
+    assert len(checker.labels) == 4  # groups, two classes, weight
+
+
+def test_names_from_a_checkpoint_cannot_become_markup():
+    label = '<img src="x" onerror="alert(1)">'
+    fine = Scores({label: 0.7, "fear": 0.3})
+    only = FramePrediction(0, 0.0, (0.0, 0.0, 9.0, 9.0), fine, Scores({"<b>": 0.7, "negative": 0.3}), 1.0)
+    strange = FacePrediction(0, fine, only.coarse, (only,))
+    checker = Checker()
+    checker.feed(timeline_html(strange, groups={"<b>": [label], "negative": ["fear"]}))
+    assert "img" not in checker.tags
+    assert "b" not in checker.tags
+
+
+def test_a_still_has_a_timeline():
+    timeline = build_timeline(face([0.7]))
+    assert timeline.fine["happiness"] == pytest.approx([0.7])
+    assert "happiness" in timeline_html(face([0.7]), groups=GROUPS)
+
+
+def test_table_says_where_the_face_was_not_seen():
+    rows = table_rows(face([0.9, None]))
+    assert rows[0] == ["0.00", "happiness", "90.0%", "positive", "90.0%", "10.00%"]
+    assert rows[1] == ["0.10", "face not seen", "", "", "", "0.00%"]
+
+
+def test_faces_are_told_apart_by_number_answer_and_time():
+    assert describe_face(face([0.5] * 21)) == "Face 1: happiness 60%, 0.0 to 2.0 s"
