@@ -54,6 +54,7 @@ class FramePrediction:
         fine: Fine classes; None without a face, which is not the same as neutral.
         coarse: Groups of them; None without a face.
         weight: Share of the face's answer that rests on this frame; the weights of a face sum to 1.
+        is_interpolated: Whether the frame was skipped, and lies between two that were analysed.
         points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
         heat_map: Which parts of the aligned 112×112 crop the answer rests on, `(h, w)` from 0 to 1; None if not asked.
     """
@@ -64,6 +65,7 @@ class FramePrediction:
     fine: Scores | None = None
     coarse: Scores | None = None
     weight: float = 0.0
+    is_interpolated: bool = False
     points: np.ndarray | None = field(default=None, repr=False, compare=False)
     heat_map: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -74,6 +76,7 @@ class FramePrediction:
             "time_seconds": round(self.time_seconds, 4),
             "box": None if self.box is None else [round(edge, 2) for edge in self.box],
             "weight": round(self.weight, 6),
+            "is_interpolated": self.is_interpolated,
             "fine": None if self.fine is None else self.fine.to_dict(),
             "coarse": None if self.coarse is None else self.coarse.to_dict(),
         }
@@ -165,6 +168,7 @@ class ClipPrediction:
                     "frame_index": frame.frame_index,
                     "time_seconds": round(frame.time_seconds, 4),
                     "weight": round(frame.weight, 6),
+                    "is_interpolated": frame.is_interpolated,
                     "fine": "" if frame.fine is None else frame.fine.label,
                     "coarse": "" if frame.coarse is None else frame.coarse.label,
                 }

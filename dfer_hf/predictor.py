@@ -15,12 +15,14 @@ from .checkpoints import find_checkpoint
 from .explain import grad_cam
 from .faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, track_faces
 from .faces.alignment import align
+from .interpolation import fill_between
 from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
 from .taxonomy import coarsen
-from .video import TruncatedVideoWarning, VideoLimits, probe, read_frames
+from .video import Frame, TruncatedVideoWarning, VideoLimits, probe, read_frames
 from .video.sampling import interleaved_clips
 
 WORKING_SIDE = 1280
+DETECT_EVERY_SECONDS = 0.25
 CLIPS_PER_BATCH = 2
 FRAMES_AHEAD = 48
 
@@ -52,10 +54,18 @@ class VideoPredictor:
         processor: Its video processor; how faces are cropped and sampled stands in it.
         name: What predictions call the checkpoint.
         detector: What finds the faces; MTCNN where none is given.
+        max_analysed_rate: Frames a second that are analysed at most; what lies between is interpolated. Half a frame
+            of tolerance, so that 20 frames a second are analysed whole at the default. None analyses every frame.
     """
 
     def __init__(
-        self, model: torch.nn.Module, processor: Any, *, name: str, detector: FaceDetector | None = None
+        self,
+        model: torch.nn.Module,
+        processor: Any,
+        *,
+        name: str,
+        detector: FaceDetector | None = None,
+        max_analysed_rate: float | None = 15.0,
     ) -> None:
         if processor.alignment != "arcface_112":
             raise ValueError(
@@ -63,6 +73,7 @@ class VideoPredictor:
                 "Use a checkpoint made for this package."
             )
         self.model, self.processor, self.name = model.eval(), processor, name
+        self.max_analysed_rate = max_analysed_rate
         self.detector = detector or MtcnnFaceDetector(device=str(model.device))
         labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
         self.labels = labels
@@ -123,11 +134,10 @@ class VideoPredictor:
         info = probe(path, limits=limits)
         report = _Progress(progress, info.duration_seconds)
         records: dict[int, FaceRecord] = {}
-        clock = _FrameClock()
+        clock = _FrameClock(self.max_analysed_rate)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TruncatedVideoWarning)
-            for time_seconds, crops in ahead(self._crops(path, limits), FRAMES_AHEAD):
-                clock.tick(time_seconds)
+            for time_seconds, crops in ahead(self._crops(path, limits, clock), FRAMES_AHEAD):
                 report(time_seconds)
                 for crop in crops:
                     record = records.setdefault(crop.track_id, FaceRecord())
@@ -163,12 +173,16 @@ class VideoPredictor:
             "window_seconds": processor.window_seconds,
             "num_frames": self.model.config.num_frames,
             "working_side": WORKING_SIDE,
+            "detect_every_seconds": DETECT_EVERY_SECONDS,
+            "max_analysed_rate": self.max_analysed_rate,
         }
 
-    def _crops(self, path: Path, limits: VideoLimits) -> Iterator[tuple[float, list[FaceCrop]]]:
-        """Decode, track and align; a time and the faces of every frame. Runs in a thread of its own."""
-        frames = read_frames(path, limits=limits, max_side=WORKING_SIDE)
-        for tracked in track_faces(frames, self.detector):
+    def _crops(
+        self, path: Path, limits: VideoLimits, clock: "_FrameClock"
+    ) -> Iterator[tuple[float, list[FaceCrop]]]:
+        """Decode, track and align; time and faces of every analysed frame. Runs in a thread of its own."""
+        frames = clock.choose(read_frames(path, limits=limits, max_side=WORKING_SIDE))
+        for tracked in track_faces(frames, self.detector, detect_every_seconds=DETECT_EVERY_SECONDS):
             frame = tracked.frame
             crops = []
             for face in tracked.faces:
@@ -214,9 +228,7 @@ class VideoPredictor:
         mean_frame_fine = np.zeros((num_crops, frame_fine.shape[-1]))
         np.add.at(mean_frame_fine, indices.ravel(), frame_fine.reshape(-1, frame_fine.shape[-1]))
         mean_frame_fine /= counts[:, None]
-        # A frame that fills up a clip stands in it twice, which is no reason to count more.
-        weights = np.bincount(indices.ravel(), frame_weights.ravel(), minlength=num_crops) / counts
-        weights /= weights.sum()
+        weights = np.bincount(indices.ravel(), frame_weights.ravel(), minlength=num_crops) / len(indices)
         place = np.zeros(num_crops, dtype=int)
         place[indices.ravel()] = np.arange(indices.size)
         for index, crop in enumerate(window):
@@ -257,25 +269,29 @@ class VideoPredictor:
 
     def _summary(self, track_id: int, record: FaceRecord, clock: "_FrameClock") -> FacePrediction:
         num_seen = len(record.frames)
-        by_index = {frame.frame_index: frame for frame in record.frames}
-        frames = tuple(
-            replace(by_index[index], weight=by_index[index].weight / num_seen)
-            if index in by_index
-            else FramePrediction(index, clock.times[index])
-            for index in range(record.frames[0].frame_index, record.frames[-1].frame_index + 1)
-        )
+        frames = fill_between(record.frames, analysed=clock.analysed, times=clock.times)
         groups = {group: float(value) for group, value in zip(self.groups, record.coarse / num_seen, strict=True)}
         return FacePrediction(track_id, self._scores(record.fine / num_seen), Scores(groups), frames)
 
 
 class _FrameClock:
-    """Times of the frames that were read."""
+    """Times of all frames that were read, and which of them are analysed."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_analysed_rate: float | None) -> None:
+        self.step_seconds = 1 / max_analysed_rate if max_analysed_rate else 0.0
         self.times: list[float] = []
+        self.analysed: list[int] = []
 
-    def tick(self, time_seconds: float) -> None:
-        self.times.append(time_seconds)
+    def choose(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Note every frame, and pass on those to analyse."""
+        for frame in frames:
+            previous = self.times[-1] if self.times else frame.time_seconds
+            self.times.append(frame.time_seconds)
+            half_frame = (frame.time_seconds - previous) / 2
+            due = self.times[self.analysed[-1]] + self.step_seconds - half_frame if self.analysed else 0.0
+            if frame.time_seconds >= due:
+                self.analysed.append(frame.index)
+                yield frame
 
     @property
     def num_frames(self) -> int:
