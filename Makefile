@@ -30,7 +30,7 @@ help:
 	@echo "make clean   remove $(VENV) and what was built"
 
 demo: setup-app
-	$(quiet_app) $(python) app.py $(if $(PORT),--port $(PORT))
+	$(quiet_app) $(python) app.py $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),--open) $(if $(PORT),--port $(PORT))
 
 test: setup
 	$(offline) $(python) -m pytest -m "not slow and not gpu" $(PYTEST)

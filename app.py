@@ -386,6 +386,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="the first free one from 7860 when left out")
     parser.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="longest video")
     parser.add_argument("--max-megabytes", type=float, default=MAX_MEGABYTES, help="largest file")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     arguments = parser.parse_args()
     limits = replace(LIMITS, max_seconds=arguments.max_seconds, max_bytes=int(arguments.max_megabytes * 1e6))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be deleted
@@ -394,7 +395,9 @@ def main() -> None:
         names = sorted(shipped_checkpoints(), key=lambda name: (name != DEFAULT_CHECKPOINT, name))
         demo = build_demo({name: VideoPredictor.from_pretrained(name) for name in names}, limits=limits)
         name = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-        demo.launch(server_name=name, server_port=arguments.port, **launch_options(limits))
+        demo.launch(
+            server_name=name, server_port=arguments.port, inbrowser=arguments.open, **launch_options(limits)
+        )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def ahead(items: Iterable[Item], num_ahead: int) -> Iterator[Item]:
                     break
             else:
                 put((done, None))
-        except BaseException as error:  # handed to the consumer, which raises it
+        except BaseException as error:  # noqa: BLE001  handed to the consumer, which raises it
             put((done, error))
         finally:
             close = getattr(items, "close", None)

@@ -25,7 +25,9 @@ def find_checkpoint(name_or_path: str | Path) -> str:
         return str(shipped[str(name_or_path)])
     if Path(name_or_path).is_dir():
         if not (Path(name_or_path) / "config.json").is_file():
-            raise ValueError(f"Expected a checkpoint with a config.json in the folder {Path(name_or_path).name!r}.")
+            raise ValueError(
+                f"Expected a checkpoint with a config.json in the folder {Path(name_or_path).name!r}."
+            )
         return str(name_or_path)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name_or_path)):
         return str(name_or_path)

@@ -49,7 +49,9 @@ def _at(frame: FramePrediction, index: int, time_seconds: float) -> FramePredict
     return replace(frame, frame_index=index, time_seconds=time_seconds, is_interpolated=True)
 
 
-def _between(first: FramePrediction, second: FramePrediction, index: int, time_seconds: float) -> FramePrediction:
+def _between(
+    first: FramePrediction, second: FramePrediction, index: int, time_seconds: float
+) -> FramePrediction:
     span = second.time_seconds - first.time_seconds
     share = (time_seconds - first.time_seconds) / span if span > 0 else 0.5
     nearer = first if share <= 0.5 else second

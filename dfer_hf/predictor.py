@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from .explain import grad_cam
 from .faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, track_faces
 from .faces.alignment import align
 from .interpolation import fill_between
+from .models.modeling_dfer import DferOutput, DferPreTrainedModel
 from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
 from .taxonomy import coarsen
 from .video import Frame, TruncatedVideoWarning, VideoLimits, probe, read_frames
+from .video.probe import DEFAULT_LIMITS
 from .video.sampling import interleaved_clips
 
 WORKING_SIDE = 1280
@@ -42,8 +44,49 @@ class FaceRecord:
 
     waiting: list[FaceCrop] = field(default_factory=list)
     frames: list[FramePrediction] = field(default_factory=list)
-    fine: np.ndarray | float = 0.0
-    coarse: np.ndarray | float = 0.0
+    fine: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    coarse: np.ndarray = field(default_factory=lambda: np.zeros(()))
+
+
+@dataclass(frozen=True)
+class ClipAnswers:
+    """What the model said of clips of one face, as arrays.
+
+    Args:
+        fine: Probabilities of the fine classes, `(clips, labels)`.
+        coarse: Probabilities of the groups, `(clips, groups)`.
+        frame_fine: Probabilities of the fine classes for each frame, `(clips, frames, labels)`.
+        frame_weights: How much each frame counted, `(clips, frames)`.
+        maps: Heat maps, `(clips, frames, h, w)`; without height and width where none are wanted.
+    """
+
+    fine: np.ndarray
+    coarse: np.ndarray
+    frame_fine: np.ndarray
+    frame_weights: np.ndarray
+    maps: np.ndarray
+
+    @classmethod
+    def of(cls, output: DferOutput, maps: torch.Tensor | None) -> "ClipAnswers":
+        """Read the model's output, which has all its fields without labels too."""
+        logits, coarse_logits, frame_logits, frame_weights = (
+            part.detach().float().cpu()
+            for part in (output.logits, output.coarse_logits, output.frame_logits, output.frame_weights)
+            if part is not None
+        )
+        return cls(
+            logits.softmax(dim=-1).numpy(),
+            coarse_logits.exp().numpy(),
+            frame_logits.softmax(dim=-1).numpy(),
+            frame_weights.numpy(),
+            (torch.empty(*frame_weights.shape, 0, 0) if maps is None else maps.cpu()).numpy(),
+        )
+
+    @classmethod
+    def join(cls, parts: list["ClipAnswers"]) -> "ClipAnswers":
+        """Put batches of clips together."""
+        names = (entry.name for entry in fields(cls))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class VideoPredictor:
@@ -60,23 +103,24 @@ class VideoPredictor:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: DferPreTrainedModel,
         processor: Any,
         *,
         name: str,
         detector: FaceDetector | None = None,
         max_analysed_rate: float | None = 15.0,
     ) -> None:
-        if processor.alignment != "arcface_112":
+        alignment = getattr(processor, "alignment", None)
+        if not isinstance(model, DferPreTrainedModel) or alignment != "arcface_112":
             raise ValueError(
-                f"Expected faces aligned as 'arcface_112', but {name} wants {processor.alignment!r}. "
-                "Use a checkpoint made for this package."
+                f"Expected a system of this package with faces aligned as 'arcface_112', but {name} is a "
+                f"{type(model).__name__} and wants {alignment!r}. Use a checkpoint made for this package."
             )
-        self.model, self.processor, self.name = model.eval(), processor, name
+        model.eval()
+        self.model, self.processor, self.name = model, processor, name
         self.max_analysed_rate = max_analysed_rate
         self.detector = detector or MtcnnFaceDetector(device=str(model.device))
-        labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-        self.labels = labels
+        self.labels = model.config.label_names
         self.groups: dict[str, list[str]] = model.config.groups
 
     @classmethod
@@ -106,14 +150,14 @@ class VideoPredictor:
         processor = AutoVideoProcessor.from_pretrained(found, revision=revision)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         name = Path(found).resolve().name if Path(found).is_dir() else found
-        return cls(model.to(device), processor, name=name, detector=detector)
+        return cls(model.to(torch.device(device)), processor, name=name, detector=detector)
 
     def __call__(
         self,
         path: str | Path,
         *,
         explain: bool = False,
-        limits: VideoLimits = VideoLimits(),
+        limits: VideoLimits = DEFAULT_LIMITS,
         progress: Callable[[float], None] | None = None,
     ) -> ClipPrediction:
         """Analyse a video or a still image.
@@ -160,7 +204,9 @@ class VideoPredictor:
             frames_per_second=clock.frames_per_second,
             faces=tuple(self._summary(track_id, records[track_id], clock) for track_id in longest_first),
             settings=self.settings,
-            warnings=tuple(str(warning.message) for warning in caught if warning.category is TruncatedVideoWarning),
+            warnings=tuple(
+                str(warning.message) for warning in caught if warning.category is TruncatedVideoWarning
+            ),
         )
 
     @property
@@ -186,10 +232,11 @@ class VideoPredictor:
             frame = tracked.frame
             crops = []
             for face in tracked.faces:
+                left, top, right, bottom = (float(edge) * frame.scale for edge in face.box)
                 prediction = FramePrediction(
                     frame_index=frame.index,
                     time_seconds=frame.time_seconds,
-                    box=tuple(float(edge) * frame.scale for edge in face.box),
+                    box=(left, top, right, bottom),
                     points=np.asarray(face.points, dtype=np.float32) * frame.scale,
                 )
                 crops.append(FaceCrop(face.track_id, prediction, align(frame.rgb, face.points)))
@@ -220,49 +267,38 @@ class VideoPredictor:
         window, record.waiting = record.waiting[:num_crops], record.waiting[num_crops:]
         indices = interleaved_clips(num_crops, self.model.config.num_frames)  # (clips, frames)
         crops = np.stack([crop.crop for crop in window])
-        outputs = [self._run(crops[batch], explain=explain) for batch in _batches(indices)]
-        fine, coarse, frame_fine, frame_weights, maps = (
-            None if parts[0] is None else np.concatenate(parts) for parts in zip(*outputs, strict=True)
-        )
-        counts = np.bincount(indices.ravel(), minlength=num_crops)
-        mean_frame_fine = np.zeros((num_crops, frame_fine.shape[-1]))
-        np.add.at(mean_frame_fine, indices.ravel(), frame_fine.reshape(-1, frame_fine.shape[-1]))
-        mean_frame_fine /= counts[:, None]
-        weights = np.bincount(indices.ravel(), frame_weights.ravel(), minlength=num_crops) / len(indices)
+        answers = ClipAnswers.join([self._run(crops[batch], explain=explain) for batch in _batches(indices)])
+        flat = indices.ravel()
+        frame_fine = np.zeros((num_crops, len(self.labels)))
+        np.add.at(frame_fine, flat, answers.frame_fine.reshape(len(flat), -1))
+        frame_fine /= np.bincount(flat, minlength=num_crops)[:, None]
+        weights = np.bincount(flat, answers.frame_weights.ravel(), minlength=num_crops) / len(indices)
         place = np.zeros(num_crops, dtype=int)
-        place[indices.ravel()] = np.arange(indices.size)
+        place[flat] = np.arange(len(flat))
+        maps = answers.maps.reshape(len(flat), *answers.maps.shape[2:])[place]
         for index, crop in enumerate(window):
-            scores = self._scores(mean_frame_fine[index])
+            scores = self._scores(frame_fine[index])
             record.frames.append(
                 replace(
                     crop.prediction,
                     fine=scores,
                     coarse=Scores(coarsen(scores.probabilities, self.groups)),
                     weight=float(weights[index]) * num_crops,
-                    heat_map=None if maps is None else maps.reshape(-1, *maps.shape[2:])[place[index]],
+                    heat_map=maps[index] if explain else None,
                 )
             )
-        record.fine = record.fine + fine.mean(axis=0) * num_crops
-        record.coarse = record.coarse + coarse.mean(axis=0) * num_crops
+        record.fine = record.fine + answers.fine.mean(axis=0) * num_crops
+        record.coarse = record.coarse + answers.coarse.mean(axis=0) * num_crops
 
-    def _run(self, clips: np.ndarray, *, explain: bool) -> tuple[np.ndarray | None, ...]:
-        """Fine, coarse and frame probabilities, frame weights, and heat maps or None, of clips `(n, T, 112, 112, 3)`."""
+    def _run(self, clips: np.ndarray, *, explain: bool) -> ClipAnswers:
+        """Let the model judge clips, uint8 of shape `(clips, frames, 112, 112, 3)`."""
         inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
         pixel_values = inputs["pixel_values_videos"].to(self.model.device)
-        maps = None
         if explain:
             maps, output = grad_cam(self.model, pixel_values)
-        else:
-            with torch.inference_mode():
-                output = self.model(pixel_values_videos=pixel_values)
-        answers = (
-            output.logits.float().softmax(dim=-1),
-            output.coarse_logits.float().exp(),
-            output.frame_logits.float().softmax(dim=-1),
-            output.frame_weights.float(),
-            maps,
-        )
-        return tuple(None if answer is None else answer.detach().cpu().numpy() for answer in answers)
+            return ClipAnswers.of(output, maps)
+        with torch.inference_mode():
+            return ClipAnswers.of(self.model(pixel_values_videos=pixel_values), None)
 
     def _scores(self, probabilities: np.ndarray) -> Scores:
         return Scores({label: float(value) for label, value in zip(self.labels, probabilities, strict=True)})
@@ -270,7 +306,9 @@ class VideoPredictor:
     def _summary(self, track_id: int, record: FaceRecord, clock: "_FrameClock") -> FacePrediction:
         num_seen = len(record.frames)
         frames = fill_between(record.frames, analysed=clock.analysed, times=clock.times)
-        groups = {group: float(value) for group, value in zip(self.groups, record.coarse / num_seen, strict=True)}
+        groups = {
+            group: float(value) for group, value in zip(self.groups, record.coarse / num_seen, strict=True)
+        }
         return FacePrediction(track_id, self._scores(record.fine / num_seen), Scores(groups), frames)
 
 

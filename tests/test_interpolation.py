@@ -47,7 +47,9 @@ def test_a_gap_stays_a_gap_and_so_do_the_skipped_frames_beside_it():
 
 
 def test_frames_after_the_last_analysed_one_repeat_it():
-    frames = fill_between([seen(8, smile=0.5), seen(10, smile=0.9)], analysed=[0, 2, 4, 6, 8, 10], times=TIMES)
+    frames = fill_between(
+        [seen(8, smile=0.5), seen(10, smile=0.9)], analysed=[0, 2, 4, 6, 8, 10], times=TIMES
+    )
     assert [frame.frame_index for frame in frames] == [8, 9, 10, 11]
     assert frames[-1].is_interpolated
     assert frames[-1].fine == frames[-2].fine

@@ -67,7 +67,9 @@ class TrainConfig:
             if epoch < epochs:
                 return size, strength
             epoch -= epochs
-        raise ValueError(f"Expected an epoch below {self.num_epochs}, got one {epoch} beyond. Lengthen `stages`.")
+        raise ValueError(
+            f"Expected an epoch below {self.num_epochs}, got one {epoch} beyond. Lengthen `stages`."
+        )
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -85,7 +87,9 @@ def load_config(path: Path) -> TrainConfig:
     needed = sorted(
         name
         for name, entry in known.items()
-        if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING and not values.get(name)
+        if entry.default is dataclasses.MISSING
+        and entry.default_factory is dataclasses.MISSING
+        and not values.get(name)
     )
     if needed:
         raise ValueError(f"{path.name} lacks {needed}.")

@@ -17,6 +17,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.clips import StillClips
 from training.datasets.ferplus import load_ferplus
@@ -30,18 +31,20 @@ PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
 
 
 @torch.inference_mode()
-def measure_stills(model: torch.nn.Module, stills: StillSource) -> Scorecard:
+def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard:
     """Judge every still alone: a clip of one frame where the system takes it, else its frame answer."""
     predictions = []
     for indices in torch.arange(len(stills)).split(64):
         frames = stills.batch(indices, model.config.image_size)["pixel_values_videos"]
-        recogniser = getattr(model, "guide", model)
+        recogniser = model.get_submodule("guide") if hasattr(model, "guide") else model
         predictions.append(recogniser(frames.to(model.device)).frame_logits[:, 0].argmax(dim=-1).cpu())
-    return scorecard(torch.cat(predictions).numpy(), stills.labels.numpy(), [str(name) for name in SEVEN_EMOTIONS])
+    return scorecard(
+        torch.cat(predictions).numpy(), stills.labels.numpy(), [str(name) for name in SEVEN_EMOTIONS]
+    )
 
 
 @torch.inference_mode()
-def measure_clips(model: torch.nn.Module, clips: StillClips) -> dict[str, Scorecard]:
+def measure_clips(model: DferPreTrainedModel, clips: StillClips) -> dict[str, Scorecard]:
     """Judge every clip by the system, and by the mean of what it says of the frames alone."""
     by_system, by_mean = [], []
     on_target, off_target = [], []
@@ -75,7 +78,9 @@ def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecar
         labels.append(SEVEN_EMOTIONS.index(PORTRAITS[path.stem.split("_")[1]]))
         predictions.append(SEVEN_EMOTIONS.index(Emotion(predictor(path).faces[0].fine.label)))
     if not labels:
-        raise FileNotFoundError(f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none.")
+        raise FileNotFoundError(
+            f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none."
+        )
     return scorecard(np.array(predictions), np.array(labels), [str(name) for name in SEVEN_EMOTIONS])
 
 
@@ -91,7 +96,11 @@ def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> di
         "checkpoint": name,
         "command": f"python training/evaluate.py {name} --data-root <FER+> --portraits-root <London Set>",
         "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
-        "versions": {"dfer_hf": dfer_hf.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "dfer_hf": dfer_hf.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
         "stills": measure_stills(model, stills),
         "clips_from_stills": {},
     }
@@ -112,7 +121,10 @@ def main() -> None:
     parser.add_argument("--portraits-root", type=Path, help="folder of the London Set")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    text = json.dumps(measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root), indent=2) + "\n"
+    text = (
+        json.dumps(measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root), indent=2)
+        + "\n"
+    )
     sys.stdout.write(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")

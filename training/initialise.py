@@ -45,13 +45,15 @@ def initialise_from_stills(model: PreTrainedModel, checkpoint: Path) -> list[str
         raise ValueError(
             f"Expected the classes {model.config.id2label}, but {checkpoint.name} has {recogniser.config.id2label}."
         )
-    if getattr(model.config, "hidden_sizes", None) != recogniser.config.hidden_sizes or not hasattr(model, "trunk"):
+    if getattr(model.config, "hidden_sizes", None) != recogniser.config.hidden_sizes or not hasattr(
+        model, "trunk"
+    ):
         raise ValueError(
             f"Expected a system with a trunk of widths {recogniser.config.hidden_sizes}, as {checkpoint.name} has."
         )
     taken = ["trunk"]
-    model.trunk.load_state_dict(recogniser.trunk.state_dict())
+    model.get_submodule("trunk").load_state_dict(recogniser.trunk.state_dict())
     if hasattr(model, "guide"):
-        model.guide.load_state_dict(recogniser.state_dict())
+        model.get_submodule("guide").load_state_dict(recogniser.state_dict())
         taken.append("guide")
     return taken

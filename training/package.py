@@ -46,11 +46,11 @@ def correct_prior(
     model: FrameResNetForVideoClassification, seen: np.ndarray, share: float, validation: FerPlus
 ) -> None:
     """Lower each class's bias by `share · log(seen)`; print what other shares would have given."""
-    logits, names = still_logits(model, StillSource(validation)), list(model.config.label2id)
+    logits, names = still_logits(model, StillSource(validation)), model.config.label_names
     for candidate in CURVE:
         card = scorecard((logits - candidate * np.log(seen)).argmax(axis=1), validation.labels, names)
         sys.stdout.write(f"prior correction {candidate:.1f}: WAR {card['war']:.2f} UAR {card['uar']:.2f}\n")
-    model.classifier.bias -= share * torch.from_numpy(np.log(seen)).float()
+    model.classifier.bias.sub_(share * torch.from_numpy(np.log(seen)).float())
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
         labels = load_ferplus(arguments.data_root, "train").labels
         seen = seen_share(labels, model.config.num_labels, load_config(arguments.recipe).balance)
         correct_prior(model, seen, arguments.prior_correction, load_ferplus(arguments.data_root, "valid"))
-    processor = dfer_hf.DferVideoProcessor(do_grayscale=True)
+    processor = dfer_hf.DferVideoProcessor(do_grayscale=True)  # pyright: ignore[reportCallIssue]  a keyword of its own
     export_checkpoint(model, processor, arguments.folder)
 
 

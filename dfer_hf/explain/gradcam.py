@@ -3,10 +3,12 @@
 import torch
 from torch import nn
 
+from ..models.modeling_dfer import DferOutput
+
 
 def grad_cam(
     model: nn.Module, pixel_values_videos: torch.Tensor, *, target: int | None = None
-) -> tuple[torch.Tensor, object]:
+) -> tuple[torch.Tensor, DferOutput]:
     """Show which parts of each frame speak for a class.
 
     The maps come from the layer a model names as its `evidence_layer`, which sees the frames one by one: each frame
@@ -28,7 +30,7 @@ def grad_cam(
         raise ValueError(f"Expected {type(model).__name__} to name its `evidence_layer`, but it has none.")
     activations: list[torch.Tensor] = []
 
-    def restart_gradient(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    def restart_gradient(_module: nn.Module, _inputs: tuple, output: torch.Tensor) -> torch.Tensor:
         if activations:  # a second call, such as by a guide, is no evidence
             return output
         activations.append(output.detach().requires_grad_())

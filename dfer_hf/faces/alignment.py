@@ -28,7 +28,9 @@ def similarity_transform(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarra
     """
     points = np.asarray(points, dtype=np.float64)
     if points.shape[-2:] != (5, 2) or not np.isfinite(points).all():
-        raise ValueError(f"Expected five finite (x, y) points of shape (..., 5, 2), got shape {points.shape}.")
+        raise ValueError(
+            f"Expected five finite (x, y) points of shape (..., 5, 2), got shape {points.shape}."
+        )
     source = points[..., 0] + 1j * points[..., 1]
     template = (ARCFACE_TEMPLATE * (size / CROP_SIZE)) @ np.array([1, 1j])
     source_mean, template_mean = source.mean(axis=-1, keepdims=True), template.mean()
@@ -106,4 +108,6 @@ def five_points_of_68(points: np.ndarray) -> np.ndarray:
     """Reduce iBUG-68 landmarks `(..., 68, 2)` to the five points of alignment `(..., 5, 2)`."""
     left_eye = points[..., 36:42, :].mean(axis=-2)
     right_eye = points[..., 42:48, :].mean(axis=-2)
-    return np.stack([left_eye, right_eye, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2)
+    return np.stack(
+        [left_eye, right_eye, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2
+    )

@@ -49,11 +49,16 @@ class DferConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs) -> None:
         super().__post_init__(**kwargs)
         if self.label2id is None and self.id2label is not None:
-            self.label2id = {label: index for index, label in self.id2label.items()}
+            self.label2id = {label: index for index, label in enumerate(self.label_names)}
         if self.group_names is None:
             self.group_names = list(self.groups)
         if sorted(self.group_names) == sorted(self.groups):
             self.groups = {name: self.groups[name] for name in self.group_names}
+
+    @property
+    def label_names(self) -> list[str]:
+        """Fine classes in the order of their index."""
+        return [label for _, label in sorted((self.id2label or {}).items())]
 
     def validate_clip(self) -> None:
         """Refuse clips without frames or pixels."""
@@ -64,7 +69,9 @@ class DferConfig(PreTrainedConfig):
     def validate_groups(self) -> None:
         """Refuse a hierarchy in which a fine class is missing or stands twice."""
         if list(self.groups) != self.group_names:
-            raise ValueError(f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}.")
+            raise ValueError(
+                f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}."
+            )
         labels = sorted((self.id2label or {}).values())
         members = sorted(label for group in self.groups.values() for label in group)
         if labels != members:

@@ -48,7 +48,7 @@ class AenForVideoClassification(DferPreTrainedModel):
 
     def __init__(self, config: AenConfig) -> None:
         super().__init__(config)
-        sizes, num_labels, num_groups = config.hidden_sizes[1:], config.num_labels, len(config.groups)
+        sizes, num_labels, num_groups = config.hidden_sizes[1:], len(config.label_names), len(config.groups)
         self.trunk = build_trunk(config, ["stage2", "stage3", "stage4"])
         self.squeezes = nn.ModuleList(nn.Conv2d(size, size, kernel_size=1) for size in sizes)
         self.temporal_transformers = nn.ModuleList(
@@ -116,7 +116,9 @@ class AenForVideoClassification(DferPreTrainedModel):
         """
         self.check_pixel_values(pixel_values_videos)
         batch_size, num_frames = pixel_values_videos.shape[:2]
-        maps = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps  # three of (batch·frames, C_s, h, w)
+        maps = self.trunk(
+            pixel_values_videos.flatten(0, 1)
+        ).feature_maps  # three of (batch·frames, C_s, h, w)
         levels, summaries, weights = [], [], []
         for squeeze, transformer, level_map in zip(
             self.squeezes, self.temporal_transformers, maps, strict=True
@@ -135,7 +137,9 @@ class AenForVideoClassification(DferPreTrainedModel):
 
         alpha = self.config.alpha
         global_probabilities = global_logits.softmax(dim=-1)
-        fine = alpha * fine_local.softmax(dim=-1) + (1 - alpha) * global_probabilities  # P_O at level 2, Eq. 3
+        fine = (
+            alpha * fine_local.softmax(dim=-1) + (1 - alpha) * global_probabilities
+        )  # P_O at level 2, Eq. 3
         coarse = alpha * coarse_local.softmax(dim=-1) + (1 - alpha) * self.sum_groups(global_probabilities)
         tiny = torch.finfo(torch.float32).tiny
         logits, coarse_logits = fine.clamp_min(tiny).log(), coarse.clamp_min(tiny).log()
@@ -146,7 +150,7 @@ class AenForVideoClassification(DferPreTrainedModel):
         loss, loss_parts = None, None
         if labels is not None:
             self.check_labels(labels, batch_size)
-            target = label_distribution(labels, self.config.num_labels)
+            target = label_distribution(labels, logits.shape[-1])
             frame_probabilities = frame_logits.float().softmax(dim=-1)  # S_2
             loss_parts = {
                 "cross_entropy": -(target * logits).sum(dim=-1).mean(),
@@ -156,7 +160,8 @@ class AenForVideoClassification(DferPreTrainedModel):
                 "global": self.global_loss(coarse_local, fine_local, frame_probabilities),
             }
             factors = {"temporal": self.config.lambda_temporal, "global": self.config.lambda_global}
-            loss = sum(factors.get(term, 1.0) * loss_parts[term] for term in self.config.loss_terms)
+            terms = [factors.get(term, 1.0) * loss_parts[term] for term in self.config.loss_terms]
+            loss = torch.stack(terms).sum()
         return DferOutput(
             loss=loss,
             logits=logits,
@@ -182,7 +187,12 @@ class AenForVideoClassification(DferPreTrainedModel):
         for level, summary in zip(levels, summaries, strict=True):
             guided = (frame_belief[:, :, None] * level.float()).sum(dim=1)  # I_s^T S_2 Y: (batch, C_s)
             distance = (summary.float() - guided).abs()
-            total = total + (distance.sum(dim=-1) if self.config.temporal_reduction == "sum" else distance.mean(dim=-1)).mean()
+            total = (
+                total
+                + (
+                    distance.sum(dim=-1) if self.config.temporal_reduction == "sum" else distance.mean(dim=-1)
+                ).mean()
+            )
         return total
 
     def global_loss(

@@ -60,8 +60,8 @@ class DferPreTrainedModel(PreTrainedModel):
 
     def group_matrix(self) -> torch.Tensor:
         """Membership of the fine classes in the groups, `(num_groups, num_labels)` of zeros and ones."""
-        labels = [self.config.id2label[index] for index in range(self.config.num_labels)]
-        rows = [[float(label in members) for label in labels] for members in self.config.groups.values()]
+        labels, groups = self.config.label_names, self.config.groups.values()
+        rows = [[float(label in members) for label in labels] for members in groups]
         return torch.tensor(rows, device=self.device, dtype=torch.float32)
 
     def sum_groups(self, probabilities: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,7 @@ class DferPreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: If the shape is another, or an index stands for no class.
         """
-        num_labels = self.config.num_labels
+        num_labels = len(self.config.label_names)
         if labels.is_floating_point():
             if tuple(labels.shape) != (batch_size, num_labels):
                 raise ValueError(
@@ -109,7 +109,9 @@ class DferPreTrainedModel(PreTrainedModel):
                 )
             return
         if tuple(labels.shape) != (batch_size,):
-            raise ValueError(f"Expected one label index per clip, shape ({batch_size},), got {tuple(labels.shape)}.")
+            raise ValueError(
+                f"Expected one label index per clip, shape ({batch_size},), got {tuple(labels.shape)}."
+            )
         if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= num_labels)).any():
             raise ValueError(
                 f"Expected label indices from 0 to {num_labels - 1}, got {labels.min().item()} to "

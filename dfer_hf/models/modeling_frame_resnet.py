@@ -18,10 +18,12 @@ def build_trunk(config: FrameResNetConfig, out_features: list[str]) -> ResNetBac
             hidden_sizes=list(config.hidden_sizes),
             depths=list(config.depths),
             layer_type="basic",
-            out_features=out_features,
+            out_features=out_features,  # pyright: ignore[reportCallIssue]  a field of the backbone mixin
         )
     )
-    trunk._supports_sdpa = True  # it has no attention, but else refuses `set_attn_implementation` for the whole model
+    trunk._supports_sdpa = (
+        True  # it has no attention, but else refuses `set_attn_implementation` for the whole model
+    )
     return trunk
 
 
@@ -38,7 +40,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         super().__init__(config)
         self.trunk = build_trunk(config, ["stage4"])
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_sizes[-1], config.num_labels)
+        self.classifier = nn.Linear(config.hidden_sizes[-1], len(config.label_names))
         self.post_init()
 
     @can_return_tuple
@@ -70,7 +72,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         loss = None
         if labels is not None:
             self.check_labels(labels, batch_size)
-            target = label_distribution(labels, self.config.num_labels)[:, None]  # (batch, 1, labels)
+            target = label_distribution(labels, frame_logits.shape[-1])[:, None]  # (batch, 1, labels)
             loss = -(target * frame_logits.float().log_softmax(dim=-1)).sum(dim=-1).mean()
         return DferOutput(
             loss=loss,

@@ -47,7 +47,9 @@ class TemporalAttention(nn.Module):
             part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (batch, heads, tokens, head_dim)
             for part in self.query_key_value(hidden_states).chunk(3, dim=-1)
         )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation or "eager", eager_attention
+        )
         context, weights = attend(self, query, key, value, None, scaling=self.scaling, dropout=0.0)
         if weights is None:  # sdpa keeps them to itself, and frame weights need them
             weights = attention_weights(query.detach(), key.detach(), self.scaling)
@@ -111,7 +113,9 @@ class TemporalTransformer(nn.Module):
         for layer in self.layers:
             hidden_states, weights = layer(hidden_states)
             attentions.append(weights.detach().float().mean(dim=1))  # (batch, tokens, tokens)
-        share = torch.zeros_like(attentions[0][:, 0])  # (batch, tokens), from the class token back to the frames
+        share = torch.zeros_like(
+            attentions[0][:, 0]
+        )  # (batch, tokens), from the class token back to the frames
         share[:, 0] = 1
         for attention in reversed(attentions):  # no matrix product: autocast would round it to half precision
             share = (share + (share[:, :, None] * attention).sum(dim=1)) / 2

@@ -88,7 +88,10 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="also a clip of ten minutes, for memory")
     parser.add_argument("--plain", action="store_true", help="also the plain way, once; it takes a while")
     arguments = parser.parse_args()
-    figures: dict[str, object] = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
+    figures: dict[str, object] = {
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+    }
     with tempfile.TemporaryDirectory() as folder:
         clip, answer = Path(folder) / "ten_seconds.mp4", Path(folder) / "answer.json"
         make_clip(clip, 10)

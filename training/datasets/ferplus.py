@@ -63,7 +63,9 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
     """
     for name in ("labels.csv", f"{split}.zip", "landmarks68_pseudo.npz"):
         if not (root / name).is_file():
-            raise FileNotFoundError(f"Expected {name} in {root}, but it is not there. Pass the folder of FER+.")
+            raise FileNotFoundError(
+                f"Expected {name} in {root}, but it is not there. Pass the folder of FER+."
+            )
     with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     if not rows:
@@ -81,9 +83,13 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
         place = {name: index for index, name in enumerate(archive["image"])}
         missing = [name for name in names if name not in place]
         if missing:
-            raise ValueError(f"Expected landmarks for every face, but {missing[0]} and {len(missing) - 1} more have none.")
+            raise ValueError(
+                f"Expected landmarks for every face, but {missing[0]} and {len(missing) - 1} more have none."
+            )
         landmarks = archive["points"][[place[name] for name in names]].astype(np.float32)
-    return FerPlus(_read_images(root / f"{split}.zip", names), five_points_of_68(landmarks), votes, votes.argmax(axis=1))
+    return FerPlus(
+        _read_images(root / f"{split}.zip", names), five_points_of_68(landmarks), votes, votes.argmax(axis=1)
+    )
 
 
 def _read_images(archive: Path, names: list[str]) -> np.ndarray:
@@ -91,10 +97,14 @@ def _read_images(archive: Path, names: list[str]) -> np.ndarray:
     with zipfile.ZipFile(archive) as file:
         missing = sorted(set(names) - set(file.namelist()))
         if missing:
-            raise ValueError(f"Expected every face in {archive.name}, but {missing[0]} and {len(missing) - 1} more are not.")
+            raise ValueError(
+                f"Expected every face in {archive.name}, but {missing[0]} and {len(missing) - 1} more are not."
+            )
         for index, name in enumerate(names):
             image = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_GRAYSCALE)
             if image is None or image.shape != (48, 48):
-                raise ValueError(f"Expected a 48×48 image in {archive.name}, but {name} is unreadable or of another size.")
+                raise ValueError(
+                    f"Expected a 48×48 image in {archive.name}, but {name} is unreadable or of another size."
+                )
             images[index] = image
     return images
