@@ -17,7 +17,7 @@ app_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-app" && $(python) -c "
 all_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-all" && $(python) -c ""
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check style setup setup-app wheel clean
+.PHONY: help demo test slow check style cards setup setup-app wheel clean
 
 help:
 	@echo "make demo    set up, then start the app and print its address"
@@ -25,6 +25,7 @@ help:
 	@echo "make slow    the other tests that need no GPU"
 	@echo "make check   lint, format, import contracts, types"
 	@echo "make style   mend what can be mended by itself"
+	@echo "make cards   put the measured figures into cards and README"
 	@echo "make setup   set up for development in $(VENV)"
 	@echo "make wheel   build a wheel into dist/"
 	@echo "make clean   remove $(VENV) and what was built"
@@ -47,6 +48,9 @@ check: setup
 style: setup
 	$(python) -m ruff check --fix $(PATHS)
 	$(python) -m ruff format $(PATHS)
+
+cards: setup
+	$(python) -c "from pathlib import Path; from dfer_hf.hub.card import refresh_cards; refresh_cards(Path('.'))"
 
 wheel: setup
 	$(python) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import DEFAULT_CHECKPOINT
+
 MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 
@@ -23,18 +25,9 @@ def render_figures(results: dict[str, Any]) -> str:
         f"| {results['checkpoint']}, frame answers | {stills['war']:.2f} | {stills['uar']:.2f} | {stills['count']} |",
         "",
         f"Recall by class: {_recalls(stills)}.",
-        "",
-        "Clips made from the stills of that split (16 frames; not real video), whose label holds for some frames only:",
-        "",
-        "| frames off target | system WAR | system UAR | mean of the frame answers WAR | UAR | n |",
-        "|---|---|---|---|---|---|",
     ]
-    for name, cards in results["clips_from_stills"].items():
-        system, mean = cards["system"], cards["mean_of_frames"]
-        lines.append(
-            f"| {name.split()[0]} | {system['war']:.2f} | {system['uar']:.2f} | {mean['war']:.2f} | {mean['uar']:.2f} "
-            f"| {system['count']} |"
-        )
+    if "clips_from_stills" in results:
+        lines += _clip_lines(results["clips_from_stills"])
     if "portraits" in results:
         portraits = results["portraits"]
         lines += [
@@ -57,11 +50,39 @@ def fill_figures(card: str, results: dict[str, Any]) -> str:
     return MARKED.sub(lambda match: f"{match[1]}{render_figures(results)}{match[2]}", card)
 
 
-def refresh_card(folder: Path) -> None:
-    """Render the figures of `folder/results.json` into `folder/README.md`."""
-    card = folder / "README.md"
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    card.write_text(fill_figures(card.read_text(encoding="utf-8"), results), encoding="utf-8")
+def refresh_cards(repository: Path) -> None:
+    """Render the measured figures into every card of `model_cards`, and the default checkpoint's into the README."""
+    places = {
+        path: path.with_name("README.md") for path in sorted(repository.glob("model_cards/*/results.json"))
+    }
+    default = repository / "model_cards" / DEFAULT_CHECKPOINT / "results.json"
+    for measured, card in [*places.items(), (default, repository / "README.md")]:
+        results = json.loads(measured.read_text(encoding="utf-8"))
+        card.write_text(fill_figures(card.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def _clip_lines(measured: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "Clips made from every fifth still of that split (16 frames; not real video), whose label may hold for some frames only:",
+        "",
+        "| frames off target | system: WAR | UAR | mean of the frame answers: WAR | UAR | n |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, cards in measured.items():
+        system, mean = cards["system"], cards["mean_of_frames"]
+        lines.append(
+            f"| {name.split()[0]} | {system['war']:.2f} | {system['uar']:.2f} | {mean['war']:.2f} | {mean['uar']:.2f} "
+            f"| {system['count']} |"
+        )
+    weights = [cards["frame_weight"] for cards in measured.values() if "off_target" in cards["frame_weight"]]
+    if weights:
+        on_target, off_target = weights[-1]["on_target"], weights[-1]["off_target"]
+        lines += [
+            "",
+            f"Mean frame weight there: {on_target:.4f} on target, {off_target:.4f} off target (even: 0.0625).",
+        ]
+    return lines
 
 
 def _recalls(scorecard: dict[str, Any]) -> str:

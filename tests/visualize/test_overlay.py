@@ -19,7 +19,7 @@ def grey(height=240, width=320):
 
 
 def seen(index=0, *, box=(60.0, 20.0, 228.0, 188.0), group="positive", heat_map=None, points=POINTS):
-    return FramePrediction(index, index / 10, box, FINE, COARSE[group], 0.1, points, heat_map)
+    return FramePrediction(index, index / 10, box, FINE, COARSE[group], 0.1, points=points, heat_map=heat_map)
 
 
 def clip(*faces, num_frames=6, frames_per_second=10.0):
