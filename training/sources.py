@@ -9,7 +9,7 @@ from training.datasets.ferplus import load_ferplus
 from training.stills import StillSource
 
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
-VALIDATION_CLIPS = 300
+VALIDATION_CLIPS = 150
 
 
 def build_sources(
