@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGED = Path(__file__).resolve().parent / "model_cards"
 IN_REPOSITORY = Path(__file__).resolve().parent.parent / "model_cards"
-DEFAULT_CHECKPOINT = "dfer-aen-small"
+DEFAULT_CHECKPOINT = "dfer-frame-small"
 
 
 def shipped_checkpoints() -> dict[str, Path]:

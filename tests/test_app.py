@@ -21,7 +21,7 @@ import app  # noqa: E402
 import dfer_hf  # noqa: E402
 from dfer_hf.video import VideoLimits, read_frames, write_video  # noqa: E402
 
-SHIPPED = "dfer-aen-small"
+SHIPPED = "dfer-frame-small"
 LIMITS = VideoLimits(max_bytes=1_500_000, max_seconds=8.0)
 CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

@@ -248,10 +248,10 @@ def test_models_lists_systems_and_checkpoints(dfer):
     names = [row[0] for row in rows]
     assert set(dfer_hf.systems()) <= set(names)
     assert set(dfer_hf.shipped_checkpoints()) <= set(names)
-    aen = next(row for row in rows if row[0] == "dfer-aen-small")
-    assert aen[1] == "aen"
-    assert 8 < float(aen[2]) < 12  # million parameters, in half precision twice as many megabytes
-    assert 18 < float(aen[4]) < 22
+    shipped = next(row for row in rows if row[0] == "dfer-frame-small")
+    assert shipped[1] == "frame_resnet"
+    assert 2.5 < float(shipped[2]) < 3.1  # million parameters, in half precision twice as many megabytes
+    assert 5 < float(shipped[4]) < 6.5
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"]])

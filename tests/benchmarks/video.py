@@ -35,7 +35,7 @@ import cv2, numpy as np, torch
 from facenet_pytorch import MTCNN
 import dfer_hf
 from dfer_hf.faces.alignment import align
-predictor = dfer_hf.VideoPredictor.from_pretrained("dfer-aen-small")
+predictor = dfer_hf.VideoPredictor.from_pretrained("dfer-frame-small")
 detector, capture, crops = MTCNN(keep_all=True), cv2.VideoCapture(sys.argv[1]), []
 while True:
     read, bgr = capture.read()
@@ -48,7 +48,7 @@ while True:
     crop = align(rgb, points[0])
     clip = predictor.processor([np.stack([crop] * 16)], input_data_format="channels_last", return_tensors="pt")
     with torch.inference_mode():
-        predictor.model.guide(clip["pixel_values_videos"][:, :1])
+        predictor.model(clip["pixel_values_videos"][:, :1])
     crops.append(crop)
 chosen = np.stack([crops[int((i + 0.5) * len(crops) / 16)] for i in range(16)])
 clip = predictor.processor([chosen], input_data_format="channels_last", return_tensors="pt")
