@@ -26,7 +26,7 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({{"inside_seconds": time.perf_counter() - started, "peak_mib": peak}}))
 """
 OUR_WAY = """
-from dfer_hf.cli import main
+from dfer_cli import main
 code = main(["predict", sys.argv[1], "--json", sys.argv[2]])
 assert code == 0, code
 """
