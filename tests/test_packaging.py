@@ -85,6 +85,5 @@ def test_wheel_answers_in_an_environment_of_its_own(wheel, clips, tmp_path):
     assert Path(where.strip()).is_relative_to(packages)
     listed = run(scripts / "dfer", "models")
     assert "dfer-frame-small" in listed
-    assert "dfer-frame-small" in listed
     answer = json.loads(run(scripts / "dfer", "predict", clips / "still.png", "--json", "-"))
     assert answer["model"] == "dfer-frame-small"
