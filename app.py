@@ -21,9 +21,8 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-import dfer_hf
 from dfer_hf import ClipPrediction, VideoPredictor, shipped_checkpoints
-from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
+from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_folder
 from dfer_hf.faces import NoFaceFoundError
 from dfer_hf.video import VideoError, VideoLimits
 from dfer_hf.visualize import (
@@ -39,8 +38,7 @@ MAX_SECONDS, MAX_MEGABYTES = 120.0, 100.0
 LIMITS = VideoLimits(max_seconds=MAX_SECONDS, max_bytes=int(MAX_MEGABYTES * 1e6))
 OVERLAY_SIDE = 720
 OVERLAY_NAME, JSON_NAME, CSV_NAME = "overlay.webm", "prediction.json", "prediction.csv"
-QUEUE_LENGTH = 10
-ERROR_SECONDS = 20
+QUEUE_LENGTH, ERROR_SECONDS = 10, 20
 # Looked at every ten minutes, deleted when fifty minutes old: never older than an hour.
 DELETE_EVERY_SECONDS, DELETE_AGE_SECONDS = 600, 3000
 
@@ -146,10 +144,8 @@ class OpenPages:
 
 
 def example_clip() -> Path:
-    """The example clip: beside the package when installed, in the repository otherwise."""
-    package = Path(dfer_hf.__file__).resolve().parent
-    packaged, in_repository = (folder / "examples" / "astronaut.webm" for folder in (package, package.parent))
-    return packaged if packaged.is_file() else in_repository
+    """The example clip."""
+    return shipped_folder("examples") / "astronaut.webm"
 
 
 def analyse_clip(

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -16,7 +17,7 @@ SCREEN = Path("-")
 """Stands for standard output."""
 
 
-class AnswerFile:
+class AnswerFile(ABC):
     """A file that takes its place only when it is whole; until then its name ends in `.partial`.
 
     A run that breaks off leaves what was there before, and what it had found beside it.
@@ -49,10 +50,11 @@ class AnswerFile:
         elif self.written_to != self.path:
             self.written_to.replace(self.path)
 
+    @abstractmethod
     def add(self, answer: Answer) -> None:
         """Write the next answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> None:
         """Write what is still to be written."""
 

@@ -1,17 +1,22 @@
-"""Find checkpoints by name: those that ship with the package, folders, and repositories of the Hub."""
+"""Find what ships with the package, and checkpoints by name: shipped ones, folders, repositories of the Hub."""
 
 import re
 from pathlib import Path
 
-PACKAGED = Path(__file__).resolve().parent / "model_cards"
-IN_REPOSITORY = Path(__file__).resolve().parent.parent / "model_cards"
 DEFAULT_CHECKPOINT = "dfer-frame-small"
+
+
+def shipped_folder(name: str) -> Path:
+    """Folder of the repository, such as `examples`: inside the package when installed, beside it otherwise."""
+    package = Path(__file__).resolve().parent
+    packaged = package / name
+    return packaged if packaged.is_dir() else package.parent / name
 
 
 def shipped_checkpoints() -> dict[str, Path]:
     """Names and folders of the checkpoints with weights that came with this installation."""
-    folder = PACKAGED if PACKAGED.is_dir() else IN_REPOSITORY
-    return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.safetensors"))}
+    weights = sorted(shipped_folder("model_cards").glob("*/model.safetensors"))
+    return {path.parent.name: path.parent for path in weights}
 
 
 def find_checkpoint(name_or_path: str | Path) -> str:

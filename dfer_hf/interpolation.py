@@ -28,9 +28,9 @@ def fill_between(
     by_index = {frame.frame_index: frame for frame in seen}
     last = seen[-1].frame_index
     end = len(times) if last == analysed[-1] else last + 1
+    indices = range(seen[0].frame_index, end)
     frames = []
-    for index in range(seen[0].frame_index, end):
-        after = int(np.searchsorted(analysed, index))
+    for index, after in zip(indices, np.searchsorted(analysed, indices).tolist(), strict=True):
         if after == len(analysed):
             frames.append(_at(by_index[last], index, times[index]))
         elif analysed[after] == index:

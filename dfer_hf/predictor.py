@@ -19,9 +19,15 @@ from .interpolation import fill_between
 from .models.modeling_dfer import DferOutput, DferPreTrainedModel
 from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
 from .taxonomy import coarsen
-from .video import Frame, TruncatedVideoWarning, VideoLimits, probe, read_frames
-from .video.probe import DEFAULT_LIMITS
-from .video.sampling import interleaved_clips
+from .video import (
+    DEFAULT_LIMITS,
+    Frame,
+    TruncatedVideoWarning,
+    VideoLimits,
+    interleaved_clips,
+    probe,
+    read_frames,
+)
 
 WORKING_SIDE = 1280
 DETECT_EVERY_SECONDS = 0.25

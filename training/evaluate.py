@@ -10,6 +10,7 @@ import json
 import platform
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,24 +25,19 @@ from training.clips import StillClips
 from training.datasets.ferplus import load_ferplus
 from training.metrics import Scorecard, scorecard
 from training.sources import NEUTRAL
-from training.stills import StillSource
+from training.stills import StillSource, still_logits
 
+NAMES = [str(name) for name in SEVEN_EMOTIONS]
 OFF_TARGET_SHARES = (0.0, 0.5)
 EVERY_NTH_STILL = 5
 PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
 
 
-@torch.inference_mode()
 def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard:
-    """Judge every still alone: a clip of one frame where the system takes it, else its frame answer."""
-    predictions = []
-    for indices in torch.arange(len(stills)).split(64):
-        frames = stills.batch(indices, model.config.image_size)["pixel_values_videos"]
-        recogniser = model.get_submodule("guide") if hasattr(model, "guide") else model
-        predictions.append(recogniser(frames.to(model.device)).frame_logits[:, 0].argmax(dim=-1).cpu())
-    return scorecard(
-        torch.cat(predictions).numpy(), stills.labels.numpy(), [str(name) for name in SEVEN_EMOTIONS]
-    )
+    """Judge every still alone, by the system's guide where it has one."""
+    recogniser = cast(FrameResNetForVideoClassification, getattr(model, "guide", model))
+    logits = still_logits(recogniser, stills, model.config.image_size)
+    return scorecard(logits.argmax(axis=1), stills.labels.numpy(), NAMES)
 
 
 @torch.inference_mode()
@@ -57,10 +53,10 @@ def measure_clips(model: DferPreTrainedModel, clips: StillClips) -> dict[str, Sc
         wrong = batch["off_target"]
         on_target.append(output.frame_weights.cpu()[~wrong])
         off_target.append(output.frame_weights.cpu()[wrong])
-    names, labels = [str(name) for name in SEVEN_EMOTIONS], clips.labels.numpy()
+    labels = clips.labels.numpy()
     cards = {
-        "system": scorecard(torch.cat(by_system).numpy(), labels, names),
-        "mean_of_frames": scorecard(torch.cat(by_mean).numpy(), labels, names),
+        "system": scorecard(torch.cat(by_system).numpy(), labels, NAMES),
+        "mean_of_frames": scorecard(torch.cat(by_mean).numpy(), labels, NAMES),
     }
     weights = {"on_target": torch.cat(on_target).mean().item()}
     if torch.cat(off_target).numel():
@@ -82,7 +78,7 @@ def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecar
         raise FileNotFoundError(
             f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none."
         )
-    return scorecard(np.array(predictions), np.array(labels), [str(name) for name in SEVEN_EMOTIONS])
+    return scorecard(np.array(predictions), np.array(labels), NAMES)
 
 
 def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> dict:
@@ -125,10 +121,8 @@ def main() -> None:
     parser.add_argument("--portraits-root", type=Path, help="folder of the London Set")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    text = (
-        json.dumps(measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root), indent=2)
-        + "\n"
-    )
+    results = measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root)
+    text = json.dumps(results, indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")

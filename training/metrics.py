@@ -23,10 +23,24 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_labels: in
     return counts
 
 
-def scorecard(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Scorecard:
-    """Weighted (WAR) and unweighted average recall (UAR) in percent, and what they are made of.
+def average_recalls(counts: np.ndarray) -> tuple[float, float]:
+    """Weighted (WAR, which is accuracy) and unweighted average recall (UAR), from 0 to 1.
 
     A class without samples has no recall and is left out of UAR, as scikit-learn's `balanced_accuracy_score` does.
+
+    Args:
+        counts: A confusion matrix, rows are labels.
+
+    >>> average_recalls(np.array([[1, 1, 0], [0, 2, 0], [0, 0, 0]]))
+    (0.75, 0.75)
+    """
+    totals = counts.sum(axis=1)
+    recalls = counts.diagonal()[totals > 0] / totals[totals > 0]
+    return float(counts.trace() / counts.sum()), float(recalls.mean())
+
+
+def scorecard(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Scorecard:
+    """Average recalls in percent, rounded, and what they are made of; see `average_recalls`.
 
     Args:
         predictions: Predicted class of each sample, `(count,)`.
@@ -44,11 +58,11 @@ def scorecard(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str])
         for index, name in enumerate(names)
         if totals[index]
     }
-    recalls = counts.diagonal()[totals > 0] / totals[totals > 0]
+    war, uar = average_recalls(counts)
     return {
         "count": len(labels),
-        "war": round(float(100 * counts.trace() / counts.sum()), 2),
-        "uar": round(float(100 * recalls.mean()), 2),
+        "war": round(100 * war, 2),
+        "uar": round(100 * uar, 2),
         "recall": recall,
         "confusion": counts.tolist(),
     }

@@ -20,7 +20,7 @@ from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassificati
 from training.config import load_config
 from training.datasets.ferplus import FerPlus, load_ferplus
 from training.metrics import scorecard
-from training.stills import StillSource
+from training.stills import StillSource, still_logits
 
 IMAGE_SIZE = 112
 CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
@@ -33,20 +33,12 @@ def seen_share(labels: np.ndarray, num_labels: int, balance: float) -> np.ndarra
     return seen / seen.sum()
 
 
-@torch.inference_mode()
-def still_logits(model: FrameResNetForVideoClassification, stills: StillSource) -> np.ndarray:
-    """Logits of every still, `(count, num_labels)`."""
-    batches = torch.arange(len(stills)).split(64)
-    frames = (stills.batch(indices, IMAGE_SIZE)["pixel_values_videos"] for indices in batches)
-    return np.concatenate([model(batch).frame_logits[:, 0].numpy() for batch in frames])
-
-
 @torch.no_grad()
 def correct_prior(
     model: FrameResNetForVideoClassification, seen: np.ndarray, share: float, validation: FerPlus
 ) -> None:
     """Lower each class's bias by `share · log(seen)`; print what other shares would have given."""
-    logits, names = still_logits(model, StillSource(validation)), model.config.label_names
+    logits, names = still_logits(model, StillSource(validation), IMAGE_SIZE), model.config.label_names
     for candidate in CURVE:
         card = scorecard((logits - candidate * np.log(seen)).argmax(axis=1), validation.labels, names)
         sys.stdout.write(f"prior correction {candidate:.1f}: WAR {card['war']:.2f} UAR {card['uar']:.2f}\n")

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from training import augment
 from training.datasets.ferplus import FerPlus
 
@@ -59,3 +60,13 @@ class StillSource:
         images = self.images[indices].float() / 255
         views = augment.warp(images, self.crop_to_image[indices], size)
         return {"pixel_values_videos": to_pixel_values(views)[:, None], "labels": self.labels[indices]}
+
+
+@torch.inference_mode()
+def still_logits(recogniser: FrameResNetForVideoClassification, stills: StillSource, size: int) -> np.ndarray:
+    """Logits of every still alone, one aligned crop of `size` pixels each, `(count, num_labels)`."""
+    logits = []
+    for indices in torch.arange(len(stills)).split(64):
+        frames = stills.batch(indices, size)["pixel_values_videos"].to(recogniser.device)
+        logits.append(recogniser(frames).frame_logits[:, 0].cpu().numpy())
+    return np.concatenate(logits)

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from training.config import TrainConfig, load_config
 from training.initialise import build_model
+from training.metrics import average_recalls, confusion_matrix
 from training.sources import build_sources
 
 
@@ -65,9 +66,11 @@ def evaluate(model: PreTrainedModel, source, image_size: int) -> dict[str, float
         logits = model(batch["pixel_values_videos"].to(model.device)).logits
         predictions.append(logits.argmax(dim=-1).cpu())
         labels.append(batch["labels"])
-    correct, labels = torch.cat(predictions) == torch.cat(labels), torch.cat(labels)
-    recalls = [correct[labels == label].float().mean().item() for label in labels.unique()]
-    return {"war": correct.float().mean().item(), "uar": sum(recalls) / len(recalls)}
+    counts = confusion_matrix(
+        torch.cat(predictions).numpy(), torch.cat(labels).numpy(), len(model.config.id2label or {})
+    )
+    war, uar = average_recalls(counts)
+    return {"war": war, "uar": uar}
 
 
 def train(config: TrainConfig, data_root: Path, output: Path) -> None:

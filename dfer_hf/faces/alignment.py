@@ -66,7 +66,9 @@ def align(rgb: np.ndarray, points: np.ndarray, size: int = CROP_SIZE) -> np.ndar
     transform = similarity_transform(points, size)
     scale = float(np.hypot(transform[0, 0], transform[1, 0]))
     if scale < 0.5:  # warpAffine samples single pixels: shrink large faces first or they alias
-        left, top, right, bottom = _surround(transform, size, rgb.shape[:2])
+        left, top, right, bottom = region_of_crop(transform, rgb.shape[:2], size=size, margin=4)
+        if left >= right or top >= bottom:
+            return np.zeros((size, size, 3), dtype=np.uint8)
         rgb = cv2.resize(
             rgb[top:bottom, left:right], None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA
         )
@@ -75,13 +77,25 @@ def align(rgb: np.ndarray, points: np.ndarray, size: int = CROP_SIZE) -> np.ndar
     return cv2.warpAffine(rgb, transform, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
 
 
-def _surround(transform: np.ndarray, size: int, frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what a crop shows of the frame, a little wider, at least one pixel."""
+def region_of_crop(
+    transform: np.ndarray, frame_size: tuple[int, int], *, size: int = CROP_SIZE, margin: int = 1
+) -> tuple[int, int, int, int]:
+    """Find the upright part of a frame that holds all a crop shows of it.
+
+    Args:
+        transform: From frame to crop, `(2, 3)`.
+        frame_size: Height and width of the frame in pixels.
+        size: Side of the crop in pixels.
+        margin: How many pixels wider the part is on every side.
+
+    Returns:
+        Left, top, right and bottom in pixels, within the frame; empty when the crop lies outside it.
+    """
     corners = np.array([(0, 0, 1), (size, 0, 1), (0, size, 1), (size, size, 1)])
     places = corners @ invert(transform).T
     height, width = frame_size
-    left, top = np.clip(np.floor(places.min(axis=0)).astype(int) - 4, 0, (width - 1, height - 1))
-    right, bottom = np.clip(np.ceil(places.max(axis=0)).astype(int) + 4, (left + 1, top + 1), (width, height))
+    left, top = np.clip(np.floor(places.min(axis=0)) - margin, 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(places.max(axis=0)) + margin, 0, (width, height)).astype(int)
     return int(left), int(top), int(right), int(bottom)
 
 

@@ -1,5 +1,7 @@
 """AEN: frame-level emotion guidance with emotion grouping (Lee et al., CVPRW 2023)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -115,10 +117,25 @@ class AenForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, num_frames = pixel_values_videos.shape[:2]
         maps = self.trunk(
             pixel_values_videos.flatten(0, 1)
         ).feature_maps  # three of (batch·frames, C_s, h, w)
+        with torch.no_grad():
+            frame_logits = self.guide.judge_frames(pixel_values_videos)  # (batch, frames, labels)
+        return self.judge_levels(maps, frame_logits, labels)
+
+    def judge_levels(
+        self, maps: Sequence[torch.Tensor], frame_logits: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> DferOutput:
+        """Do what follows trunk and guide.
+
+        Args:
+            maps: The trunk's three levels, `(batch·num_frames, C_s, h, w)`; as the squeeze is linear, their means over
+                the map, `(batch·num_frames, C_s, 1, 1)`, give the same.
+            frame_logits: The guide's, `(batch, num_frames, num_labels)`.
+            labels: As in `forward`.
+        """
+        batch_size, num_frames = frame_logits.shape[:2]
         levels, summaries, weights = [], [], []
         for squeeze, transformer, level_map in zip(
             self.squeezes, self.temporal_transformers, maps, strict=True
@@ -143,9 +160,6 @@ class AenForVideoClassification(DferPreTrainedModel):
         coarse = alpha * coarse_local.softmax(dim=-1) + (1 - alpha) * self.sum_groups(global_probabilities)
         tiny = torch.finfo(torch.float32).tiny
         logits, coarse_logits = fine.clamp_min(tiny).log(), coarse.clamp_min(tiny).log()
-
-        with torch.no_grad():
-            frame_logits = self.guide.judge_frames(pixel_values_videos)  # (batch, frames, labels)
 
         loss, loss_parts = None, None
         if labels is not None:

@@ -12,12 +12,13 @@ from .errors import (
     VideoTooLargeError,
     VideoWriteError,
 )
-from .probe import VideoInfo, VideoLimits, probe
+from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
 from .reader import Frame, read_frames
 from .sampling import interleaved_clips, segment_indices, sliding_windows, uniform_indices
 from .writer import VideoWriter, write_video
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "AudioOnlyError",
     "CorruptVideoError",
     "EmptyVideoError",

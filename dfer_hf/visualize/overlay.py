@@ -9,10 +9,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..faces.alignment import CROP_SIZE, invert, place_on_frame, similarity_transform
+from ..faces.alignment import place_on_frame, region_of_crop, similarity_transform
 from ..prediction import ClipPrediction, FramePrediction
-from ..video import Frame, TruncatedVideoWarning, VideoLimits, VideoWriter, read_frames
-from ..video.probe import DEFAULT_LIMITS
+from ..video import DEFAULT_LIMITS, Frame, TruncatedVideoWarning, VideoLimits, VideoWriter, read_frames
 from .colours import Colour, group_colours
 
 STILL_SECONDS = 1.0
@@ -124,11 +123,7 @@ def _draw_faces(
 
 def _blend_heat_map(rgb: np.ndarray, heat_map: np.ndarray, points: np.ndarray, opacity: float) -> None:
     """Blend the map into the part of the image that the crop came from."""
-    height, width = rgb.shape[:2]
-    corners = np.array([(0, 0, 1), (CROP_SIZE, 0, 1), (0, CROP_SIZE, 1), (CROP_SIZE, CROP_SIZE, 1)])
-    on_frame = corners @ invert(similarity_transform(points)).T  # (4, 2)
-    left, top = np.clip(np.floor(on_frame.min(axis=0)), 0, (width, height)).astype(int)
-    right, bottom = np.clip(np.ceil(on_frame.max(axis=0)) + 1, 0, (width, height)).astype(int)
+    left, top, right, bottom = region_of_crop(similarity_transform(points), rgb.shape[:2])
     if left >= right or top >= bottom:
         return
     part = rgb[top:bottom, left:right]

@@ -7,6 +7,25 @@ import torch
 import dfer_hf
 
 TINY = Path(__file__).parent / "tiny"
+SYSTEMS = dfer_hf.systems()
+
+
+@torch.no_grad()
+def answer(model, clips, **kwargs):
+    return model(pixel_values_videos=clips, **kwargs)
+
+
+def with_random_statistics(model, *, spread=0.05):
+    """Give every parameter and buffer a value of its own: what a fresh model shares with any other proves nothing."""
+    generator = torch.Generator().manual_seed(7)
+    for name, tensor in model.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+        elif tensor.is_floating_point():
+            tensor.add_(torch.randn(tensor.shape, generator=generator) * spread)
+        else:
+            tensor.fill_(3)
+    return model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,7 +47,7 @@ def tiny_config():
 
     def build(system, **fields):
         values = json.loads((TINY / f"{system}.json").read_text(encoding="utf-8"))
-        return dfer_hf.systems()[system].config_class(**values | fields)
+        return SYSTEMS[system].config_class(**values | fields)
 
     return build
 
@@ -37,7 +56,7 @@ def tiny_config():
 def tiny_model(tiny_config):
     def build(system, **fields):
         torch.manual_seed(0)
-        return dfer_hf.systems()[system](tiny_config(system, **fields)).eval()
+        return SYSTEMS[system](tiny_config(system, **fields)).eval()
 
     return build
 
@@ -50,3 +69,23 @@ def random_clips():
         return torch.randn(shape, generator=generator)
 
     return draw
+
+
+@pytest.fixture(params=list(SYSTEMS))
+def system(request):
+    return request.param
+
+
+@pytest.fixture
+def config(system, tiny_config):
+    return tiny_config(system)
+
+
+@pytest.fixture
+def model(system, tiny_model):
+    return tiny_model(system)
+
+
+@pytest.fixture
+def clips(config, random_clips):
+    return random_clips(config)

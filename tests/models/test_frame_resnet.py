@@ -3,27 +3,17 @@ import torch
 from torch import nn
 from transformers import ResNetConfig, ResNetModel
 
+from .conftest import answer, with_random_statistics
+
 
 @pytest.fixture
 def model(tiny_model):
-    model = tiny_model("frame_resnet")
-    generator = torch.Generator().manual_seed(7)
-    for name, tensor in model.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-        elif tensor.is_floating_point():
-            tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
-    return model
+    return with_random_statistics(tiny_model("frame_resnet"), spread=0.1)
 
 
 @pytest.fixture
 def clips(model, random_clips):
     return random_clips(model.config)
-
-
-@torch.no_grad()
-def answer(model, clips, **kwargs):
-    return model(pixel_values_videos=clips, **kwargs)
 
 
 def test_a_clips_probabilities_are_the_mean_of_its_frames(model, clips):
