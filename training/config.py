@@ -13,6 +13,25 @@ else:
 
 
 @dataclass(frozen=True)
+class HeadStart:
+    """Training of what follows a trunk that stands still, before everything is trained together.
+
+    Args:
+        num_steps: Optimiser steps.
+        batch_size: Clips of a step.
+        num_views: Stored random views of each still.
+        learning_rate: At the start; it falls to zero.
+        weight_decay: On all weights.
+    """
+
+    num_steps: int
+    batch_size: int
+    num_views: int
+    learning_rate: float
+    weight_decay: float = 0.05
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
@@ -32,6 +51,7 @@ class TrainConfig:
         balance: Exponent of class balancing; see the data.
         initialise_from: Checkpoint folder whose weights start this run: a still-image one for `aen`.
         trunk_learning_rate_share: Factor on the learning rate of a trunk that starts from `initialise_from`.
+        head_start: Training of the other parts beforehand; for `aen` on clips.
         seed: Of everything random.
     """
 
@@ -49,6 +69,7 @@ class TrainConfig:
     balance: float = 0.0
     initialise_from: str | None = None
     trunk_learning_rate_share: float = 1.0
+    head_start: HeadStart | None = None
     seed: int = 0
 
     @property
@@ -93,4 +114,9 @@ def load_config(path: Path) -> TrainConfig:
     )
     if needed:
         raise ValueError(f"{path.name} lacks {needed}.")
+    if "head_start" in values:
+        try:
+            values["head_start"] = HeadStart(**values["head_start"])
+        except TypeError as error:
+            raise ValueError(f"{path.name} has a [head_start] that cannot be read: {error}.") from error
     return TrainConfig(**values)

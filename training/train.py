@@ -19,10 +19,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from dfer_hf.models.modeling_aen import AenForVideoClassification
+from training.clips import StillClips
 from training.config import TrainConfig, load_config
+from training.head_start import StoredViews, give_head_start
 from training.initialise import build_model
 from training.metrics import average_recalls, confusion_matrix
 from training.sources import build_sources
+from training.stills import StillSource
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_share: float) -> float:
@@ -73,6 +77,36 @@ def evaluate(model: PreTrainedModel, source, image_size: int) -> dict[str, float
     return {"war": war, "uar": uar}
 
 
+def start_ahead(
+    model: PreTrainedModel, source: StillSource | StillClips, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Give a system of clips its head start, where the recipe asks for one.
+
+    Raises:
+        ValueError: If the recipe asks for it with another system or other data.
+    """
+    if config.head_start is None:
+        return
+    if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
+        raise ValueError(
+            "Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe."
+        )
+    image_size, strength = config.stage(0)
+    generator = torch.Generator().manual_seed(config.seed)
+    model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
+    with accelerator.autocast():
+        views = StoredViews(
+            model,
+            source,
+            image_size=image_size,
+            num_views=config.head_start.num_views,
+            generator=generator,
+            strength=strength,
+        )
+    loss = give_head_start(model, views, config.head_start, generator=generator)
+    tqdm.write(f"head start: loss {loss:.4g}")
+
+
 def train(config: TrainConfig, data_root: Path, output: Path) -> None:
     """Train, keep an average of the weights, measure it after every epoch, and write it as a checkpoint.
 
@@ -80,9 +114,13 @@ def train(config: TrainConfig, data_root: Path, output: Path) -> None:
     """
     accelerator = Accelerator()
     set_seed(config.seed)
+    output.mkdir(parents=True, exist_ok=True)
+    state, progress, log = output / "state", output / "progress.json", output / "log.csv"
     training_source, validation_source = build_sources(config, data_root)
     model = build_model(config)
     nn.Module.to(model, memory_format=torch.channels_last)  # a fifth faster on CPUs
+    if accelerator.is_main_process and not progress.is_file():  # `prepare` hands its weights to all processes
+        start_ahead(model, training_source, config, accelerator)
     total_steps = config.num_epochs * config.steps_per_epoch
     optimiser = build_optimiser(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -94,8 +132,6 @@ def train(config: TrainConfig, data_root: Path, output: Path) -> None:
     averaged = cast(PreTrainedModel, average.module)
     accelerator.register_for_checkpointing(scheduler, average)
 
-    output.mkdir(parents=True, exist_ok=True)
-    state, progress, log = output / "state", output / "progress.json", output / "log.csv"
     batch_size = config.batch_size // accelerator.num_processes
     first_epoch = 0
     if progress.is_file():  # written last: without it the state may be half of one

@@ -4,11 +4,21 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from training.datasets.ferplus import VOTES
 
 SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
+
+
+@pytest.fixture(autouse=True)
+def on_one_cpu_thread(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def landmarks68(shift):

@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -10,67 +9,10 @@ from transformers import AutoModelForVideoClassification
 import training.train
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
-from training.config import TrainConfig
 from training.initialise import build_model, initialise_from_stills
 from training.sources import build_sources
 
-TRUNK = {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]}
-STILLS = TrainConfig(
-    system="frame_resnet",
-    data="ferplus_stills",
-    stages=((32, 1, 1.0), (40, 1, 0.5)),
-    epoch_length=24,
-    batch_size=8,
-    learning_rate=0.05,
-    ema_decay=0.5,
-    balance=0.25,
-    model=TRUNK | {"classifier_dropout": 0.2},
-)
-CLIPS = dataclasses.replace(
-    STILLS,
-    system="aen",
-    data="ferplus_clips",
-    epoch_length=4,
-    batch_size=2,
-    learning_rate=0.001,
-    optimiser="adamw",
-    trunk_learning_rate_share=0.1,
-    model=TRUNK | {"temporal_layers": 1, "temporal_heads": 2, "temporal_head_dim": 4},
-)
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-class StoppedError(Exception):
-    """What ends a run in the middle of an epoch."""
-
-
-def stop_after(monkeypatch, num_batches):
-    """Let a run end, as by a power cut, once it has used a number of batches."""
-    used = []
-    clip = training.train.Accelerator.clip_grad_norm_
-
-    def clip_or_stop(self, *args, **kwargs):
-        used.append(1)
-        if len(used) > num_batches:
-            raise StoppedError
-        return clip(self, *args, **kwargs)
-
-    monkeypatch.setattr(training.train.Accelerator, "clip_grad_norm_", clip_or_stop)
-
-
-def log_of(output):
-    with (output / "log.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
-        ]
+from .runs import CLIPS, STILLS, TRUNK, StoppedError, log_of, stop_after
 
 
 @pytest.mark.parametrize("config", [STILLS, CLIPS], ids=lambda config: config.system)
