@@ -38,6 +38,12 @@ class AenConfig(FrameResNetConfig):
     """
 
     model_type = "dfer_aen"
+    presets = {
+        "paper": {},
+        "small": {"hidden_sizes": [32, 64, 128, 256], "temporal_reduction": "mean"},
+        "tiny": FrameResNetConfig.presets["tiny"]
+        | {"temporal_layers": 2, "temporal_heads": 2, "temporal_head_dim": 8},
+    }
 
     alpha: float | int = 0.7
     beta: list[float] = field(default_factory=lambda: [1.4, 0.6])

@@ -1,6 +1,7 @@
 """What every system's configuration shares."""
 
-from dataclasses import field
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -21,9 +22,28 @@ def _sentiment_groups() -> dict[str, list[str]]:
     return {group: list(labels) for group, labels in SENTIMENTS.items()}
 
 
+@dataclass(frozen=True)
+class PrintedSize:
+    """What was printed of the size of a preset.
+
+    Args:
+        parameters: In millions; None where nothing was printed.
+        multiply_adds: In billions, of a clip of 16 frames of 112×112 pixels unless the note says otherwise.
+        note: Where it was printed, and why ours differs where it does.
+    """
+
+    parameters: float | None
+    multiply_adds: float | None
+    note: str
+
+
 @strict
 class DferConfig(PreTrainedConfig):
     """Shape of a clip and the hierarchy of its classes.
+
+    A system's class names its sizes: `presets` holds the fields of each that differ from the defaults, among them
+    `paper` (the paper's), `small` (for two cores) and `tiny` (for tests, under a million parameters), and `printed`
+    what was printed of the size of some of them.
 
     Args:
         num_frames: Frames of a clip.
@@ -36,6 +56,8 @@ class DferConfig(PreTrainedConfig):
     """
 
     model_type = "dfer"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
+    printed: ClassVar[dict[str, PrintedSize]] = {}
 
     num_frames: int = 16
     image_size: int = 112
@@ -54,6 +76,19 @@ class DferConfig(PreTrainedConfig):
             self.group_names = list(self.groups)
         if sorted(self.group_names) == sorted(self.groups):
             self.groups = {name: self.groups[name] for name in self.group_names}
+
+    @classmethod
+    def from_preset(cls, preset: str, **fields: Any) -> "DferConfig":
+        """Build one of the system's sizes, with other fields where they are given.
+
+        Raises:
+            ValueError: If the system has no such preset.
+        """
+        if preset not in cls.presets:
+            raise ValueError(
+                f"Expected a preset of {cls.model_type}, one of {', '.join(cls.presets)}, got {preset!r}."
+            )
+        return cls(**cls.presets[preset] | fields)
 
     @property
     def label_names(self) -> list[str]:

@@ -20,6 +20,11 @@ class FrameResNetConfig(DferConfig):
     """
 
     model_type = "dfer_frame_resnet"
+    presets = {
+        "paper": {},
+        "small": {"hidden_sizes": [32, 64, 128, 256], "classifier_dropout": 0.2},
+        "tiny": {"num_frames": 4, "image_size": 32, "hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 1, 1]},
+    }
 
     hidden_sizes: list[int] = field(default_factory=lambda: [64, 128, 256, 512])
     depths: list[int] = field(default_factory=lambda: [2, 2, 2, 2])

@@ -1,12 +1,8 @@
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
 import dfer_hf
 
-TINY = Path(__file__).parent / "tiny"
 SYSTEMS = dfer_hf.systems()
 
 
@@ -43,11 +39,10 @@ def same_numbers_every_time():
 
 @pytest.fixture(scope="session")
 def tiny_config():
-    """Build the small configuration of a system, `tiny/<system>.json`, with fields of the test's own."""
+    """Build the `tiny` preset of a system, with fields of the test's own."""
 
     def build(system, **fields):
-        values = json.loads((TINY / f"{system}.json").read_text(encoding="utf-8"))
-        return SYSTEMS[system].config_class(**values | fields)
+        return SYSTEMS[system].config_class.from_preset("tiny", **fields)
 
     return build
 

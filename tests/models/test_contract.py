@@ -1,4 +1,4 @@
-"""What holds of every system. A new one is found by itself and needs no more than `tiny/<system>.json`."""
+"""What holds of every system. A new one is found by itself and needs no more than its `tiny` preset."""
 
 import inspect
 import math
