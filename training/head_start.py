@@ -47,7 +47,7 @@ class StoredViews:
             views = self._views(indices, image_size, generator, strength).to(model.device)
             for stored, level_map in zip(levels, model.trunk(views).feature_maps, strict=True):
                 mean = level_map.float().mean(dim=(2, 3)).unflatten(0, (len(indices), num_views + 1))
-                stored.append(mean.half())
+                stored.append(mean)
             seen = model.guide.judge_frames(views.unflatten(0, (len(indices), num_views + 1)))
             logits.append(seen.float())
         self.levels = [torch.cat(parts) for parts in levels]  # three of (stills, views + 1, C_s)

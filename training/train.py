@@ -94,6 +94,8 @@ def start_ahead(
     image_size, strength = config.stage(0)
     generator = torch.Generator().manual_seed(config.seed)
     model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads * accelerator.num_processes)  # the others wait
     with accelerator.autocast():
         views = StoredViews(
             model,
@@ -104,6 +106,7 @@ def start_ahead(
             strength=strength,
         )
     loss = give_head_start(model, views, config.head_start, generator=generator)
+    torch.set_num_threads(threads)
     tqdm.write(f"head start: loss {loss:.4g}")
 
 

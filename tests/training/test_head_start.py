@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 import training.train
 from dfer_hf.models.configuration_aen import AenConfig
@@ -88,7 +89,10 @@ def test_a_head_start_teaches_everything_but_trunk_and_guide(model, clips):
         assert torch.equal(tensor, before[name]) == stands_still, name
 
 
-def test_a_run_gets_its_head_start_once(corpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_run_gets_its_head_start_once(corpus, tmp_path, monkeypatch, precision):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
+    AcceleratorState._reset_state(reset_partial_state=True)
     config = dataclasses.replace(
         CLIPS, stages=((32, 2, 0.5),), head_start=dataclasses.replace(HEAD_START, num_steps=2)
     )
