@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-DEFAULT_CHECKPOINT = "dfer-frame-small"
+DEFAULT_CHECKPOINT = "dfer-aen-small"
 
 
 def shipped_folder(name: str) -> Path:

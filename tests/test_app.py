@@ -19,9 +19,10 @@ from gradio_client.exceptions import AppError  # noqa: E402
 
 import app  # noqa: E402
 import dfer_hf  # noqa: E402
+from dfer_hf.checkpoints import DEFAULT_CHECKPOINT  # noqa: E402
 from dfer_hf.video import VideoLimits, read_frames, write_video  # noqa: E402
 
-SHIPPED = "dfer-frame-small"
+SHIPPED = DEFAULT_CHECKPOINT
 LIMITS = VideoLimits(max_bytes=1_500_000, max_seconds=8.0)
 CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

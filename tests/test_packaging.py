@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
+
 ROOT = Path(__file__).resolve().parent.parent
 HUB_FILES = sorted((*ROOT.glob("dfer_hf/models/*.py"), *ROOT.glob("dfer_hf/processing/*.py")))
 HUB_LIBRARIES = {"torch", "torchvision", "transformers", "huggingface_hub"} | set(sys.stdlib_module_names)
@@ -84,6 +86,6 @@ def test_wheel_answers_in_an_environment_of_its_own(wheel, clips, tmp_path):
     where = run(python, "-c", "import dfer_hf; print(dfer_hf.__file__)")
     assert Path(where.strip()).is_relative_to(packages)
     listed = run(scripts / "dfer", "models")
-    assert "dfer-frame-small" in listed
+    assert DEFAULT_CHECKPOINT in listed
     answer = json.loads(run(scripts / "dfer", "predict", clips / "still.png", "--json", "-"))
-    assert answer["model"] == "dfer-frame-small"
+    assert answer["model"] == DEFAULT_CHECKPOINT

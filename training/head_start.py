@@ -4,6 +4,9 @@ A clip of stored frames costs a hundredth of one that goes through the trunk, so
 see a hundred times as many before everything is trained together.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from tqdm import tqdm
 
@@ -86,9 +89,21 @@ class StoredViews:
 
 
 def give_head_start(
-    model: AenForVideoClassification, views: StoredViews, config: HeadStart, *, generator: torch.Generator
+    model: AenForVideoClassification,
+    views: StoredViews,
+    config: HeadStart,
+    *,
+    generator: torch.Generator,
+    autocast: Callable[..., AbstractContextManager] = nullcontext,
 ) -> float:
     """Train all but trunk and guide, with a learning rate that falls from its peak to zero along half a cosine.
+
+    Args:
+        model: The system; changed in place.
+        views: What it learns from.
+        config: Steps and learning rate.
+        generator: Of everything random but dropout.
+        autocast: Opens the precision of each step's forward pass.
 
     Returns:
         Mean loss of the last tenth of the steps.
@@ -105,9 +120,9 @@ def give_head_start(
             views.clips.sampling_weights, config.batch_size, replacement=True, generator=generator
         )
         maps, frame_logits, votes = views.batch(indices, generator)
-        loss = model.judge_levels(
-            [level.to(model.device) for level in maps], frame_logits.to(model.device), votes.to(model.device)
-        ).loss
+        maps = [level.to(model.device) for level in maps]
+        with autocast():
+            loss = model.judge_levels(maps, frame_logits.to(model.device), votes.to(model.device)).loss
         assert loss is not None, "labels were given"
         optimiser.zero_grad()
         loss.backward()

@@ -105,7 +105,9 @@ def start_ahead(
             generator=generator,
             strength=strength,
         )
-    loss = give_head_start(model, views, config.head_start, generator=generator)
+    loss = give_head_start(
+        model, views, config.head_start, generator=generator, autocast=accelerator.autocast
+    )
     torch.set_num_threads(threads)
     tqdm.write(f"head start: loss {loss:.4g}")
 
