@@ -12,7 +12,7 @@ import torch
 
 from .background import ahead
 from .checkpoints import find_checkpoint
-from .explain import grad_cam
+from .explain import layer_cam
 from .faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, track_faces
 from .faces.alignment import align
 from .interpolation import fill_between
@@ -301,7 +301,7 @@ class VideoPredictor:
         inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
         pixel_values = inputs["pixel_values_videos"].to(self.model.device)
         if explain:
-            maps, output = grad_cam(self.model, pixel_values)
+            maps, output = layer_cam(self.model, pixel_values)
             return ClipAnswers.of(output, maps)
         with torch.inference_mode():
             return ClipAnswers.of(self.model(pixel_values_videos=pixel_values), None)

@@ -1,5 +1,5 @@
 """Where in a clip an answer comes from."""
 
-from .gradcam import grad_cam
+from .layercam import layer_cam
 
-__all__ = ["grad_cam"]
+__all__ = ["layer_cam"]

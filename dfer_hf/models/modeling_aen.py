@@ -42,7 +42,7 @@ class AenForVideoClassification(DferPreTrainedModel):
 
     config: AenConfig
     config_class = AenConfig
-    evidence_layer = "trunk.encoder.stages.2"
+    evidence_layer = "trunk.encoder.stages.1"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]

@@ -32,7 +32,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
 
     config: FrameResNetConfig
     config_class = FrameResNetConfig
-    evidence_layer = "trunk.encoder.stages.3"
+    evidence_layer = "trunk.encoder.stages.1"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
     _supports_sdpa = True  # as part of a system with attention; see `build_trunk`
 

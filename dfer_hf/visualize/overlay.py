@@ -128,7 +128,8 @@ def _blend_heat_map(rgb: np.ndarray, heat_map: np.ndarray, points: np.ndarray, o
         return
     part = rgb[top:bottom, left:right]
     placed = place_on_frame(heat_map, points - np.array([left, top]), part.shape[:2])
-    levels = (placed.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    # The square root, so that frames that counted less still show where.
+    levels = (np.sqrt(placed.clip(0, 1)) * 255 + 0.5).astype(np.uint8)
     share = np.linspace(0, 1, 256, dtype=np.float32)
     alpha = cv2.LUT(levels, opacity * share * share * (3 - 2 * share))
     part[:] = cv2.blendLinear(part, cv2.applyColorMap(levels, _COLOUR_OF_LEVEL), 1 - alpha, alpha)
