@@ -90,7 +90,8 @@ class DferPreTrainedModel(PreTrainedModel):
                 f"Expected `pixel_values_videos` of shape {expected}, got {shape}. "
                 "Sample and process the clip with the checkpoint's own video processor."
             )
-        if not torch.compiler.is_compiling() and not torch.isfinite(pixel_values_videos).all():
+        has_values = not torch.compiler.is_compiling() and not pixel_values_videos.is_meta
+        if has_values and not torch.isfinite(pixel_values_videos).all():
             raise ValueError(
                 "Expected finite `pixel_values_videos`, got NaN or infinity. Check how the clip was read and scaled."
             )

@@ -1,0 +1,278 @@
+"""NR-DFERNet: a noise-robust network of differences, a dynamic class token and a snippet filter (Li et al. 2022)."""
+
+import math
+
+import torch
+from torch import nn
+from transformers import ResNetBackbone, ResNetConfig
+from transformers import initialization as init
+from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetConvLayer
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_nr_dfernet import NrDfernetConfig
+from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_temporal_transformer import TemporalLayer
+
+
+def build_stages(config: NrDfernetConfig) -> ResNetBackbone:
+    """Build the stem and the first three stages of a ResNet of basic blocks, without weights."""
+    trunk = ResNetBackbone(
+        ResNetConfig(
+            num_channels=config.num_channels,
+            embedding_size=config.hidden_sizes[0],
+            hidden_sizes=list(config.hidden_sizes),
+            depths=list(config.depths),
+            layer_type="basic",
+            out_features=["stage3"],  # pyright: ignore[reportCallIssue]  a field of the backbone mixin
+        )
+    )
+    trunk._supports_sdpa = True  # without attention of its own, it would forbid the whole model to choose
+    return trunk
+
+
+class StaticTransformer(nn.Module):
+    """Relations between the patches of one frame (Sec. 3.3)."""
+
+    def __init__(self, config: NrDfernetConfig, num_patches: int) -> None:
+        super().__init__()
+        hidden_size = config.hidden_sizes[-1]
+        self.position_embeddings = nn.Parameter(torch.empty(1, num_patches, hidden_size))
+        self.layers = nn.ModuleList(
+            TemporalLayer(config, hidden_size, config.num_heads, config.head_dim, config.spatial_mlp_size)
+            for _ in range(config.spatial_layers)
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Mix the cells of static features `(n, C, h, w)`, keeping their shape."""
+        patches = features.flatten(2).transpose(1, 2)  # P^S: (n, h·w, C)
+        hidden_states = patches + self.position_embeddings  # Eq. 3
+        for layer in self.layers:
+            hidden_states, _ = layer(hidden_states)
+        return hidden_states.transpose(1, 2).unflatten(2, features.shape[2:])
+
+
+class DynamicStaticFusion(nn.Module):
+    """What a frame shows and how it differs from the next (DSF, Sec. 3.3)."""
+
+    def __init__(self, config: NrDfernetConfig, num_patches: int) -> None:
+        super().__init__()
+        channels = config.hidden_sizes[-1]
+        self.down_convolution = ResNetConvLayer(channels, channels, stride=2)  # Conv-D
+        self.static_transformer = StaticTransformer(config, num_patches)
+        self.dynamic_branch = None
+        if config.dynamic_static_fusion:
+            self.dynamic_branch = nn.Sequential(
+                ResNetBasicLayer(channels, channels, stride=2),
+                ResNetBasicLayer(channels, channels),
+                ResNetBasicLayer(channels, channels),
+            )
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Turn primary maps `(batch, num_frames, C, h, w)` into flat features `(batch, num_frames - 1, C·h/2·w/2)`."""
+        batch_and_features = (maps.shape[0], maps.shape[1] - 1)
+        static = self.down_convolution(maps[:, :-1].flatten(0, 1))  # Eq. 2: (batch·(frames-1), C, h/2, w/2)
+        fused = self.static_transformer(static)
+        if self.dynamic_branch is not None:
+            differences = maps[:, 1:] - maps[:, :-1]  # Eq. 1: (batch, frames-1, C, h, w)
+            fused = fused + self.dynamic_branch(differences.flatten(0, 1))  # Eq. 4
+        return fused.flatten(1).unflatten(0, batch_and_features)  # P^DS
+
+
+class SequenceTransformer(nn.Module):
+    """Fused features to one vector, read from a class token that is their own mean (DCT, Sec. 3.4)."""
+
+    def __init__(self, config: NrDfernetConfig, hidden_size: int) -> None:
+        super().__init__()
+        self.class_token = None
+        if not config.dynamic_class_token:
+            self.class_token = nn.Parameter(torch.empty(1, 1, hidden_size))
+        self.position_embeddings = nn.Parameter(torch.empty(1, config.num_frames, hidden_size))
+        self.layers = nn.ModuleList(
+            TemporalLayer(config, hidden_size, config.num_heads, config.head_dim, config.temporal_mlp_size)
+            for _ in range(config.temporal_layers)
+        )
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Prepend the class token to `(n, tokens, hidden)` and add the first `1 + tokens` positions."""
+        if self.class_token is None:
+            class_token = features.mean(dim=1, keepdim=True)  # T_d of Eq. 5
+        else:
+            class_token = self.class_token.expand(len(features), -1, -1)
+        hidden_states = torch.cat([class_token, features], dim=1)  # (n, 1 + tokens, hidden)
+        return hidden_states + self.position_embeddings[:, : hidden_states.shape[1]]
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summarise a sequence.
+
+        Args:
+            features: Fused features, `(batch, tokens, hidden)`.
+
+        Returns:
+            The class token, `(batch, hidden)`, and how much of it comes from each feature, `(batch, tokens)`: the
+            attention multiplied through the layers and normalised (Sec. 4.5), residual included.
+        """
+        hidden_states, attentions = self.embed(features), []
+        for layer in self.layers:
+            hidden_states, weights = layer(hidden_states)
+            attentions.append(weights.detach().float().mean(dim=1))  # (batch, 1 + tokens, 1 + tokens)
+        share = torch.zeros_like(attentions[0][:, 0])  # (batch, 1 + tokens), from the class token backwards
+        share[:, 0] = 1
+        for attention in reversed(attentions):  # no matrix product: autocast would round it to half precision
+            share = (share + (share[:, :, None] * attention).sum(dim=1)) / 2
+        token_weights = share[:, 1:]
+        return hidden_states[:, 0], token_weights / token_weights.sum(dim=-1, keepdim=True)
+
+    @torch.no_grad()
+    def summarise_snippets(self, features: torch.Tensor, *, length: int, stride: int) -> torch.Tensor:
+        """Summarise each window of a sequence as if it were a clip of its own (Sec. 3.5).
+
+        Args:
+            features: Fused features, `(batch, tokens, hidden)`.
+            length: Features of a window.
+            stride: Features from one window to the next.
+
+        Returns:
+            Their class tokens, `(batch, num_snippets, hidden)`, without gradient: they filter and explain.
+        """
+        snippets = features.unfold(1, length, stride).transpose(2, 3)  # (batch, snippets, length, hidden)
+        hidden_states = self.embed(snippets.flatten(0, 1))
+        for layer in self.layers:
+            hidden_states, _ = layer.forward(hidden_states)  # past the hooks, which record whole clips
+        return hidden_states[:, 0].unflatten(0, snippets.shape[:2])
+
+
+class NrDfernetForVideoClassification(DferPreTrainedModel):
+    """The noise-robust network.
+
+    Short ResNet stages give a map of every frame; a static branch relates its patches, a dynamic branch follows its
+    difference from the next frame's, and their sums run through a temporal transformer. At the decision the same
+    transformer also judges short snippets: one that is clear and not neutral forbids the clip to be neutral.
+    """
+
+    config: NrDfernetConfig
+    config_class = NrDfernetConfig
+    evidence_layer = "trunk.encoder.stages.2"
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = ["TemporalLayer"]
+    _can_record_outputs = {
+        "hidden_states": OutputRecorder(TemporalLayer, index=0, layer_name="temporal_transformer"),
+        "attentions": OutputRecorder(TemporalLayer, index=1, layer_name="temporal_transformer"),
+    }
+
+    def __init__(self, config: NrDfernetConfig) -> None:
+        super().__init__(config)
+        num_patches = math.ceil(config.image_size / 32) ** 2
+        token_size = config.hidden_sizes[-1] * num_patches
+        self.trunk = build_stages(config)
+        self.fusion = DynamicStaticFusion(config, num_patches)
+        self.temporal_transformer = SequenceTransformer(config, token_size)
+        self.classifier = nn.Linear(token_size, len(config.label_names))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, StaticTransformer | SequenceTransformer):
+            init.normal_(module.position_embeddings)  # unit variance, as in the authors' code
+        if isinstance(module, SequenceTransformer) and module.class_token is not None:
+            init.normal_(module.class_token)
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
+    ) -> DferOutput:
+        """Classify clips.
+
+        Args:
+            pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
+            labels: Class indices `(batch,)` or probabilities `(batch, num_labels)`.
+
+        Returns:
+            `logits` are the filtered ones in evaluation (Eq. 7) and the whole clip's in training; the loss is the
+            cross entropy of the whole clip's in both. `frame_logits` are the logarithm of the mean probabilities of
+            the snippets that hold the frame, or else of those nearest to it, whether or not the filter is on.
+            `frame_weights` are the class token's attention to each frame's fused feature, multiplied through the
+            layers; the last frame, known by its difference alone, has half of the weight of the frame before it, and
+            none without fusion. `hidden_states` and `attentions` are the temporal transformer's of the whole clip.
+
+        Raises:
+            ValueError: If a shape, a label or a pixel value is not what the configuration says.
+        """
+        self.check_pixel_values(pixel_values_videos)
+        config, batch_and_frames = self.config, pixel_values_videos.shape[:2]
+        maps = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # F: (batch·frames, C, h, w)
+        features = self.fusion(maps.unflatten(0, batch_and_frames))  # (batch, frames-1, hidden)
+        summary, token_weights = self.temporal_transformer(features)
+        sequence_logits = self.classifier(summary).float()
+        snippets = self.temporal_transformer.summarise_snippets(
+            features, length=config.snippet_length, stride=config.snippet_stride
+        )
+        with torch.no_grad():
+            snippet_probabilities = self.classifier(snippets).float().softmax(dim=-1)
+
+        logits = sequence_logits
+        if config.snippet_filter and not self.training:
+            logits = self.filter_neutral(sequence_logits, snippet_probabilities)
+
+        loss = None
+        if labels is not None:
+            self.check_labels(labels, len(logits))
+            target = label_distribution(labels, logits.shape[-1])
+            loss = -(target * sequence_logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+        tiny = torch.finfo(torch.float32).tiny
+        return DferOutput(
+            loss=loss,
+            logits=logits,
+            coarse_logits=self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log(),
+            frame_logits=self.spread_snippets(snippet_probabilities).clamp_min(tiny).log(),
+            frame_weights=self.spread_weights(token_weights),
+            loss_parts=None if loss is None else {"cross_entropy": loss.detach()},
+        )
+
+    def filter_neutral(
+        self, sequence_logits: torch.Tensor, snippet_probabilities: torch.Tensor
+    ) -> torch.Tensor:
+        """Take the neutral class from every clip with a clear, not neutral snippet (Eq. 7).
+
+        Args:
+            sequence_logits: Of the whole clips, `(batch, num_labels)`.
+            snippet_probabilities: Of their snippets, `(batch, num_snippets, num_labels)`.
+
+        Returns:
+            The logits, in which the probability of the neutral class, once taken away, is the smallest a float can hold.
+        """
+        labels = self.config.label_names
+        if self.config.neutral_label not in labels:
+            return sequence_logits
+        neutral = labels.index(self.config.neutral_label)
+        clear = snippet_probabilities.amax(dim=-1) > self.config.snippet_confidence  # (batch, snippets)
+        not_neutral = snippet_probabilities[..., neutral] < self.config.snippet_neutrality
+        filtered = (clear & not_neutral).any(dim=1, keepdim=True)  # (batch, 1)
+        is_neutral = torch.arange(len(labels), device=sequence_logits.device) == neutral  # (labels,)
+        others = sequence_logits.masked_fill(is_neutral, -torch.inf).logsumexp(dim=-1, keepdim=True)
+        lowest = others + math.log(torch.finfo(torch.float32).tiny)  # (batch, 1)
+        return torch.where(filtered & is_neutral, torch.minimum(lowest, sequence_logits), sequence_logits)
+
+    def spread_snippets(self, snippet_probabilities: torch.Tensor) -> torch.Tensor:
+        """Average `(batch, num_snippets, num_labels)` over the snippets nearest each frame.
+
+        Returns:
+            Probabilities of shape `(batch, num_frames, num_labels)`.
+        """
+        length, stride = self.config.snippet_length, self.config.snippet_stride
+        frames = torch.arange(self.config.num_frames, device=snippet_probabilities.device)[:, None]
+        first = stride * torch.arange(snippet_probabilities.shape[1], device=frames.device)
+        last = first + length - 1
+        distance = torch.maximum(first - frames, frames - last).clamp_min(0)  # (frames, snippets)
+        nearest = (distance == distance.amin(dim=1, keepdim=True)).float()
+        shares = nearest / nearest.sum(dim=1, keepdim=True)
+        return (shares[:, :, None] * snippet_probabilities[:, None]).sum(dim=2)
+
+    def spread_weights(self, token_weights: torch.Tensor) -> torch.Tensor:
+        """Give the weights of the fused features, `(batch, num_frames - 1)`, to the frames, `(batch, num_frames)`."""
+        last = token_weights[:, -1:]
+        to_last_frame = last / 2 if self.config.dynamic_static_fusion else torch.zeros_like(last)
+        return torch.cat([token_weights[:, :-1], last - to_last_frame, to_last_frame], dim=1)
