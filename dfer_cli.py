@@ -72,9 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)
-    commands.add_parser(
-        "models", help="list the systems and the checkpoints that come with them", description=_MODELS
-    )
+    _add_models(commands)
+    _add_export(commands)
     return parser
 
 
@@ -145,6 +144,37 @@ def _add_predict(commands) -> None:
     )
     parser.add_argument("--recursive", action="store_true", help="look into the folders of folders too")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _add_models(commands) -> None:
+    parser = commands.add_parser(
+        "models", help="list the systems and the checkpoints that come with them", description=_MODELS
+    )
+    parser.add_argument(
+        "--measure",
+        nargs="*",
+        metavar="SYSTEM[:PRESET]",
+        help="count parameters and multiply-adds of every system and size instead, beside what was printed; with "
+        "names, of those alone and of their parts",
+    )
+
+
+def _add_export(commands) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a folder to upload to the Hub",
+        description="Write what a Hub repository needs: configuration, weights, processor, and the code, so that it "
+        "loads where this package is not installed, with trust_remote_code=True.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="MODEL",
+        help="shipped checkpoint, folder, or Hub id; or SYSTEM[:PRESET], with random weights",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to: a new folder")
+    parser.add_argument(
+        "--revision", default="main", help="of a Hub id: a commit, to always get the same weights"
+    )
 
 
 class _ShowVersion(argparse.Action):

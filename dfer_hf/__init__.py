@@ -7,9 +7,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification,
 
 from . import models
 from .checkpoints import shipped_checkpoints
+from .faces.video_processing_dfer import DferVideoProcessor
 from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
 from .predictor import VideoPredictor
-from .processing.video_processing_dfer import DferVideoProcessor
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,13 +12,17 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors import SafetensorError
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModelForVideoClassification
+from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoProcessor
 from transformers.utils import logging
 
 from . import systems
 from .answer_files import SCREEN, Answer, AnswerFile, CsvFile, JsonFile
-from .checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
+from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, shipped_checkpoints
 from .faces import NoFaceFoundError
+from .faces.video_processing_dfer import DferVideoProcessor
+from .hub.export import CARD, export_repository
+from .measure import Size, measure_preset
+from .models.configuration_dfer import PrintedSize
 from .prediction import ClipPrediction, error_row
 from .predictor import VideoPredictor
 from .video import VideoError
@@ -62,8 +67,14 @@ def predict(options: argparse.Namespace) -> int:
     return 1 if num_failed else 0
 
 
-def list_models(options: argparse.Namespace) -> int:  # noqa: ARG001  every command takes the options
-    """Print the systems and the shipped checkpoints, and return the exit code."""
+def list_models(options: argparse.Namespace) -> int:
+    """Print the systems and the shipped checkpoints, or the sizes of the systems, and return the exit code.
+
+    Raises:
+        UsageError: If the size of an unknown system or preset is asked for.
+    """
+    if options.measure is not None:
+        return _print_sizes(options.measure)
     known = {model_class.config_class.model_type: name for name, model_class in systems().items()}
     print("Systems")
     print(_columns([(name, _first_line(model_class.__doc__)) for name, model_class in systems().items()]))
@@ -81,7 +92,51 @@ def list_models(options: argparse.Namespace) -> int:  # noqa: ARG001  every comm
     return 0
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"predict": predict, "models": list_models}
+def export(options: argparse.Namespace) -> int:
+    """Write a Hub repository's folder, print what it holds, and return the exit code.
+
+    Raises:
+        UsageError: If there is no such model, or the folder cannot be written.
+    """
+    logging.disable_progress_bar()
+    system, _, preset = options.source.partition(":")
+    is_fresh = system in systems()
+    try:
+        if is_fresh:
+            model_class = systems()[system]
+            model = model_class(model_class.config_class.from_preset(preset or "paper"))
+            side = model.config.image_size
+            processor = DferVideoProcessor(
+                size={"height": side, "width": side}, num_frames=model.config.num_frames
+            )
+            card = None
+        else:
+            found = find_checkpoint(options.source)
+            model = AutoModelForVideoClassification.from_pretrained(
+                found, revision=options.revision, dtype=torch.float32
+            )
+            processor = AutoVideoProcessor.from_pretrained(found, revision=options.revision)
+            card = Path(found) / CARD
+        files = export_repository(
+            model, processor, options.folder, card=card if card is not None and card.is_file() else None
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UsageError(f"{options.source!r} cannot be exported: {error}") from error
+    size_bytes = sum(file.stat().st_size for file in files)
+    print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
+    print(_columns([(file.name,) for file in files]))
+    if is_fresh:
+        print("note: the weights are random; train them before anyone is to use them")
+    if not any(file.name == CARD for file in files):
+        print(f"note: there is no card; write a {CARD} before you upload it")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "predict": predict,
+    "models": list_models,
+    "export": export,
+}
 
 
 class _FileBar:
@@ -258,6 +313,58 @@ def _table(prediction: ClipPrediction) -> str:
     head = f"{prediction.source}: {prediction.num_frames} frames in {prediction.duration_seconds:.1f} s, "
     notes = [f"  note: {_printable(warning)}" for warning in prediction.warnings]
     return "\n".join([f"{head}answered by {prediction.model}", _columns(rows), *notes])
+
+
+def _print_sizes(names: Sequence[str]) -> int:
+    head = ("", "parameters", "printed", "multiply-adds", "printed", "of a frame", "in products", "clip")
+    rows: list[tuple[str, ...]] = [head]
+    notes = []
+    for system, preset in _wanted_presets(names):
+        measured = measure_preset(systems()[system], preset)
+        config, printed, name = measured.config, measured.printed, f"{system}:{preset}"
+        clip = f"{config.num_frames} of {config.image_size}×{config.image_size}"
+        rows.append((*_size_cells(name, measured.size, config.num_frames, printed), clip))
+        if names:
+            for part, size in measured.parts.items():
+                rows.append((*_size_cells(f"  {part}", size, config.num_frames), ""))
+        if printed is not None:
+            notes.append(textwrap.fill(f"{name}: {printed.note}", 110, subsequent_indent="  "))
+    legend = (
+        "Multiply-adds are those of one clip in convolutions, linear and recurrent layers. Products of batches of "
+        "matrices, as in attention, stand apart; norms and the like are not counted. Printed figures are for 16 "
+        "frames of 112×112 unless a note says otherwise."
+    )
+    print("\n".join([_columns(rows), "", textwrap.fill(legend, 110), *notes]))
+    return 0
+
+
+def _wanted_presets(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Systems and presets that names stand for: without names all, and never `tiny` unless it is named."""
+    wanted = []
+    for name in names or systems():
+        system, _, preset = name.partition(":")
+        presets = systems()[system].config_class.presets if system in systems() else {}
+        if not presets or (preset and preset not in presets):
+            raise UsageError(
+                f"Unknown system or preset {name!r}: expected one of {', '.join(presets or systems())}."
+            )
+        wanted += [(system, preset)] if preset else [(system, key) for key in presets if key != "tiny"]
+    return wanted
+
+
+def _size_cells(
+    name: str, size: Size, num_frames: int, printed: PrintedSize | None = None
+) -> tuple[str, ...]:
+    parameters, multiply_adds = (printed.parameters, printed.multiply_adds) if printed else (None, None)
+    return (
+        name,
+        f"{size.parameters / 1e6:.3f} M",
+        "" if parameters is None else f"{parameters:g} M",
+        f"{size.layer_multiply_adds / 1e9:.3f} G",
+        "" if multiply_adds is None else f"{multiply_adds:g} G",
+        f"{size.layer_multiply_adds / num_frames / 1e9:.3f} G",
+        f"{size.product_multiply_adds / 1e9:.3f} G",
+    )
 
 
 def _columns(rows: Iterable[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ import pytest
 import dfer_cli
 import dfer_hf
 from dfer_hf.answer_files import CsvFile, JsonFile
+from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.prediction import error_row
 from dfer_hf.video import read_frames
 
@@ -268,3 +269,43 @@ def test_help_needs_neither_torch_nor_the_package(arguments):
 
 def test_version_is_that_of_the_package(dfer):
     assert dfer("--version") == (0, f"dfer-hf {dfer_hf.__version__}\n", "")
+
+
+def test_export_writes_a_shipped_checkpoint_with_its_code_and_card(dfer):
+    code, printed, _ = dfer("export", DEFAULT_CHECKPOINT, "mine")
+    assert code == 0
+    names = sorted(path.name for path in Path("mine").iterdir())
+    assert [line.strip() for line in printed.splitlines()[1:]] == names
+    assert {"README.md", "config.json", "modeling_dfer.py", "video_processing_dfer.py"} <= set(names)
+    shipped = dfer_hf.shipped_checkpoints()[DEFAULT_CHECKPOINT]
+    for name in ("README.md", "model.safetensors"):
+        assert Path("mine", name).stat().st_size == pytest.approx((shipped / name).stat().st_size, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["aen:tiny", "frame_resnet:small"])
+def test_export_of_a_system_says_that_its_weights_are_random(dfer, name):
+    code, printed, _ = dfer("export", name, "mine")
+    assert code == 0
+    assert "random" in printed
+    assert "README.md" in printed
+    assert json.loads(Path("mine/config.json").read_text(encoding="utf-8"))["model_type"].startswith("dfer_")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "aen:huge", "mine"], "huge"),
+        (["export", "nobody", "mine"], "nobody"),
+        (["export", "aen:tiny", "full"], "stranger.txt"),
+        (["export", "aen:tiny", "full/stranger.txt"], "stranger.txt"),
+        (["export", "aen:tiny"], "FOLDER"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_export_that_cannot_be_is_refused_and_writes_nothing(dfer, arguments, message):
+    Path("full").mkdir()
+    Path("full/stranger.txt").touch()
+    code, _, errors = dfer(*arguments)
+    assert code == 2
+    assert message in errors
+    assert sorted(str(path) for path in Path().rglob("*")) == ["full", "full/stranger.txt"]

@@ -83,7 +83,7 @@ def test_missing_keys_are_named(recipe, key):
 
 def test_an_unknown_system_is_refused(recipe):
     config = dataclasses.replace(load_config(recipe(NEEDED)), system="resnext")
-    with pytest.raises(ValueError, match="Unknown system 'resnext'; expected one of aen, .*frame_resnet"):
+    with pytest.raises(ValueError, match=r"Unknown system 'resnext'; expected one of aen, .*frame_resnet"):
         build_model(config)
 
 

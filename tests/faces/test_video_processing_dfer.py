@@ -77,12 +77,17 @@ def test_frames_are_not_mistaken_for_channels(processor, crops, num_frames):
 
 
 def test_other_sizes_are_resized(processor, crops):
-    tall = np.repeat(crops, 2, axis=1)
-    values = pixel_values(processor, tall)
+    large = np.repeat(np.repeat(crops, 2, axis=1), 2, axis=2)
+    values = pixel_values(processor, large)
     assert values.shape == (1, 5, 3, 112, 112)
     torch.testing.assert_close(values.mean(), pixel_values(processor, crops).mean(), rtol=0, atol=0.01)
     small = pixel_values(processor, crops, size={"height": 56, "width": 56})
     assert small.shape == (1, 5, 3, 56, 56)
+
+
+def test_frames_that_cannot_be_crops_are_refused(processor, crops):
+    with pytest.raises(ValueError, match="do_crop_faces=True"):
+        pixel_values(processor, np.repeat(crops, 2, axis=2))
 
 
 def test_grey_is_luma_in_all_three_channels(grey_processor, crops):

@@ -1,1 +1,0 @@
-"""From face crops to model input."""
