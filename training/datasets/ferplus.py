@@ -32,22 +32,29 @@ class FerPlus:
 
     Args:
         images: Grey faces, uint8 of shape `(count, 48, 48)`.
-        points: Left eye, right eye, nose and mouth corners in pixels, `(count, 5, 2)`; a network's, not annotated.
+        landmarks: 68 landmarks in iBUG order in pixels, `(count, 68, 2)`; a network's, not annotated.
         votes: Share of the votes of each of the seven classes, `(count, 7)`; rows sum to 1.
         labels: Class with the most votes, `(count,)`.
     """
 
     images: np.ndarray
-    points: np.ndarray
+    landmarks: np.ndarray
     votes: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def points(self) -> np.ndarray:
+        """Left eye, right eye, nose and mouth corners in pixels, `(count, 5, 2)`."""
+        return five_points_of_68(self.landmarks)
+
     def subset(self, indices: np.ndarray | range) -> "FerPlus":
         """Keep the faces at `indices`."""
-        return FerPlus(self.images[indices], self.points[indices], self.votes[indices], self.labels[indices])
+        return FerPlus(
+            self.images[indices], self.landmarks[indices], self.votes[indices], self.labels[indices]
+        )
 
 
 def load_ferplus(root: Path, split: str) -> FerPlus:
@@ -87,9 +94,7 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
                 f"Expected landmarks for every face, but {missing[0]} and {len(missing) - 1} more have none."
             )
         landmarks = archive["points"][[place[name] for name in names]].astype(np.float32)
-    return FerPlus(
-        _read_images(root / f"{split}.zip", names), five_points_of_68(landmarks), votes, votes.argmax(axis=1)
-    )
+    return FerPlus(_read_images(root / f"{split}.zip", names), landmarks, votes, votes.argmax(axis=1))
 
 
 def _read_images(archive: Path, names: list[str]) -> np.ndarray:

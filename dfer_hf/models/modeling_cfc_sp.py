@@ -1,0 +1,200 @@
+"""CFC-SP: coarse-to-fine cascaded networks with smooth predicting (Xue et al., CVPRW 2022)."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_cfc_sp import CfcSpConfig
+from .modeling_cfc_sp_nets import BUILDERS
+from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_repvgg import RepVggBlock
+
+
+def log_mean(log_probabilities: torch.Tensor, dim: int) -> torch.Tensor:
+    """Logarithm of the mean of probabilities over a dimension."""
+    return log_probabilities.logsumexp(dim=dim) - math.log(log_probabilities.shape[dim])
+
+
+class CfcSpForVideoClassification(DferPreTrainedModel):
+    """The cascade of frame nets.
+
+    An ensemble judges to which group each frame belongs; a further net, or an ensemble, which class inside a group of
+    several it is. Every net's logits are smoothed over the neighbouring frames first. Clips may have any number of
+    frames; without gradients, memory holds the maps of `frames_per_pass` frames.
+    """
+
+    config: CfcSpConfig
+    config_class = CfcSpConfig
+    evidence_layer = "coarse_nets.0.trunk"
+    supports_gradient_checkpointing = False  # timm's HRNet has none
+
+    def __init__(self, config: CfcSpConfig) -> None:
+        super().__init__(config)
+        labels = config.label_names
+        members = [[label for label in labels if label in group] for group in config.groups.values()]
+        # Indices of the labels of each group of several: what the fine nets answer, in this order.
+        self.split_labels = [[labels.index(label) for label in group] for group in members if len(group) > 1]
+        self.group_of_label = [
+            next(index for index, group in enumerate(members) if label in group) for label in labels
+        ]
+        num_fine = sum(len(group) for group in self.split_labels)
+        fine_nets = config.fine_nets if num_fine else []
+        self.coarse_nets = nn.ModuleList(BUILDERS[name](config, len(members)) for name in config.coarse_nets)
+        self.fine_nets = nn.ModuleList(BUILDERS[name](config, num_fine) for name in fine_nets)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.PReLU):
+            init.constant_(module.weight, 0.25)
+        elif hasattr(module, "relative_position_bias_table"):  # Swin's attention
+            from timm.models.swin_transformer import get_relative_position_index
+
+            attention: Any = module
+            init.trunc_normal_(attention.relative_position_bias_table, std=0.02)
+            init.copy_(attention.relative_position_index, get_relative_position_index(*attention.window_size))
+
+    @can_return_tuple
+    def forward(
+        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
+    ) -> DferOutput:
+        """Classify clips of any number of frames.
+
+        Args:
+            pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
+            labels: Class indices `(batch,)` or probabilities `(batch, num_labels)`; every frame of a clip is trained
+                to show its clip's label, and clips of one frame train as the paper does.
+
+        Returns:
+            `frame_logits` are the log-probabilities of each smoothed frame, its group's times its share of the group;
+            `logits` and `coarse_logits` the logarithms of their means over the clip. `frame_weights` are each frame's
+            share in the smoothed logits of all frames. `decide` makes the paper's hard choice of either logits.
+            `loss_parts` are `coarse` and `fine`, the cross entropies of the groups, and of the classes inside theirs
+            over the frames of such, each the sum over its nets; and, not part of the loss, `cross_entropy` of `logits`.
+
+        Raises:
+            ValueError: If a shape, a label or a pixel value is not what the configuration says.
+        """
+        self.check_pixel_values(pixel_values_videos, any_length=True)
+        batch_size, num_frames = pixel_values_videos.shape[:2]
+        coarse_logits = self.judge_frames(self.coarse_nets, pixel_values_videos)
+        fine_logits = self.judge_frames(self.fine_nets, pixel_values_videos)  # (nets, batch, frames, classes)
+
+        # Soft votes: the mean of the nets' probabilities, (batch, frames, groups) and (batch, frames, labels).
+        log_groups = log_mean(self.smooth(coarse_logits).log_softmax(dim=-1), dim=0)
+        log_shares = log_mean(self.log_shares(self.smooth(fine_logits)), dim=0)
+        frame_logits = log_groups[..., self.group_of_label] + log_shares
+        logits = log_mean(frame_logits, dim=1)  # (batch, labels)
+
+        loss, loss_parts = None, None
+        if labels is not None:
+            self.check_labels(labels, batch_size)
+            target = label_distribution(labels, logits.shape[-1])
+            loss_parts = {
+                "coarse": self.coarse_loss(coarse_logits, target),
+                "fine": self.fine_loss(fine_logits, target),
+                "cross_entropy": -(target * logits).sum(dim=-1).mean(),
+            }
+            loss = loss_parts["coarse"] + loss_parts["fine"]
+        return DferOutput(
+            loss=loss,
+            logits=logits,
+            coarse_logits=log_mean(log_groups, dim=1),
+            frame_logits=frame_logits,
+            frame_weights=self.frame_weights(num_frames).expand(batch_size, -1),
+            loss_parts=loss_parts,
+        )
+
+    def judge_frames(self, nets: Iterable[nn.Module], pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Classify each frame by itself with each net, `(nets, batch, num_frames, classes)`, without smoothing.
+
+        No net, as where no group has several classes, answers as one net without classes.
+        """
+        frames = pixel_values_videos.flatten(0, 1)
+        passes = [frames]  # gradients keep all maps anyway, and in training the norms see all frames together
+        if not self.training and not torch.is_grad_enabled():
+            passes = frames.split(self.config.frames_per_pass)
+        answers = [torch.cat([net(part) for part in passes]).float() for net in nets]
+        judged = torch.stack(answers) if answers else frames.new_zeros(1, len(frames), 0, dtype=torch.float32)
+        return judged.unflatten(1, pixel_values_videos.shape[:2])
+
+    def smooth(self, logits: torch.Tensor) -> torch.Tensor:
+        """Add to each frame of `(nets, batch, num_frames, classes)` the mean of its window (Eq. 1)."""
+        if self.config.smoothing_window == 0 or logits.shape[-1] == 0:
+            return logits
+        series = logits.flatten(0, 1).transpose(1, 2)  # (nets·batch, classes, frames)
+        return logits + self.window_mean(series).transpose(1, 2).view_as(logits)
+
+    def window_mean(self, series: torch.Tensor) -> torch.Tensor:
+        """Mean of the frames around each frame that the clip has, of `(n, channels, num_frames)`."""
+        reach = min(self.config.smoothing_window // 2, series.shape[-1] - 1)
+        return nn.functional.avg_pool1d(
+            series, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False
+        )
+
+    def frame_weights(self, num_frames: int) -> torch.Tensor:
+        """Share `(num_frames,)` of each frame in the smoothed logits of all: half its own, half its neighbours'.
+
+        Frames in the middle of a clip stand in more windows than frames at its ends, whose windows are cut short.
+        """
+        place = torch.arange(num_frames, device=self.device)
+        reach = self.config.smoothing_window // 2
+        window = (place + reach).clamp_max(num_frames - 1) - (place - reach).clamp_min(0) + 1.0
+        borrowed = self.window_mean(1 / window[None, None])[0, 0] * window  # sums to `num_frames`
+        return (1 + borrowed) / (2 * num_frames)
+
+    def log_shares(self, fine_logits: torch.Tensor) -> torch.Tensor:
+        """Turn `(..., fine)` into the log-probability of every label inside its group, `(..., num_labels)`.
+
+        A label that is its own group has it for sure.
+        """
+        shares = fine_logits.new_zeros(*fine_logits.shape[:-1], len(self.group_of_label))
+        parts = fine_logits.split([len(group) for group in self.split_labels], dim=-1)
+        for group, part in zip(self.split_labels, parts, strict=False):
+            shares[..., group] = part.log_softmax(dim=-1)
+        return shares
+
+    def coarse_loss(self, coarse_logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Cross entropy of the groups: mean over the frames, sum over the nets."""
+        group_target = self.sum_groups(target)[:, None]  # (batch, 1, groups)
+        entropies = -(group_target * coarse_logits.log_softmax(dim=-1)).sum(dim=-1)  # (nets, batch, frames)
+        return entropies.mean(dim=(1, 2)).sum()
+
+    def fine_loss(self, fine_logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Cross entropy inside the groups of several: mean over the frames that show one, sum over the nets."""
+        shared = [label for group in self.split_labels for label in group]
+        num_shared = target[:, shared].sum()
+        entropies = -(target[:, None] * self.log_shares(fine_logits)).sum(dim=-1)  # (nets, batch, frames)
+        total = entropies.mean(dim=2).sum()
+        return total / num_shared.clamp_min(torch.finfo(torch.float32).tiny)  # nothing over nothing: no loss
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """Make the paper's hard choice (Sec. 3.2): the most probable group, then its most probable class.
+
+        It can differ from the most probable class: a group of several shares its probability out among them.
+
+        Args:
+            logits: `logits` or `frame_logits`, `(..., num_labels)`.
+
+        Returns:
+            Class indices `(...,)`.
+        """
+        group_of_label = torch.tensor(self.group_of_label, device=logits.device)
+        log_groups = [
+            logits[..., group_of_label == index].logsumexp(dim=-1) for index in range(len(self.config.groups))
+        ]
+        chosen = torch.stack(log_groups, dim=-1).argmax(dim=-1)
+        return logits.masked_fill(group_of_label != chosen[..., None], -math.inf).argmax(dim=-1)
+
+    def fuse(self) -> None:
+        """Turn every RepVGG into its deployed form: fewer parameters, the same answers in evaluation."""
+        for module in self.modules():
+            if isinstance(module, RepVggBlock):
+                module.fuse()
+        self.config.repvgg_fused = True
