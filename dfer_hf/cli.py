@@ -120,7 +120,7 @@ def export(options: argparse.Namespace) -> int:
         files = export_repository(
             model, processor, options.folder, card=card if card is not None and card.is_file() else None
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise UsageError(f"{options.source!r} cannot be exported: {error}") from error
     size_bytes = sum(file.stat().st_size for file in files)
     print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
@@ -320,8 +320,13 @@ def _print_sizes(names: Sequence[str]) -> int:
     rows: list[tuple[str, ...]] = [head]
     notes = []
     for system, preset in _wanted_presets(names):
-        measured = measure_preset(systems()[system], preset)
-        config, printed, name = measured.config, measured.printed, f"{system}:{preset}"
+        name = f"{system}:{preset}"
+        try:
+            measured = measure_preset(systems()[system], preset)
+        except ImportError as error:  # of a library that only this system needs
+            notes.append(textwrap.fill(f"{name}: {error}", 110, subsequent_indent="  "))
+            continue
+        config, printed = measured.config, measured.printed
         clip = f"{config.num_frames} of {config.image_size}×{config.image_size}"
         rows.append((*_size_cells(name, measured.size, config.num_frames, printed), clip))
         if names:

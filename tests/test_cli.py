@@ -309,3 +309,14 @@ def test_an_export_that_cannot_be_is_refused_and_writes_nothing(dfer, arguments,
     assert code == 2
     assert message in errors
     assert sorted(str(path) for path in Path().rglob("*")) == ["full", "full/stranger.txt"]
+
+
+def test_a_system_whose_library_is_missing_is_said_and_does_not_stop_the_others(dfer, monkeypatch):
+    monkeypatch.setattr(dfer_hf.models.modeling_cfc_sp_nets, "is_timm_available", lambda: False)
+    code, printed, _ = dfer("models", "--measure", "cfc_sp:small", "resnet_rnn:small")
+    assert code == 0
+    assert "resnet_rnn:small" in printed
+    assert "pip install dfer-hf[cfc]" in printed
+    code, _, errors = dfer("export", "cfc_sp:small", "mine")
+    assert code == 2
+    assert "pip install dfer-hf[cfc]" in errors
