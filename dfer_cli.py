@@ -4,10 +4,14 @@ A module of its own, because importing anything of `dfer_hf` imports torch and t
 """
 
 import argparse
+import gc
+import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv",
@@ -93,8 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.files = find_inputs(options.paths, recursive=options.recursive)
         except OSError as error:
             parser.error(str(error))
+    gc.disable()  # importing makes no garbage to look for, and looking takes half a second
     from dfer_hf.cli import COMMANDS, UsageError
 
+    gc.enable()
     try:
         return COMMANDS[options.command](options)
     except UsageError as error:
@@ -102,6 +108,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def run() -> NoReturn:
+    """Run the command line as a process, and leave without taking the interpreter apart: after torch that takes a second."""
+    code = main()
+    with suppress(BrokenPipeError):  # whoever read our output has had enough
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _add_predict(commands) -> None:

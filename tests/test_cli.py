@@ -320,3 +320,21 @@ def test_a_system_whose_library_is_missing_is_said_and_does_not_stop_the_others(
     code, _, errors = dfer("export", "cfc_sp:small", "mine")
     assert code == 2
     assert "pip install dfer-hf[cfc]" in errors
+
+
+def test_the_process_prints_all_and_leaves_with_the_code(tmp_path):
+    code = "import dfer_cli; dfer_cli.run()"
+    listed = subprocess.run(
+        [sys.executable, "-c", code, "models"], capture_output=True, text=True, check=False
+    )
+    assert listed.returncode == 0
+    assert DEFAULT_CHECKPOINT in listed.stdout
+    (tmp_path / "text.mp4").write_text("no video")
+    failed = subprocess.run(
+        [sys.executable, "-c", code, "predict", tmp_path / "text.mp4"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert failed.returncode == 1
+    assert "text.mp4" in failed.stderr

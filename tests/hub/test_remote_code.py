@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf
-from dfer_hf.hub.export import code_files, export_repository
+from dfer_hf.hub.export import code_files, export_checkpoint, export_repository
 
 from .conftest import processor_of, with_random_statistics
 
@@ -148,6 +148,13 @@ def test_weights_are_half_only_where_that_loses_nothing(models, tmp_path):
     loaded = AutoModelForVideoClassification.from_pretrained(tmp_path / "rounded")
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, rounded.state_dict()[name]), name
+
+
+def test_a_checkpoint_made_from_a_repository_does_not_point_at_code_it_lacks(repositories, tmp_path):
+    loaded = AutoModelForVideoClassification.from_pretrained(repositories["aen"])
+    export_checkpoint(loaded, processor_of(loaded.config), tmp_path / "checkpoint")
+    for name in ("config.json", "video_preprocessor_config.json"):
+        assert "auto_map" not in json.loads((tmp_path / "checkpoint" / name).read_text(encoding="utf-8"))
 
 
 def test_labels_of_ones_own_travel_along(tmp_path):
