@@ -6,6 +6,7 @@ see a hundred times as many before everything is trained together.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from tqdm import tqdm
@@ -122,8 +123,8 @@ def give_head_start(
         maps, frame_logits, votes = views.batch(indices, generator)
         maps = [level.to(model.device) for level in maps]
         with autocast():
-            loss = model.judge_levels(maps, frame_logits.to(model.device), votes.to(model.device)).loss
-        assert loss is not None, "labels were given"
+            output = model.judge_levels(maps, frame_logits.to(model.device), votes.to(model.device))
+        loss = cast(torch.Tensor, output.loss)  # there, because labels were given
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)

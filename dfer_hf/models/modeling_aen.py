@@ -10,7 +10,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_aen import AenConfig
 from .configuration_frame_resnet import FrameResNetConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel
 from .modeling_frame_resnet import FrameResNetForVideoClassification, build_trunk
 from .modeling_temporal_transformer import TemporalAttention, TemporalLayer, TemporalTransformer
 
@@ -163,8 +163,7 @@ class AenForVideoClassification(DferPreTrainedModel):
 
         loss, loss_parts = None, None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, logits.shape[-1])
+            target = self.label_distribution(labels, batch_size)
             frame_probabilities = frame_logits.float().softmax(dim=-1)  # S_2
             loss_parts = {
                 "cross_entropy": -(target * logits).sum(dim=-1).mean(),

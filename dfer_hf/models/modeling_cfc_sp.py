@@ -11,7 +11,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_cfc_sp import CfcSpConfig
 from .modeling_cfc_sp_nets import BUILDERS
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel
 from .modeling_repvgg import RepVggBlock
 
 
@@ -94,8 +94,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
 
         loss, loss_parts = None, None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, logits.shape[-1])
+            target = self.label_distribution(labels, batch_size)
             loss_parts = {
                 "coarse": self.coarse_loss(coarse_logits, target),
                 "fine": self.fine_loss(fine_logits, target),

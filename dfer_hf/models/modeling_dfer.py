@@ -71,6 +71,11 @@ class DferPreTrainedModel(PreTrainedModel):
         """
         return (probabilities[:, None] * self.group_matrix()).sum(dim=-1)
 
+    def log_groups(self, logits: torch.Tensor) -> torch.Tensor:
+        """Turn logits of the fine classes `(batch, num_labels)` into log-probabilities of the groups, `(batch, num_groups)`."""
+        tiny = torch.finfo(torch.float32).tiny
+        return self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log()
+
     def check_pixel_values(self, pixel_values_videos: torch.Tensor, *, any_length: bool = False) -> None:
         """Refuse clips the model was not made for.
 
@@ -119,9 +124,18 @@ class DferPreTrainedModel(PreTrainedModel):
                 f"{labels.max().item()}. Map the corpus' labels by name through `config.label2id`."
             )
 
+    def label_distribution(self, labels: torch.Tensor, batch_size: int) -> torch.Tensor:
+        """Turn label indices `(batch,)` into one-hot rows; leave probabilities `(batch, num_labels)` as they are.
 
-def label_distribution(labels: torch.Tensor, num_labels: int) -> torch.Tensor:
-    """Turn label indices `(batch,)` into one-hot rows; leave probabilities `(batch, num_labels)` as they are."""
-    if labels.is_floating_point():
-        return labels
-    return nn.functional.one_hot(labels, num_labels).float()
+        Raises:
+            ValueError: If the labels are not what `check_labels` expects.
+        """
+        self.check_labels(labels, batch_size)
+        if labels.is_floating_point():
+            return labels
+        return nn.functional.one_hot(labels, len(self.config.label_names)).float()
+
+
+def cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of logits and target probabilities, both `(..., num_labels)`, as a scalar."""
+    return -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()

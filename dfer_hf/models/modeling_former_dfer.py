@@ -7,7 +7,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_former_dfer import FormerDferConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 from .modeling_frame_resnet import build_trunk
 from .modeling_temporal_transformer import TemporalAttention, TemporalLayer, TemporalTransformer
 
@@ -46,26 +46,8 @@ class FrameKeepingTransformer(TemporalTransformer):
     """The temporal transformer, which here also hands out what became of each frame."""
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mix frames.
-
-        Args:
-            frames: One vector per frame, `(batch, num_frames, hidden)`.
-
-        Returns:
-            The class token and the frames' tokens after the last layer, `(batch, 1 + num_frames, hidden)`, and how
-            much of the class token comes from each frame, `(batch, num_frames)`: the attention multiplied through the
-            layers, residual included (Abnar and Zuidema 2020), summing to 1.
-        """
-        hidden_states = torch.cat([self.class_token.expand(len(frames), -1, -1), frames], dim=1)
-        hidden_states = hidden_states + self.position_embeddings  # (batch, 1 + frames, hidden)
-        origin = torch.eye(hidden_states.shape[1], device=frames.device)  # (tokens now, tokens at first)
-        for layer in self.layers:
-            hidden_states, weights = layer(hidden_states)
-            attention = weights.detach().float().mean(dim=1)  # (batch, tokens, tokens)
-            # No matrix product: autocast would round it to half precision.
-            origin = (origin + (attention[..., None] * origin[..., None, :, :]).sum(dim=-2)) / 2
-        frame_weights = origin[:, 0, 1:]
-        return hidden_states, frame_weights / frame_weights.sum(dim=-1, keepdim=True)
+        """Return all tokens of `mix`, not the class token alone, and its weights."""
+        return self.mix(frames)
 
 
 class FormerDferForVideoClassification(DferPreTrainedModel):
@@ -141,16 +123,14 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
         token_logits = self.classifier(self.dropout(tokens))
         logits, frame_logits = token_logits[:, 0].float(), token_logits[:, 1:]
 
-        coarse_probabilities = self.sum_groups(logits.softmax(dim=-1))  # (batch, groups)
         loss = None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, logits.shape[-1])
-            loss = -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+            target = self.label_distribution(labels, batch_size)
+            loss = cross_entropy(logits, target)
         return DferOutput(
             loss=loss,
             logits=logits,
-            coarse_logits=coarse_probabilities.clamp_min(torch.finfo(torch.float32).tiny).log(),
+            coarse_logits=self.log_groups(logits),
             frame_logits=frame_logits,
             frame_weights=frame_weights,
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},

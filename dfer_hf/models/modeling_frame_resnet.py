@@ -6,7 +6,7 @@ from transformers import ResNetBackbone, ResNetConfig
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_frame_resnet import FrameResNetConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 
 
 def build_trunk(config: FrameResNetConfig, out_features: list[str]) -> ResNetBackbone:
@@ -71,9 +71,8 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
 
         loss = None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, frame_logits.shape[-1])[:, None]  # (batch, 1, labels)
-            loss = -(target * frame_logits.float().log_softmax(dim=-1)).sum(dim=-1).mean()
+            target = self.label_distribution(labels, batch_size)[:, None]  # (batch, 1, labels)
+            loss = cross_entropy(frame_logits.float(), target)
         return DferOutput(
             loss=loss,
             logits=probabilities.clamp_min(tiny).log(),

@@ -10,7 +10,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_keypoint_gcn import KeypointGcnConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 from .modeling_frame_resnet import build_trunk
 from .modeling_landmark_head import NUM_LANDMARKS, LandmarkHead
 from .modeling_temporal_transformer import TemporalAttention, TemporalLayer, TemporalTransformer
@@ -254,19 +254,17 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
 
         loss, loss_parts = None, None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, logits.shape[-1])
+            target = self.label_distribution(labels, batch_size)
             loss_parts = {
-                "cross_entropy": -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean(),  # L_T, Eq. 12
-                "spatial": -(target * spatial_logits.log_softmax(dim=-1)).sum(dim=-1).mean(),  # L_S, Eq. 5
+                "cross_entropy": cross_entropy(logits, target),  # L_T, Eq. 12
+                "spatial": cross_entropy(spatial_logits, target),  # L_S, Eq. 5
             }
             weight = self.config.lambda_spatial
             loss = weight * loss_parts["spatial"] + (1 - weight) * loss_parts["cross_entropy"]  # Eq. 13
-        coarse_probabilities = self.sum_groups(logits.softmax(dim=-1))  # (batch, groups)
         return DferOutput(
             loss=loss,
             logits=logits,
-            coarse_logits=coarse_probabilities.clamp_min(torch.finfo(torch.float32).tiny).log(),
+            coarse_logits=self.log_groups(logits),
             frame_logits=frame_logits,
             frame_weights=frame_weights,
             loss_parts=loss_parts,

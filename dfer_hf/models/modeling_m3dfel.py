@@ -7,7 +7,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_m3dfel import M3dfelConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 from .modeling_r3d import R3dTrunk
 
 
@@ -156,7 +156,6 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
         logits = self.classifier(self.aggregation(gated)[:, 0]).float()  # of Z: (batch, hidden), Eq. 5
 
         tiny = torch.finfo(torch.float32).tiny
-        coarse_probabilities = self.sum_groups(logits.softmax(dim=-1))
         parts = self.instance_parts(gated)  # (batch, bag, hidden)
         sizes = parts.float().abs().sum(dim=-1).clamp_min(tiny)  # (batch, bag)
         weights = sizes / (sizes.sum(dim=-1, keepdim=True) * instance_length)
@@ -165,8 +164,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
 
         loss, loss_parts = None, None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, logits.shape[-1])
+            target = self.label_distribution(labels, batch_size)
             loss_parts = {
                 "cross_entropy": self.cross_entropy(logits, target),
                 "intensity": intensity_aware_loss(logits, target),
@@ -175,7 +173,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
         return DferOutput(
             loss=loss,
             logits=logits,
-            coarse_logits=coarse_probabilities.clamp_min(tiny).log(),
+            coarse_logits=self.log_groups(logits),
             frame_logits=instance_logits.repeat_interleave(instance_length, dim=1),
             frame_weights=weights.repeat_interleave(instance_length, dim=1),
             loss_parts=loss_parts,
@@ -190,7 +188,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
         """L_CE of Eq. 9, with label smoothing, of logits and target probabilities `(batch, num_labels)`."""
         smoothing = self.config.label_smoothing
         target = (1 - smoothing) * target + smoothing / target.shape[-1]
-        return -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+        return cross_entropy(logits, target)
 
 
 def intensity_aware_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_nr_dfernet import NrDfernetConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
-from .modeling_temporal_transformer import TemporalLayer
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
+from .modeling_temporal_transformer import TemporalLayer, class_token_weights
 
 
 def build_stages(config: NrDfernetConfig) -> ResNetBackbone:
@@ -115,13 +115,8 @@ class SequenceTransformer(nn.Module):
         hidden_states, attentions = self.embed(features), []
         for layer in self.layers:
             hidden_states, weights = layer(hidden_states)
-            attentions.append(weights.detach().float().mean(dim=1))  # (batch, 1 + tokens, 1 + tokens)
-        share = torch.zeros_like(attentions[0][:, 0])  # (batch, 1 + tokens), from the class token backwards
-        share[:, 0] = 1
-        for attention in reversed(attentions):  # no matrix product: autocast would round it to half precision
-            share = (share + (share[:, :, None] * attention).sum(dim=1)) / 2
-        token_weights = share[:, 1:]
-        return hidden_states[:, 0], token_weights / token_weights.sum(dim=-1, keepdim=True)
+            attentions.append(weights)
+        return hidden_states[:, 0], class_token_weights(attentions)
 
     @torch.no_grad()
     def summarise_snippets(self, features: torch.Tensor, *, length: int, stride: int) -> torch.Tensor:
@@ -219,14 +214,13 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
 
         loss = None
         if labels is not None:
-            self.check_labels(labels, len(logits))
-            target = label_distribution(labels, logits.shape[-1])
-            loss = -(target * sequence_logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+            target = self.label_distribution(labels, len(logits))
+            loss = cross_entropy(sequence_logits, target)
         tiny = torch.finfo(torch.float32).tiny
         return DferOutput(
             loss=loss,
             logits=logits,
-            coarse_logits=self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log(),
+            coarse_logits=self.log_groups(logits),
             frame_logits=self.spread_snippets(snippet_probabilities).clamp_min(tiny).log(),
             frame_weights=self.spread_weights(token_weights),
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},

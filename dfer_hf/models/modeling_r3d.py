@@ -6,7 +6,7 @@ from torchvision.models.video.resnet import BasicBlock, Conv3DSimple
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_r3d import R3dConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 
 
 class FrameMaps(nn.Module):
@@ -111,18 +111,16 @@ class R3dForVideoClassification(DferPreTrainedModel):
         logits = self.classifier(shared_features.sum(dim=1)).float()  # (batch, labels)
 
         tiny = torch.finfo(torch.float32).tiny
-        coarse_probabilities = self.sum_groups(logits.softmax(dim=-1))
         activation = shared_features.float().sum(dim=-1).clamp_min(tiny)  # (batch, frames)
 
         loss = None
         if labels is not None:
-            self.check_labels(labels, len(logits))
-            target = label_distribution(labels, logits.shape[-1])
-            loss = -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+            target = self.label_distribution(labels, len(logits))
+            loss = cross_entropy(logits, target)
         return DferOutput(
             loss=loss,
             logits=logits,
-            coarse_logits=coarse_probabilities.clamp_min(tiny).log(),
+            coarse_logits=self.log_groups(logits),
             frame_logits=self.classifier(features),
             frame_weights=activation / activation.sum(dim=-1, keepdim=True),
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},

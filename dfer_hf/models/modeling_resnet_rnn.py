@@ -6,7 +6,7 @@ from transformers import initialization as init
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_resnet_rnn import ResNetRnnConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, label_distribution
+from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 from .modeling_frame_resnet import build_trunk
 
 
@@ -124,16 +124,14 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
         frame_logits = self.classifier(self.dropout(states))  # (batch, frames, labels)
         logits = frame_logits[:, -1].float()
 
-        coarse_probabilities = self.sum_groups(logits.softmax(dim=-1))  # (batch, groups)
         loss = None
         if labels is not None:
-            self.check_labels(labels, batch_size)
-            target = label_distribution(labels, logits.shape[-1])
-            loss = -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+            target = self.label_distribution(labels, batch_size)
+            loss = cross_entropy(logits, target)
         return DferOutput(
             loss=loss,
             logits=logits,
-            coarse_logits=coarse_probabilities.clamp_min(torch.finfo(torch.float32).tiny).log(),
+            coarse_logits=self.log_groups(logits),
             frame_logits=frame_logits,
             frame_weights=self.weigh_frames(parts),
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},

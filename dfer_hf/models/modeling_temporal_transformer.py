@@ -1,5 +1,7 @@
 """The temporal transformer of Former-DFER (Zhao and Liu 2021), which several systems use."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from transformers import PreTrainedConfig
@@ -77,6 +79,28 @@ class TemporalLayer(GradientCheckpointingLayer):
         return hidden_states + self.mlp(self.norm_before_mlp(hidden_states)), weights
 
 
+@torch.no_grad()
+def class_token_weights(attentions: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Say how much of the class token comes from each other token.
+
+    Args:
+        attentions: Each layer's weights, `(batch, heads, tokens, tokens)`; the class token is the first.
+
+    Returns:
+        The attention multiplied through the layers, residual included (Abnar and Zuidema 2020),
+        `(batch, tokens - 1)`, summing to 1.
+    """
+    share = torch.zeros_like(
+        attentions[0][:, 0, 0], dtype=torch.float32
+    )  # (batch, tokens), backwards from the token
+    share[:, 0] = 1
+    for weights in reversed(attentions):
+        attention = weights.float().mean(dim=1)  # (batch, tokens, tokens)
+        # No matrix product: autocast would round it to half precision.
+        share = (share + (share[:, :, None] * attention).sum(dim=1)) / 2
+    return share[:, 1:] / share[:, 1:].sum(dim=-1, keepdim=True)
+
+
 class TemporalTransformer(nn.Module):
     """Frames to one vector, read from a class token; without a last norm, as the authors' code has it."""
 
@@ -98,26 +122,24 @@ class TemporalTransformer(nn.Module):
         )
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summarise frames.
+        """Summarise frames `(batch, num_frames, hidden)`: the class token, `(batch, hidden)`, and `mix`'s weights."""
+        hidden_states, frame_weights = self.mix(frames)
+        return hidden_states[:, 0], frame_weights
+
+    def mix(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mix frames.
 
         Args:
             frames: One vector per frame, `(batch, num_frames, hidden)`.
 
         Returns:
-            The class token, `(batch, hidden)`, and how much of it comes from each frame, `(batch, num_frames)`: the
-            attention multiplied through the layers, residual included (Abnar and Zuidema 2020), summing to 1.
+            The class token and the frames' tokens after the last layer, `(batch, 1 + num_frames, hidden)`, and how much
+            of the class token comes from each frame, `(batch, num_frames)`; see `class_token_weights`.
         """
         hidden_states = torch.cat([self.class_token.expand(len(frames), -1, -1), frames], dim=1)
         hidden_states = hidden_states + self.position_embeddings  # (batch, 1 + frames, hidden)
         attentions = []
         for layer in self.layers:
             hidden_states, weights = layer(hidden_states)
-            attentions.append(weights.detach().float().mean(dim=1))  # (batch, tokens, tokens)
-        share = torch.zeros_like(
-            attentions[0][:, 0]
-        )  # (batch, tokens), from the class token back to the frames
-        share[:, 0] = 1
-        for attention in reversed(attentions):  # no matrix product: autocast would round it to half precision
-            share = (share + (share[:, :, None] * attention).sum(dim=1)) / 2
-        frame_weights = share[:, 1:]
-        return hidden_states[:, 0], frame_weights / frame_weights.sum(dim=-1, keepdim=True)
+            attentions.append(weights)
+        return hidden_states, class_token_weights(attentions)
