@@ -1,0 +1,99 @@
+"""What every corpus is turned into: clips with a label, in the splits its authors made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfer_hf.taxonomy import Emotion
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+class CorpusError(ValueError):
+    """A corpus is not laid out as its release; the message says what was expected, what came, and what to do."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled clip; a still is a clip of one frame.
+
+    Args:
+        name: How the annotation names it, with forward slashes; unique in the corpus.
+        source: A video file, a folder of frames, or one picture.
+        label: What it shows; None where its frames are labelled one by one.
+        frame_labels: Label of each frame of `frame_paths(source)` or of the video, None for a frame that has none.
+        person: Who is seen, where the corpus says so: people are never divided between training and test.
+        scene: Part of the corpus, where it has parts.
+    """
+
+    name: str
+    source: Path
+    label: Emotion | None
+    frame_labels: tuple[Emotion | None, ...] | None = None
+    person: str | None = None
+    scene: str | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One division of a corpus.
+
+    Args:
+        corpus: Its name, such as `dfew`.
+        fold: Which of its folds, counted from 1; None where it has one division.
+        label_names: Its classes, in the order a model trained on it has them.
+        train: Clips to train on.
+        test: Clips to test on; never seen in training, and by default not in the choice of an epoch either.
+        left_out: Why clips of the annotation were left out, and how many; `{"compound label": 958}`.
+    """
+
+    corpus: str
+    fold: int | None
+    label_names: tuple[Emotion, ...]
+    train: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that can be read.
+
+    Args:
+        name: As recipes and the command line call it.
+        title: As its authors call it.
+        load: Reads one division from the folder of the release; takes the folder and the fold, which is None where
+            `num_folds` is 1. It reads annotations only: frames are looked at by `check` and `prepare`.
+        num_folds: Divisions its authors made.
+        expected: What the release holds: number of clips by "train" and "test" of each fold (counted from 1) and,
+            where it is known, by class over the whole corpus under "classes".
+        source: Where the layout and the counts come from: paper, or repository, commit and file.
+    """
+
+    name: str
+    title: str
+    load: Callable[[Path, int | None], Split]
+    num_folds: int
+    expected: Mapping[str, Mapping[str, int]]
+    source: str
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """Frames of a folder in the order of the numbers in their names, and of the names where these are equal.
+
+    Raises:
+        CorpusError: If there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise CorpusError(
+            f"Expected a folder of frames at {folder}, found none. Unpack the frames of the release."
+        )
+    frames = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
+    if not frames:
+        raise CorpusError(f"Expected pictures in {folder}, found none. Unpack the frames of the release.")
+    return sorted(frames, key=_frame_order)
+
+
+def _frame_order(path: Path) -> tuple[int, str]:
+    number = "".join(character if character.isdigit() else " " for character in path.stem).split()
+    return (int(number[-1]) if number else 0, path.name)
