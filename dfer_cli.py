@@ -119,6 +119,20 @@ def run() -> NoReturn:
     os._exit(code)
 
 
+def run_training() -> NoReturn:
+    """Run `dfer-train`, whose code is that of the repository: an installed package comes without it."""
+    try:
+        from training.cli import main as main_of_training
+    except ModuleNotFoundError as error:
+        print(
+            f"dfer-train: {error}. Training needs a clone of the repository and the extra 'train': "
+            'run `pip install --editable ".[train]"` in it.',
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.exit(main_of_training())
+
+
 def _add_predict(commands) -> None:
     parser = commands.add_parser(
         "predict",

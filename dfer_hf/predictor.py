@@ -73,17 +73,20 @@ class ClipAnswers:
     maps: np.ndarray
 
     @classmethod
-    def of(cls, output: DferOutput, maps: torch.Tensor | None) -> "ClipAnswers":
-        """Read the model's output, which has all its fields without labels too."""
+    def of(cls, output: DferOutput, maps: torch.Tensor | None, *, temperature: float = 1.0) -> "ClipAnswers":
+        """Read the model's output, which has all its fields without labels too.
+
+        The checkpoint's temperature divides the logits of all three, so that it changes no answer.
+        """
         logits, coarse_logits, frame_logits, frame_weights = (
             part.detach().float().cpu()
             for part in (output.logits, output.coarse_logits, output.frame_logits, output.frame_weights)
             if part is not None
         )
         return cls(
-            logits.softmax(dim=-1).numpy(),
-            coarse_logits.exp().numpy(),
-            frame_logits.softmax(dim=-1).numpy(),
+            (logits / temperature).softmax(dim=-1).numpy(),
+            (coarse_logits / temperature).softmax(dim=-1).numpy(),
+            (frame_logits / temperature).softmax(dim=-1).numpy(),
             frame_weights.numpy(),
             (torch.empty(*frame_weights.shape, 0, 0) if maps is None else maps.cpu()).numpy(),
         )
@@ -121,6 +124,11 @@ class VideoPredictor:
             raise ValueError(
                 f"Expected a system of this package with faces aligned as 'arcface_112', but {name} is a "
                 f"{type(model).__name__} and wants {alignment!r}. Use a checkpoint made for this package."
+            )
+        if getattr(processor, "low_light", False):
+            raise ValueError(
+                f"Expected a checkpoint that takes faces as they are, but {name} wants dark ones brightened, which only "
+                "training/prepare.py does. Measure it on a prepared corpus, or use another checkpoint."
             )
         model.eval()
         self.model, self.processor, self.name = model, processor, name
@@ -227,6 +235,7 @@ class VideoPredictor:
             "working_side": WORKING_SIDE,
             "detect_every_seconds": DETECT_EVERY_SECONDS,
             "max_analysed_rate": self.max_analysed_rate,
+            "temperature": self.model.config.temperature,
         }
 
     def _crops(
@@ -300,11 +309,13 @@ class VideoPredictor:
         """Let the model judge clips, uint8 of shape `(clips, frames, 112, 112, 3)`."""
         inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
         pixel_values = inputs["pixel_values_videos"].to(self.model.device)
+        temperature = self.model.config.temperature
         if explain:
             maps, output = layer_cam(self.model, pixel_values)
-            return ClipAnswers.of(output, maps)
+            return ClipAnswers.of(output, maps, temperature=temperature)
         with torch.inference_mode():
-            return ClipAnswers.of(self.model(pixel_values_videos=pixel_values), None)
+            output = self.model(pixel_values_videos=pixel_values)
+        return ClipAnswers.of(output, None, temperature=temperature)
 
     def _scores(self, probabilities: np.ndarray) -> Scores:
         return Scores({label: float(value) for label, value in zip(self.labels, probabilities, strict=True)})

@@ -2,9 +2,10 @@
 
 import dataclasses
 import sys
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,55 +33,173 @@ class HeadStart:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """Which frames of a clip are looked at; in evaluation always the middle ones, never random.
+
+    Args:
+        num_segments: U of the papers.
+        frames_per_segment: V of the papers: neighbouring frames of each segment.
+        jitter_frames: Instead of a place in each segment, its start and up to so many frames more, as the code of
+            M3DFEL has it in training; 0 for the papers' way.
+    """
+
+    num_segments: int = 8
+    frames_per_segment: int = 2
+    jitter_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a clip, the same for all its frames; what is 0 does not happen.
+
+    Args:
+        crop_area: Least and greatest share of the picture that a random crop keeps.
+        crop_aspect: Least and greatest width over height of the crop.
+        flip_chance: Chance of a mirrored clip.
+        brightness: Greatest relative change; likewise `contrast` and `saturation`.
+        contrast: See `brightness`.
+        saturation: See `brightness`.
+        hue: Greatest turn of the hue circle, at most 0.5.
+        jitter_chance: Chance that brightness, contrast, saturation and hue change.
+        rotation: Greatest turn in degrees.
+        rotation_chance: Chance of a turn.
+        grey_chance: Chance of a clip without colours.
+        blur_chance: Chance of a Gaussian blur of 0.1 to 2 pixels.
+        erasing_chance: Chance that a rectangle of noise covers a part.
+        erasing_area: Least and greatest share of the picture it covers.
+    """
+
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_chance: float = 0.5
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    jitter_chance: float = 1.0
+    rotation: float = 0.0
+    rotation_chance: float = 1.0
+    grey_chance: float = 0.0
+    blur_chance: float = 0.0
+    erasing_chance: float = 0.0
+    erasing_area: tuple[float, float] = (0.02, 1 / 3)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes, as a factor on its peak.
+
+    Args:
+        kind: `cosine` (by step), `step` or `exponential` (by epoch), or `constant`.
+        warmup_share: Share of all steps in which it rises linearly from zero; `warmup_epochs` says the same in epochs.
+        warmup_epochs: See `warmup_share`; at most one of the two.
+        milestones: Epochs at which `step` multiplies by `decay`.
+        decay: Of `step`, at each milestone; of `exponential`, at each epoch.
+        floor: Factor that `cosine` ends on.
+    """
+
+    kind: str = "cosine"
+    warmup_share: float = 0.0
+    warmup_epochs: float = 0.0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    floor: float = 0.0
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How pixels reach the model, where the corpus is one of clips; it goes into the checkpoint's processor.
+
+    Args:
+        mean: Of each channel, subtracted from values in [0, 1].
+        std: Of each channel, divided by.
+        greyscale: Whether colours are reduced to luma.
+    """
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    greyscale: bool = False
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
     Args:
         system: Model type without the prefix, such as `aen`.
-        model: Fields of its configuration that differ from the paper's.
-        data: `ferplus_stills` or `ferplus_clips`.
+        data: `ferplus_stills`, `ferplus_clips`, or a corpus, such as `dfew`.
         stages: Image size, number of epochs and strength of the augmentation, in order: small pictures first is
-            cheaper, and the last epochs see faces nearer to what inference sees.
-        epoch_length: Samples of an epoch.
-        batch_size: Samples of a step, over all processes together.
-        learning_rate: Peak of the schedule: linear warm-up, then cosine to zero.
-        warmup_share: Share of all steps that warms up.
-        weight_decay: On weights of more than one dimension.
-        optimiser: `sgd` (Nesterov momentum 0.9) or `adamw`.
-        ema_decay: Of the average of the weights that is kept.
-        balance: Exponent of class balancing; see the data.
-        initialise_from: Checkpoint folder whose weights start this run: a still-image one for `aen`.
+            cheaper, and the last epochs see faces nearer to what inference sees. Strength is for the FER+ data.
+        batch_size: Samples of an optimiser step, over all processes and micro-batches together.
+        learning_rate: Peak of the schedule.
+        preset: Named size of the system, such as `small`.
+        model: Fields of its configuration that differ from the preset.
+        epoch_length: Samples of an epoch; as many as the data has where it is left out.
+        accumulation: Micro-batches of a step.
+        schedule: Of the learning rate.
+        optimiser: `sgd`, `adam` or `adamw`.
+        momentum: Of `sgd`; with `nesterov` as a field of its own.
+        nesterov: Whether momentum looks ahead.
+        betas: Of `adam` and `adamw`.
+        weight_decay: On weights of more than one dimension; on all where `decay_all` is set.
+        decay_all: See `weight_decay`.
+        gradient_clip: Greatest norm of the gradient; 0 for none.
+        ema_decay: Of the average of the weights that is kept; 0 keeps the weights themselves.
+        sampler: `shuffle`, `weighted` (with replacement) or `repeat_factor`; see `training/samplers.py`.
+        balance: Of `weighted`: a class with share `p` is drawn in proportion to `p^(1 - balance)`; 1 is inverse
+            frequency.
+        repeat_threshold: Of `repeat_factor`: share below which a class is repeated.
+        sampling: Which frames of a clip are looked at.
+        augmentation: Random changes of a clip.
+        normalisation: How pixels reach the model.
+        initialise_from: Where first weights come from, in order; see `training/initialise.py`.
         trunk_learning_rate_share: Factor on the learning rate of a trunk that starts from `initialise_from`.
-        head_start: Training of the other parts beforehand; for `aen` on clips.
+        head_start: Training of the other parts beforehand; for `aen` on clips of FER+.
+        select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
+            as the literature does, or the `last`.
+        select_by: `war`, `uar` or `f1`.
+        validation_share: Part of the training clips that `validation` cuts.
+        compile: Whether the model is compiled.
         seed: Of everything random.
     """
 
     system: str
     data: str
     stages: tuple[tuple[int, int, float], ...]
-    epoch_length: int
     batch_size: int
     learning_rate: float
+    preset: str = "paper"
     model: dict[str, Any] = field(default_factory=dict)
-    warmup_share: float = 0.05
-    weight_decay: float = 5e-4
+    epoch_length: int | None = None
+    accumulation: int = 1
+    schedule: Schedule = field(default_factory=Schedule)
     optimiser: str = "sgd"
-    ema_decay: float = 0.998
+    momentum: float = 0.9
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay_all: bool = False
+    gradient_clip: float = 0.0
+    ema_decay: float = 0.0
+    sampler: str = "shuffle"
     balance: float = 0.0
-    initialise_from: str | None = None
+    repeat_threshold: float = 0.15
+    sampling: Sampling = field(default_factory=Sampling)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    initialise_from: tuple[str, ...] = ()
     trunk_learning_rate_share: float = 1.0
     head_start: HeadStart | None = None
+    select: str = "validation"
+    select_by: str = "war"
+    validation_share: float = 0.1
+    compile: bool = False
     seed: int = 0
 
     @property
     def num_epochs(self) -> int:
         """Epochs of all stages together."""
         return sum(epochs for _, epochs, _ in self.stages)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
-        return max(1, self.epoch_length // self.batch_size)
 
     def stage(self, epoch: int) -> tuple[int, float]:
         """Side in pixels of the pictures of an epoch, counted from 0, and strength of their augmentation."""
@@ -93,30 +212,80 @@ class TrainConfig:
         )
 
 
+CHOICES = {
+    "optimiser": ("sgd", "adam", "adamw"),
+    "sampler": ("shuffle", "weighted", "repeat_factor"),
+    "select": ("validation", "test", "last"),
+    "select_by": ("war", "uar", "f1"),
+}
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read a recipe.
 
     Raises:
-        ValueError: If it holds a key that is not known, or lacks one that is needed.
+        ValueError: If it is no TOML, holds a key or a choice that is not known, or lacks one that is needed.
     """
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
-    known = {entry.name: entry for entry in dataclasses.fields(TrainConfig)}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path.name} is not TOML: {error}.") from error
+    config = build_config(TrainConfig, values, path.name)
+    for name, choices in CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(
+                f"Expected `{name}` of {path.name} to be one of {', '.join(choices)}, got {getattr(config, name)!r}."
+            )
+    return config
+
+
+def build_config(config_class: type, values: dict[str, Any], where: str) -> Any:
+    """Build a dataclass of this file from plain values, tables and lists.
+
+    Raises:
+        ValueError: If a key is unknown or lacking, or a value is of another type; `where` says of what.
+    """
+    known = {entry.name: entry for entry in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ValueError(f"{path.name} has unknown keys {unknown}; known are {sorted(known)}.")
-    values["stages"] = tuple(tuple(stage) for stage in values.get("stages", ()))
-    needed = sorted(
+        raise ValueError(f"{where} has unknown keys {unknown}; known are {sorted(known)}.")
+    lacking = sorted(
         name
         for name, entry in known.items()
         if entry.default is dataclasses.MISSING
         and entry.default_factory is dataclasses.MISSING
-        and not values.get(name)
+        and values.get(name) in (None, "", [])
     )
-    if needed:
-        raise ValueError(f"{path.name} lacks {needed}.")
-    if "head_start" in values:
-        try:
-            values["head_start"] = HeadStart(**values["head_start"])
-        except TypeError as error:
-            raise ValueError(f"{path.name} has a [head_start] that cannot be read: {error}.") from error
-    return TrainConfig(**values)
+    if lacking:
+        raise ValueError(f"{where} lacks {lacking}.")
+    types_of = get_type_hints(config_class)
+    return config_class(
+        **{name: _convert(types_of[name], value, f"{name} of {where}") for name, value in values.items()}
+    )
+
+
+def _convert(expected: Any, value: Any, where: str) -> Any:
+    """Turn a value of a TOML file, or of a config.json, into what a field holds."""
+    if isinstance(expected, types.UnionType):  # `X | None`
+        if value is None:
+            return None
+        expected = next(kind for kind in get_args(expected) if kind is not type(None))
+    if dataclasses.is_dataclass(expected):
+        if not isinstance(value, dict):
+            raise ValueError(f"Expected a table for {where}, got {value!r}.")
+        return build_config(expected, value, where)  # pyright: ignore[reportArgumentType]  it is a class
+    origin = getattr(expected, "__origin__", expected)
+    if origin is tuple:
+        kinds = get_args(expected)
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            value = [value]
+        if kinds[-1] is Ellipsis:
+            return tuple(_convert(kinds[0], item, where) for item in value)
+        if len(value) != len(kinds):
+            raise ValueError(f"Expected {len(kinds)} values for {where}, got {value!r}.")
+        return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, origin) or (isinstance(value, bool) and origin is not bool):
+        raise ValueError(f"Expected {origin.__name__} for {where}, got {value!r}.")
+    return value

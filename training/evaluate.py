@@ -1,132 +1,290 @@
-"""Measure a checkpoint: `python training/evaluate.py <checkpoint> --data-root <FER+ folder> [--output results.json]`.
+"""Measure a checkpoint on a corpus: `python training/evaluate.py <checkpoint or run> <corpus> --data-root … --prepared …`.
 
-Stills are measured with one aligned crop each. Clips are made from every fifth still of the validation split, a given
-share of their frames off target; a system is measured on them beside the plain mean of its own frame answers.
-Portraits (Face Research Lab London Set) go the whole way a user's file goes, detection included.
+Every clip of the split is judged once, from the middle of each segment as the papers do, and what the system said is
+kept clip by clip beside the figures. Several processes (`torchrun --nproc_per_node 2 training/evaluate.py …`) give the
+same files as one.
 """
 
 import argparse
+import dataclasses
 import json
-import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
-from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
-from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.clips import StillClips
-from training.datasets.ferplus import load_ferplus
-from training.metrics import Scorecard, scorecard
-from training.sources import NEUTRAL
-from training.stills import StillSource, still_logits
+from training.calibration import Reliability
+from training.corpora import find_corpus
+from training.datasets.corpus import Split
+from training.prediction_files import SUFFIXES, save_predictions
+from training.predictions import FrameSource, Predictions, Source, predict, predict_frames, softmax
+from training.prepared import PreparedClips
+from training.results import (
+    coarse_confusion,
+    fine_confusion,
+    group_confusion,
+    intervals,
+    measure,
+    versions,
+    write_results,
+)
+from training.sources import build_test_source
 
-NAMES = [str(name) for name in SEVEN_EMOTIONS]
-OFF_TARGET_SHARES = (0.0, 0.5)
-EVERY_NTH_STILL = 5
-PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
-
-
-def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard:
-    """Judge every still alone, by the system's guide where it has one."""
-    recogniser = cast(FrameResNetForVideoClassification, getattr(model, "guide", model))
-    logits = still_logits(recogniser, stills, model.config.image_size)
-    return scorecard(logits.argmax(axis=1), stills.labels.numpy(), NAMES)
-
-
-@torch.inference_mode()
-def measure_clips(model: DferPreTrainedModel, clips: StillClips) -> dict[str, Scorecard]:
-    """Judge every clip by the system, and by the mean of what it says of the frames alone."""
-    by_system, by_mean = [], []
-    on_target, off_target = [], []
-    for indices in torch.arange(len(clips)).split(8):
-        batch = clips.batch(indices, model.config.image_size)
-        output = model(batch["pixel_values_videos"].to(model.device))
-        by_system.append(output.logits.argmax(dim=-1).cpu())
-        by_mean.append(output.frame_logits.softmax(dim=-1).mean(dim=1).argmax(dim=-1).cpu())
-        wrong = batch["off_target"]
-        on_target.append(output.frame_weights.cpu()[~wrong])
-        off_target.append(output.frame_weights.cpu()[wrong])
-    labels = clips.labels.numpy()
-    cards = {
-        "system": scorecard(torch.cat(by_system).numpy(), labels, NAMES),
-        "mean_of_frames": scorecard(torch.cat(by_mean).numpy(), labels, NAMES),
-    }
-    weights = {"on_target": torch.cat(on_target).mean().item()}
-    if torch.cat(off_target).numel():
-        weights["off_target"] = torch.cat(off_target).mean().item()
-    return {**cards, "frame_weight": weights}
+RESULTS, PREDICTIONS = "results.json", "predictions"
+DEFAULT_BATCH_SIZE = 16
 
 
-def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecard:
-    """Judge the smiling and the neutral portrait of every person by the clip's answer.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("checkpoint", help="run folder of training, shipped name, folder or Hub id")
+    parser.add_argument("corpus", help="such as dfew; see `check`")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of the corpus' release")
+    parser.add_argument("--prepared", type=Path, required=True, help="cache that `prepare` wrote")
+    parser.add_argument("--fold", type=int, help="which fold, counted from 1, where the corpus has several")
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write; `evaluation` in a run folder by default"
+    )
+    parser.add_argument("--figures", action="store_true", help="draw PNG files as well")
+    parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
+    parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure, print and write; 1 where checkpoint, corpus, fold or cache are missing or do not fit together."""
+    try:
+        evaluate(arguments)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure, print and write, and return what results.json holds.
 
     Raises:
-        FileNotFoundError: If there are no portraits in `root/images`.
+        ValueError: If checkpoint, corpus, fold or cache do not fit together.
+        OSError: If a file is missing.
     """
-    predictions, labels = [], []
-    for path in sorted((root / "images").glob("*.jpg")):
-        labels.append(SEVEN_EMOTIONS.index(PORTRAITS[path.stem.split("_")[1]]))
-        predictions.append(SEVEN_EMOTIONS.index(Emotion(predictor(path).faces[0].fine.label)))
-    if not labels:
-        raise FileNotFoundError(
-            f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none."
-        )
-    return scorecard(np.array(predictions), np.array(labels), NAMES)
-
-
-def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> dict:
-    """All figures of a checkpoint, with what is needed to run them again."""
-    found = find_checkpoint(checkpoint)
-    predictor = dfer_hf.VideoPredictor.from_pretrained(checkpoint)
-    model = predictor.model
-    faces = load_ferplus(data_root, "valid")
-    stills = StillSource(faces)
-    name = Path(found).resolve().name
-    results = {
-        "checkpoint": name,
-        "command": f"python training/evaluate.py {name} --data-root <FER+> --portraits-root <London Set>",
-        "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
-        "versions": {
-            "dfer_hf": dfer_hf.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "stills": measure_stills(model, stills),
-    }
-    if portraits_root is not None:
-        results["portraits"] = measure_portraits(predictor, portraits_root)
-    if not isinstance(model, FrameResNetForVideoClassification):  # it is the mean of its frame answers
-        thinned = StillSource(faces.subset(range(0, len(faces), EVERY_NTH_STILL)))
-        results["clips_from_stills"] = {
-            f"{share:.0%} of frames off target": measure_clips(
-                model, StillClips(thinned, neutral_label=NEUTRAL, off_target_share=share)
-            )
-            for share in OFF_TARGET_SHARES
-        }
+    accelerator = Accelerator()
+    folder, name = locate_checkpoint(arguments.checkpoint)
+    split = find_corpus(arguments.corpus).load(arguments.data_root, arguments.fold)
+    if arguments.split == "train":
+        split = dataclasses.replace(split, test=split.train)
+    processor = AutoVideoProcessor.from_pretrained(folder)
+    model = load_model(folder).to(accelerator.device)  # pyright: ignore[reportArgumentType]
+    prepared = PreparedClips(arguments.prepared)
+    source = build_test_source(split.test, split.label_names, prepared, processor, model)
+    predictions = judge(
+        model,
+        source,
+        batch_size=arguments.batch_size,
+        accelerator=accelerator,
+        with_features=arguments.figures,
+    )
+    predictions = add_persons(predictions, split)
+    output = arguments.output
+    run = Path(arguments.checkpoint)
+    if output is None and (run / "checkpoint").is_dir():
+        output = run / "evaluation"
+    results = describe(name, model, split, arguments)
+    if (run / "run.json").is_file():
+        results["epoch_selected_on"] = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"][
+            "select"
+        ]
+    results["mixed_precision"] = accelerator.mixed_precision
+    results |= measure(predictions, temperature=model.config.temperature)
+    results["clips"] |= coverage(split, predictions)
+    if accelerator.is_main_process:
+        report(results, predictions, output, parquet=arguments.parquet, figures=arguments.figures)
+    accelerator.wait_for_everyone()
     return results
 
 
-def main() -> None:
-    """Read the command line, measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", help="shipped name, folder or Hub id")
-    parser.add_argument("--data-root", type=Path, required=True, help="folder of FER+")
-    parser.add_argument("--portraits-root", type=Path, help="folder of the London Set")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    arguments = parser.parse_args()
-    results = measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root)
-    text = json.dumps(results, indent=2) + "\n"
-    sys.stdout.write(text)
-    if arguments.output:
-        arguments.output.write_text(text, encoding="utf-8")
+def evaluate_run(
+    checkpoint: Path, corpus: str, data_root: Path, prepared_root: Path, fold: int | None, output: Path
+) -> dict[str, Any]:
+    """Measure a run on the test part of its fold, write everything into a folder, and return the results."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = [checkpoint, corpus, "--data-root", data_root, "--prepared", prepared_root, "--output", output]
+    words += [] if fold is None else ["--fold", fold]
+    return evaluate(parser.parse_args([str(word) for word in words]))
+
+
+def locate_checkpoint(name_or_path: str) -> tuple[str, str]:
+    """Where to load a checkpoint from, and what results call it.
+
+    Args:
+        name_or_path: A run folder with a `checkpoint` in it, or what `find_checkpoint` takes.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    path = Path(name_or_path)
+    if (path / "checkpoint" / "config.json").is_file():
+        return str(path / "checkpoint"), path.resolve().name
+    found = find_checkpoint(name_or_path)
+    return found, Path(found).resolve().name if Path(found).is_dir() else found
+
+
+def load_model(folder: str) -> DferPreTrainedModel:
+    """Load a system in float32.
+
+    Raises:
+        ValueError: If the checkpoint is not one of this package.
+    """
+    model = AutoModelForVideoClassification.from_pretrained(folder, dtype=torch.float32)
+    if not isinstance(model, DferPreTrainedModel):
+        raise ValueError(f"Expected a system of this package in {folder}, got a {type(model).__name__}.")
+    return model
+
+
+def judge(
+    model: DferPreTrainedModel,
+    source: Source | FrameSource,
+    *,
+    batch_size: int,
+    accelerator: Accelerator | None = None,
+    with_features: bool = False,
+) -> Predictions:
+    """Let the system judge clips, or the frames of videos where these are labelled one by one."""
+    if isinstance(source, FrameSource):
+        if model.takes_any_length:
+            batch_size = 1  # whole videos, of different lengths
+        return predict_frames(model, source, batch_size=batch_size, accelerator=accelerator)
+    return predict(model, source, batch_size=batch_size, accelerator=accelerator, with_features=with_features)
+
+
+def add_persons(predictions: Predictions, split: Split) -> Predictions:
+    """Say who is seen in each clip, where the corpus says so of every one and the source did not."""
+    person_of = {clip.name: clip.person for clip in split.test}
+    persons = [person_of.get(name) for name in predictions.names]
+    if predictions.persons is not None or None in persons:
+        return predictions
+    return dataclasses.replace(predictions, persons=tuple(map(str, persons)))
+
+
+def describe(
+    name: str, model: DferPreTrainedModel, split: Split, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """What was measured on what, with which command; no path and no time, so that two runs write the same."""
+    options = [f"--fold {split.fold}"] if split.fold is not None else []
+    options += [f"--split {arguments.split}"] if arguments.split != "test" else []
+    options += [f"--batch-size {arguments.batch_size}"] if arguments.batch_size != DEFAULT_BATCH_SIZE else []
+    places = f"--data-root <{split.corpus}> --prepared <cache>"
+    return {
+        "checkpoint": name,
+        "system": model.config.model_type,
+        "corpus": split.corpus,
+        "fold": split.fold,
+        "split": arguments.split,
+        "image_size": model.config.image_size,
+        "num_frames": model.config.num_frames,
+        "temperature": model.config.temperature,
+        "clips": {},
+        "command": " ".join(["python training/evaluate.py", name, split.corpus, places, *options]),
+        "versions": versions(),
+    }
+
+
+def coverage(split: Split, predictions: Predictions) -> dict[str, Any]:
+    """How many clips the split has, and which of them were not judged because the cache has no crops of them.
+
+    For a corpus whose frames are labelled one by one these are videos, and a frame is judged or not as its video is.
+    """
+    judged = set(predictions.names) | set(predictions.persons or ())
+    missing = sorted(clip.name for clip in split.test if clip.name not in judged)
+    return {
+        "in_split": len(split.test),
+        "judged": len(predictions),
+        "left_out_of_annotation": dict(sorted(split.left_out.items())),
+        "without_crops": {"count": len(missing), "names": missing},
+    }
+
+
+def report(
+    results: Mapping[str, Any],
+    predictions: Predictions,
+    output: Path | None,
+    *,
+    parquet: bool = False,
+    figures: bool = False,
+) -> None:
+    """Print the main figures; write everything where there is a folder to write to."""
+    fine, coarse = results["fine"], results["coarse"]
+    missing = results["clips"]["without_crops"]["count"]
+    notes = [f"no clip of {', '.join(fine['absent_classes'])}"] if fine["absent_classes"] else []
+    notes += [f"{missing} without crops"] if missing else []
+    sys.stdout.write(
+        f"{results['checkpoint']} on {results['corpus']}{_fold_words(results['fold'])}, {results['split']}: "
+        f"WAR {fine['war']:.2f} UAR {fine['uar']:.2f} macro F1 {fine['macro_f1']:.2f}, "
+        f"coarse WAR {coarse['war']:.2f} UAR {coarse['uar']:.2f}, "
+        f"{fine['count']} clips{''.join(f'; {note}' for note in notes)}\n"
+    )
+    if output is None:
+        sys.stdout.write("Nothing was written; give --output for results, predictions and figures.\n")
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    for suffix in SUFFIXES:  # of an earlier run in the other format
+        (output / f"{PREDICTIONS}{suffix}").unlink(missing_ok=True)
+    suffix = ".parquet" if parquet else ".csv"
+    save_predictions(dataclasses.replace(predictions, features=None), output / f"{PREDICTIONS}{suffix}")
+    write_results(dict(results), output / RESULTS)
+    if figures:
+        title = f"{results['checkpoint']}, {results['corpus']}{_fold_words(results['fold'])}"
+        draw_figures(predictions, output, title=title, temperature=results["temperature"])
+    sys.stdout.write(f"Written to {output}.\n")
+
+
+def draw_figures(predictions: Predictions, folder: Path, *, title: str, temperature: float = 1.0) -> None:
+    """Draw every figure of predictions that can be drawn into a folder."""
+    from training.figures import draw_confusion, draw_features, draw_recalls, draw_reliability
+
+    fine = fine_confusion(predictions)
+    draw_confusion(fine, folder / "confusion.png", title=title)
+    draw_confusion(
+        coarse_confusion(predictions),
+        folder / "confusion_coarse.png",
+        title=f"{title}, the system's coarse answers",
+    )
+    draw_confusion(
+        group_confusion(predictions),
+        folder / "confusion_coarse_of_fine.png",
+        title=f"{title}, groups of the fine answers",
+    )
+    ends = intervals(predictions).recall_ends
+    draw_recalls(fine, ends, folder / "recalls.png", groups=predictions.groups, title=title)
+    reliabilities = {"temperature 1": Reliability.of(predictions.probabilities, predictions.labels)}
+    if temperature != 1:
+        scaled = softmax(predictions.logits.astype(np.float64) / temperature)
+        reliabilities[f"temperature {temperature:.3g}"] = Reliability.of(scaled, predictions.labels)
+    draw_reliability(reliabilities, folder / "reliability.png", title=title)
+    if predictions.features is not None and len(predictions) > 2:
+        draw_features(
+            predictions.features,
+            predictions.labels,
+            folder / "features.png",
+            label_names=predictions.label_names,
+            groups=predictions.groups,
+            title=f"{title}, features of the clips (t-SNE)",
+        )
+
+
+def _fold_words(fold: int | None) -> str:
+    return "" if fold is None else f" fold {fold}"
 
 
 if __name__ == "__main__":
-    main()
+    argument_parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(argument_parser)
+    sys.exit(main(argument_parser.parse_args()))

@@ -9,12 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
+from accelerate import Accelerator
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from dfer_hf.models.modeling_aen import AenForVideoClassification
 from training import augment
 from training.clips import RUN_LENGTH, StillClips
-from training.config import HeadStart
+from training.config import HeadStart, TrainConfig
+from training.sources import Source
 from training.stills import to_pixel_values
 
 STILLS_PER_PASS = 64
@@ -133,3 +136,38 @@ def give_head_start(
         losses.append(loss.item())
     tail = losses[-max(1, config.num_steps // 10) :]
     return sum(tail) / len(tail)
+
+
+def start_ahead(
+    model: PreTrainedModel, source: Source, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Give a system of clips its head start, where the recipe asks for one.
+
+    Raises:
+        ValueError: If the recipe asks for it with another system or other data.
+    """
+    if config.head_start is None:
+        return
+    if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
+        raise ValueError(
+            "Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe."
+        )
+    image_size, strength = config.stage(0)
+    generator = torch.Generator().manual_seed(config.seed)
+    model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads * accelerator.num_processes)  # the others wait
+    with accelerator.autocast():
+        views = StoredViews(
+            model,
+            source,
+            image_size=image_size,
+            num_views=config.head_start.num_views,
+            generator=generator,
+            strength=strength,
+        )
+    loss = give_head_start(
+        model, views, config.head_start, generator=generator, autocast=accelerator.autocast
+    )
+    torch.set_num_threads(threads)
+    tqdm.write(f"head start: loss {loss:.4g}")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForVideoClassification
+from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import dfer_hf
+import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
 from dfer_hf.hub.export import export_checkpoint
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from training.config import load_config
@@ -62,7 +62,7 @@ def main() -> None:
         labels = load_ferplus(arguments.data_root, "train").labels
         seen = seen_share(labels, model.config.num_labels, load_config(arguments.recipe).balance)
         correct_prior(model, seen, arguments.prior_correction, load_ferplus(arguments.data_root, "valid"))
-    processor = dfer_hf.DferVideoProcessor(do_grayscale=True)  # pyright: ignore[reportCallIssue]  a keyword of its own
+    processor = AutoVideoProcessor.from_pretrained(arguments.checkpoint)
     export_checkpoint(model, processor, arguments.folder)
 
 

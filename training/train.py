@@ -1,10 +1,13 @@
-"""Train a system by a recipe: `accelerate launch training/train.py <recipe.toml> --data-root <folder> --output <folder>`."""
+"""Train a system by a recipe.
+
+    accelerate launch training/train.py training/recipes/aen_dfew.toml --data-root <DFEW> --fold 1 \
+        --prepared <cache> --output runs/aen_dfew_1
+
+A run that was stopped goes on after its last whole epoch when it is started again with the same `--output`.
+"""
 
 import argparse
-import csv
 import dataclasses
-import json
-import math
 import sys
 import time
 from pathlib import Path
@@ -15,196 +18,202 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from dfer_hf.models.modeling_aen import AenForVideoClassification
-from training.clips import StillClips
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel
+from training.batches import EpochBatches, load_in_workers
 from training.config import TrainConfig, load_config
-from training.head_start import StoredViews, give_head_start
-from training.initialise import build_model
-from training.metrics import average_recalls, confusion_matrix
-from training.sources import build_sources
-from training.stills import StillSource
+from training.head_start import start_ahead
+from training.initialise import build_model, write_report
+from training.metrics import Confusion
+from training.optimisers import build_optimiser
+from training.predictions import predict
+from training.run_card import write_repository
+from training.run_folder import Row, RunFolder
+from training.samplers import epoch_indices
+from training.schedules import learning_rate_factor
+from training.sources import Data, build_data
 
 
-def learning_rate_factor(step: int, total_steps: int, warmup_share: float) -> float:
-    """Linear warm-up to 1, then half a cosine to 0."""
-    warmup_steps = max(1, int(total_steps * warmup_share))
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps)))
-
-
-def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Decay weights of more than one dimension; give a trunk that is already trained its own learning rate."""
-    groups = []
-    for in_trunk in (False, True):
-        share = config.trunk_learning_rate_share if in_trunk else 1.0
-        for decays in (False, True):
-            parameters = [
-                parameter
-                for name, parameter in model.named_parameters()
-                if parameter.requires_grad
-                and name.startswith("trunk.") == in_trunk
-                and (parameter.ndim > 1) == decays
-            ]
-            decay = config.weight_decay if decays else 0.0
-            groups.append({"params": parameters, "lr": config.learning_rate * share, "weight_decay": decay})
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
-    if config.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    raise ValueError(f"Expected `optimiser` to be sgd or adamw, got {config.optimiser!r}.")
-
-
-@torch.inference_mode()
-def evaluate(model: PreTrainedModel, source, image_size: int) -> dict[str, float]:
-    """Accuracy (WAR) and mean recall (UAR) over a source, one view of each sample."""
-    model.eval()
-    model.config.image_size = image_size
-    predictions, labels = [], []
-    for indices in torch.arange(len(source)).split(64):
-        batch = source.batch(indices, image_size)
-        logits = model(batch["pixel_values_videos"].to(model.device)).logits
-        predictions.append(logits.argmax(dim=-1).cpu())
-        labels.append(batch["labels"])
-    counts = confusion_matrix(
-        torch.cat(predictions).numpy(), torch.cat(labels).numpy(), len(model.config.id2label or {})
-    )
-    war, uar = average_recalls(counts)
-    return {"war": war, "uar": uar}
-
-
-def start_ahead(
-    model: PreTrainedModel, source: StillSource | StillClips, config: TrainConfig, accelerator: Accelerator
+def train(
+    config: TrainConfig,
+    data_root: Path,
+    output: Path,
+    *,
+    fold: int | None = None,
+    prepared_root: Path | None = None,
+    num_workers: int = 0,
 ) -> None:
-    """Give a system of clips its head start, where the recipe asks for one.
-
-    Raises:
-        ValueError: If the recipe asks for it with another system or other data.
-    """
-    if config.head_start is None:
-        return
-    if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
-        raise ValueError(
-            "Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe."
-        )
-    image_size, strength = config.stage(0)
-    generator = torch.Generator().manual_seed(config.seed)
-    model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads * accelerator.num_processes)  # the others wait
-    with accelerator.autocast():
-        views = StoredViews(
-            model,
-            source,
-            image_size=image_size,
-            num_views=config.head_start.num_views,
-            generator=generator,
-            strength=strength,
-        )
-    loss = give_head_start(
-        model, views, config.head_start, generator=generator, autocast=accelerator.autocast
-    )
-    torch.set_num_threads(threads)
-    tqdm.write(f"head start: loss {loss:.4g}")
-
-
-def train(config: TrainConfig, data_root: Path, output: Path) -> None:
-    """Train, keep an average of the weights, measure it after every epoch, and write it as a checkpoint.
-
-    A run that was stopped goes on after its last whole epoch when it is started again with the same `output`.
-    """
-    accelerator = Accelerator()
+    """Build data, model and optimiser; train, measure and save epoch by epoch; write a folder ready for the Hub."""
+    accelerator = Accelerator(gradient_accumulation_steps=config.accumulation)
+    run = RunFolder(output, config, {"fold": fold, "num_processes": accelerator.num_processes})
+    data = build_data(config, data_root, fold=fold, prepared_root=prepared_root)
     set_seed(config.seed)
-    output.mkdir(parents=True, exist_ok=True)
-    state, progress, log = output / "state", output / "progress.json", output / "log.csv"
-    training_source, validation_source = build_sources(config, data_root)
-    model = build_model(config)
-    nn.Module.to(model, memory_format=torch.channels_last)  # a fifth faster on CPUs
-    if accelerator.is_main_process and not progress.is_file():  # `prepare` hands its weights to all processes
-        start_ahead(model, training_source, config, accelerator)
-    total_steps = config.num_epochs * config.steps_per_epoch
+    model, taken = build_model(config, data.label_names)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # a fifth faster on CPUs
+    if accelerator.is_main_process and run.is_new:  # `prepare` hands its weights to all processes
+        run.describe()
+        write_report(taken, output / "initialisation.json")
+        start_ahead(model, data.training, config, accelerator)
+    for part in taken:
+        accelerator.print(part)
+    if config.compile:
+        model.compile()
+
+    length = len(
+        epoch_indices(data.training.labels, data.training.sampling_weights, config, torch.Generator())
+    )
+    steps_per_epoch = -(-length // config.batch_size)
     optimiser = build_optimiser(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: learning_rate_factor(step, total_steps, config.warmup_share)
+        optimiser,
+        lambda step: learning_rate_factor(
+            config.schedule, step, num_epochs=config.num_epochs, steps_per_epoch=steps_per_epoch
+        ),
     )
     model, optimiser = accelerator.prepare(model, optimiser)
-    unwrapped = accelerator.unwrap_model(model)
+    unwrapped = cast(DferPreTrainedModel, accelerator.unwrap_model(model))
+    # With a decay of 0 the average is the weights themselves.
     average = AveragedModel(unwrapped, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
-    averaged = cast(PreTrainedModel, average.module)
+    averaged = cast(DferPreTrainedModel, average.module)
     accelerator.register_for_checkpointing(scheduler, average)
+    if run.is_new:
+        set_seed(config.seed, device_specific=True)  # dropout differs between processes
+    else:
+        run.load_state(accelerator)
 
-    batch_size = config.batch_size // accelerator.num_processes
-    first_epoch = 0
-    if progress.is_file():  # written last: without it the state may be half of one
-        accelerator.load_state(str(state))
-        first_epoch = json.loads(progress.read_text(encoding="utf-8"))["epochs_done"]
-    if accelerator.is_main_process:
-        (output / "config.json").write_text(
-            json.dumps(dataclasses.asdict(config), indent=2), encoding="utf-8"
-        )
-
-    for epoch in range(first_epoch, config.num_epochs):
-        started = time.perf_counter()
+    for epoch in range(run.epochs_done, config.num_epochs):
+        started, learning_rate = time.perf_counter(), float(max(scheduler.get_last_lr()))
         image_size, strength = config.stage(epoch)
-        unwrapped.config.image_size = image_size
+        unwrapped.config.image_size = averaged.config.image_size = image_size
         if epoch and image_size != config.stage(epoch - 1)[0]:
             average.n_averaged.zero_()  # weights and batch statistics of another size would only blur the average
-        generator = torch.Generator().manual_seed(
-            config.seed * 100_003 + epoch * 101 + accelerator.process_index
+        order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        batches = EpochBatches(
+            data.training,
+            epoch_indices(data.training.labels, data.training.sampling_weights, config, order),
+            batch_size=config.batch_size,
+            accumulation=config.accumulation,
+            image_size=image_size,
+            strength=strength,
+            seed=config.seed * 100_003 + epoch,
+            process_index=accelerator.process_index,
+            num_processes=accelerator.num_processes,
         )
         model.train()
-        total_loss = 0.0
+        total_loss = torch.zeros((), device=accelerator.device)
+        seconds_waited, waiting_since = 0.0, time.perf_counter()
         bar = tqdm(
-            range(config.steps_per_epoch),
+            load_in_workers(batches, num_workers),
             desc=f"epoch {epoch}",
             disable=None if accelerator.is_main_process else True,
         )
-        for _ in bar:
-            indices = torch.multinomial(
-                training_source.sampling_weights, batch_size, replacement=True, generator=generator
-            )
-            batch = training_source.training_batch(indices, image_size, generator, strength=strength)
-            loss = model(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
-            scheduler.step()
-            optimiser.zero_grad()
-            average.update_parameters(unwrapped)
-            total_loss += loss.item()
+        for batch in bar:
+            seconds_waited += time.perf_counter() - waiting_since
+            batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
+            with accelerator.accumulate(model):
+                loss = model(**batch).loss
+                accelerator.backward(loss)
+                if config.gradient_clip and accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+                optimiser.step()
+                optimiser.zero_grad()
+            if accelerator.sync_gradients:
+                scheduler.step()
+                average.update_parameters(unwrapped)
+            total_loss += loss.detach()
+            waiting_since = time.perf_counter()
+        seconds = time.perf_counter() - started
+        row: Row = {
+            "epoch": epoch,
+            "image_size": image_size,
+            "learning_rate": learning_rate,
+            "loss": float(cast(torch.Tensor, accelerator.reduce(total_loss, "mean"))) / len(batches),
+            "seconds": seconds,
+            "loader_share": seconds_waited / seconds,
+            "clips_per_second": batches.indices.numel() * accelerator.num_processes / seconds,
+        }
+        row |= measure(averaged, data, image_size, accelerator)
+        is_best = config.select == "last" or all(
+            row[config.select_by] > before[config.select_by] for before in run.rows
+        )
         if accelerator.is_main_process:
-            row = {"epoch": epoch, "image_size": image_size, "loss": total_loss / config.steps_per_epoch}
-            row |= {"seconds": time.perf_counter() - started} | evaluate(
-                averaged, validation_source, image_size
-            )
-            tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
-            averaged.save_pretrained(output / "checkpoint")
-        accelerator.save_state(str(state))
-        if accelerator.is_main_process:
-            with log.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(row))
-                if epoch == 0:
-                    writer.writeheader()
-                writer.writerow(row)
-            progress.write_text(json.dumps({"epochs_done": epoch + 1}), encoding="utf-8")
-        accelerator.wait_for_everyone()
+            report(row, output)
+            if is_best:
+                averaged.save_pretrained(output / "checkpoint")
+                data.processor.save_pretrained(output / "checkpoint")
+        run.save_state(accelerator, row, is_best=is_best)
+
+    if accelerator.is_main_process:
+        write_repository(output)
+    accelerator.wait_for_everyone()
 
 
-def main() -> None:
-    """Read the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "recipe", type=Path, help="TOML recipe, such as training/recipes/frame_resnet_ferplus.toml"
+def measure(
+    model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator
+) -> dict[str, float]:
+    """WAR, UAR and F1 on what chooses the epoch, where there is such a part."""
+    if data.validation is None:
+        return {}
+    predictions = predict(
+        model, data.validation, batch_size=64, image_size=image_size, accelerator=accelerator
     )
+    confusion = Confusion.of(predictions.predicted, predictions.labels, predictions.label_names)
+    return {"war": confusion.war, "uar": confusion.uar, "f1": confusion.macro_f1}
+
+
+def report(row: Row, output: Path) -> None:
+    """Print an epoch, and hand it to TensorBoard."""
+    tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    with SummaryWriter(str(output / "tensorboard")) as writer:
+        for name, value in row.items():
+            writer.add_scalar(name, value, int(row["epoch"]))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("recipe", type=Path, help="TOML recipe, such as training/recipes/aen_dfew.toml")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of the corpus")
+    parser.add_argument("--prepared", type=Path, help="cache of its face crops that training/prepare.py made")
+    parser.add_argument("--fold", type=int, help="fold to leave out, counted from 1")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
-    arguments = parser.parse_args()
-    train(load_config(arguments.recipe), arguments.data_root, arguments.output)
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
+    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument("--compile", action="store_true", help="compile the model")
+    parser.add_argument(
+        "--select-on-test",
+        action="store_true",
+        help="keep the epoch that is best on the test part, as the literature does; written into the results",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Train as the command line says."""
+    config = load_config(arguments.recipe)
+    if arguments.seed is not None:
+        config = dataclasses.replace(config, seed=arguments.seed)
+    if arguments.compile:
+        config = dataclasses.replace(config, compile=True)
+    if arguments.select_on_test:
+        config = dataclasses.replace(config, select="test")
+    train(
+        config,
+        arguments.data_root,
+        arguments.output,
+        fold=arguments.fold,
+        prepared_root=arguments.prepared,
+        num_workers=arguments.workers,
+    )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    command_line = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(command_line)
+    sys.exit(main(command_line.parse_args()))

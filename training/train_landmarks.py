@@ -23,10 +23,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.models.modeling_landmark_head import LandmarkHead
+from training.config import Schedule
 from training.datasets.ferplus import load_ferplus
 from training.landmark_views import LandmarkViews
 from training.renders import load_renders
-from training.train import learning_rate_factor
+from training.schedules import learning_rate_factor
 
 WEIGHTS_NAME = "landmark_head.safetensors"
 VALIDATION_RENDERS = 500
@@ -123,12 +124,15 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     state, progress, log = output / "state", output / "progress.json", output / "log.csv"
     head = LandmarkHead(width=recipe.width).to(memory_format=torch.channels_last)
-    total_steps = len(recipe.epochs) * recipe.steps_per_epoch
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
+    schedule = Schedule(warmup_share=0.05)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: learning_rate_factor(step, total_steps, 0.05)
+        optimiser,
+        lambda step: learning_rate_factor(
+            schedule, step, num_epochs=len(recipe.epochs), steps_per_epoch=recipe.steps_per_epoch
+        ),
     )
     head, optimiser = accelerator.prepare(head, optimiser)
     average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)

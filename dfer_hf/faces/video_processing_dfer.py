@@ -32,6 +32,8 @@ class DferVideoProcessorKwargs(VideosKwargs, total=False):
         alignment: How faces were cropped; `arcface_112` is five points on the 112×112 template.
         detector: What found the faces and their points.
         window_seconds: Time a clip of `num_frames` spans; longer videos are answered window by window.
+        low_light: Whether dark faces were brightened before; only a prepared corpus has that done.
+        frames_per_segment: V of the papers: of a file, `num_frames / V` runs of so many neighbouring frames are taken.
     """
 
     do_crop_faces: bool | None
@@ -39,6 +41,8 @@ class DferVideoProcessorKwargs(VideosKwargs, total=False):
     alignment: str
     detector: str
     window_seconds: float
+    low_light: bool
+    frames_per_segment: int
 
 
 class DferVideoProcessor(BaseVideoProcessor):
@@ -67,6 +71,8 @@ class DferVideoProcessor(BaseVideoProcessor):
     alignment = "arcface_112"
     detector = "mtcnn"
     window_seconds = 4.0
+    low_light = False
+    frames_per_segment = 1
     valid_kwargs = DferVideoProcessorKwargs
     model_input_names = ["pixel_values_videos"]
 
@@ -126,11 +132,15 @@ class DferVideoProcessor(BaseVideoProcessor):
         fps: int | float | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """Pick the middle frame of each of `num_frames` equal segments; they repeat when the video is shorter."""
+        """Pick the middle run of neighbouring frames of each equal segment; frames repeat when the video is shorter."""
         if fps is not None:
             return super().sample_frames(metadata, num_frames=num_frames, fps=fps, **kwargs)
-        num_frames = num_frames or self.num_frames
-        return (2 * np.arange(num_frames) + 1) * metadata.total_num_frames // (2 * num_frames)
+        num_frames, run = num_frames or self.num_frames, self.frames_per_segment
+        if metadata.total_num_frames <= num_frames:
+            run = 1
+        segments, num_starts = np.arange(num_frames // run), metadata.total_num_frames - run + 1
+        starts = (2 * segments + 1) * num_starts // (2 * len(segments))
+        return np.sort((starts[:, None] + np.arange(run)).ravel())
 
     def _preprocess(
         self,
@@ -144,6 +154,11 @@ class DferVideoProcessor(BaseVideoProcessor):
                 raise ValueError(
                     "Expected a checkpoint whose faces are found by 'mtcnn' and aligned as 'arcface_112', got "
                     f"{kwargs.get('detector')!r} and {kwargs.get('alignment')!r}. Crop them yourself as it wants."
+                )
+            if self.low_light:
+                raise ValueError(
+                    "Expected a checkpoint that takes faces as they are, got one that wants dark ones brightened. "
+                    "Prepare the clips with training/prepare.py --low-light."
                 )
             videos = [_crop(video) for video in videos]
         for video in videos:

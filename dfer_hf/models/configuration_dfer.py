@@ -1,5 +1,6 @@
 """What every system's configuration shares."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -53,6 +54,9 @@ class DferConfig(PreTrainedConfig):
         label2id: Fine class to index; follows from `id2label` when left out.
         groups: Coarse class to its fine classes; every fine class stands in exactly one.
         group_names: Order of the coarse classes, which JSON does not keep of `groups`; follows from it when left out.
+        temperature: What logits are divided by before they become probabilities, fitted on validation clips so that
+            confidence is accuracy (Guo et al. 2017, Sec. 4.2). No model reads it: whoever takes the softmax does, and
+            the answer stays the same.
     """
 
     model_type = "dfer"
@@ -64,6 +68,7 @@ class DferConfig(PreTrainedConfig):
     num_channels: int = 3
     groups: dict[str, list[str]] = field(default_factory=_sentiment_groups)
     group_names: list[str] | None = None
+    temperature: float = 1.0
     id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_seven_id2label)
     label2id: dict[str, int] | dict[str, str] | None = None
     problem_type: str | None = "single_label_classification"
@@ -100,6 +105,11 @@ class DferConfig(PreTrainedConfig):
         for name in ("num_frames", "image_size", "num_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+
+    def validate_temperature(self) -> None:
+        """Refuse a temperature that would turn answers round or into nothing."""
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"`temperature` must be above 0 and finite, got {self.temperature}.")
 
     def validate_groups(self) -> None:
         """Refuse a hierarchy in which a fine class is missing or stands twice."""

@@ -30,6 +30,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
 
     config: CfcSpConfig
     config_class = CfcSpConfig
+    takes_any_length = True
     evidence_layer = "coarse_nets.0.trunk"
     supports_gradient_checkpointing = False  # timm's HRNet has none
 
@@ -81,7 +82,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
-        self.check_pixel_values(pixel_values_videos, any_length=True)
+        self.check_pixel_values(pixel_values_videos)
         batch_size, num_frames = pixel_values_videos.shape[:2]
         coarse_logits = self.judge_frames(self.coarse_nets, pixel_values_videos)
         fine_logits = self.judge_frames(self.fine_nets, pixel_values_videos)  # (nets, batch, frames, classes)

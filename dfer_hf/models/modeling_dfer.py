@@ -37,7 +37,12 @@ class DferOutput(ModelOutput):
 
 
 class DferPreTrainedModel(PreTrainedModel):
-    """Checks of the input, sums over groups, and the first value of every parameter and buffer."""
+    """Checks of the input, sums over groups, and the first value of every parameter and buffer.
+
+    `takes_any_length` says whether clips may have another number of frames than the configuration's.
+    """
+
+    takes_any_length = False
 
     config: DferConfig
     config_class = DferConfig
@@ -76,21 +81,25 @@ class DferPreTrainedModel(PreTrainedModel):
         tiny = torch.finfo(torch.float32).tiny
         return self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log()
 
-    def check_pixel_values(self, pixel_values_videos: torch.Tensor, *, any_length: bool = False) -> None:
+    def check_pixel_values(self, pixel_values_videos: torch.Tensor) -> None:
         """Refuse clips the model was not made for.
 
         Args:
             pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
-            any_length: Whether the system takes clips of any number of frames.
 
         Raises:
             ValueError: If the shape differs from the configuration, or a value is not finite.
         """
         config, shape = self.config, tuple(pixel_values_videos.shape)
-        frames = "num_frames" if any_length else config.num_frames
+        frames = "num_frames" if self.takes_any_length else config.num_frames
         expected = f"(batch, {frames}, {config.num_channels}, {config.image_size}, {config.image_size})"
         fits = len(shape) == 5 and shape[2:] == (config.num_channels, config.image_size, config.image_size)
-        if not fits or shape[0] < 1 or shape[1] < 1 or not (any_length or shape[1] == config.num_frames):
+        if (
+            not fits
+            or shape[0] < 1
+            or shape[1] < 1
+            or not (self.takes_any_length or shape[1] == config.num_frames)
+        ):
             raise ValueError(
                 f"Expected `pixel_values_videos` of shape {expected}, got {shape}. "
                 "Sample and process the clip with the checkpoint's own video processor."

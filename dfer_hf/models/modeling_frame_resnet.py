@@ -32,6 +32,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
 
     config: FrameResNetConfig
     config_class = FrameResNetConfig
+    takes_any_length = True
     evidence_layer = "trunk.encoder.stages.1"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
     _supports_sdpa = True  # as part of a system with attention; see `build_trunk`
@@ -60,7 +61,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
-        self.check_pixel_values(pixel_values_videos, any_length=True)
+        self.check_pixel_values(pixel_values_videos)
         batch_size, num_frames = pixel_values_videos.shape[:2]
         frame_logits = self.judge_frames(pixel_values_videos)  # (batch, frames, labels)
 

@@ -79,6 +79,7 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
 
     config: ResNetRnnConfig
     config_class = ResNetRnnConfig
+    takes_any_length = True
     evidence_layer = "trunk.encoder.stages.3"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
 
@@ -116,7 +117,7 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
-        self.check_pixel_values(pixel_values_videos, any_length=True)
+        self.check_pixel_values(pixel_values_videos)
         batch_size, num_frames = pixel_values_videos.shape[:2]
         features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
         features = features.mean(dim=(2, 3)).unflatten(0, (batch_size, num_frames))  # (batch, frames, C)

@@ -69,6 +69,33 @@ def segment_indices(
     return np.sort((starts[:, None] + np.arange(frames_per_segment)).ravel())
 
 
+def jittered_indices(
+    num_video_frames: int, num_clip_frames: int, *, jitter: int, generator: np.random.Generator | None = None
+) -> np.ndarray:
+    """Pick evenly spaced frames, each moved on by up to `jitter - 1` frames, as M3DFEL's code samples clips.
+
+    That code also moves them in testing, so that its figures change from run to run; here, without a generator, the
+    frames are those of `uniform_indices`.
+
+    Returns:
+        Frame indices of shape `(num_clip_frames,)`, in the order of the segments they start from; in a long jitter a
+        frame may come before the one before it.
+
+    Raises:
+        ValueError: A count is not positive.
+
+    >>> jittered_indices(32, 4, jitter=1, generator=np.random.default_rng(0))
+    array([ 0,  8, 16, 24])
+    >>> jittered_indices(32, 4, jitter=16)
+    array([ 4, 12, 20, 28])
+    """
+    _require_positive(num_video_frames=num_video_frames, num_clip_frames=num_clip_frames, jitter=jitter)
+    if generator is None:
+        return uniform_indices(num_video_frames, num_clip_frames)
+    starts = np.arange(num_clip_frames) * num_video_frames // num_clip_frames
+    return np.minimum(starts + generator.integers(jitter, size=num_clip_frames), num_video_frames - 1)
+
+
 def sliding_windows(num_frames: int, *, window: int, stride: int) -> np.ndarray:
     """Cut a video into overlapping windows that reach from the first frame to the last.
 

@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoVideoProcessor
+from transformers.video_utils import VideoMetadata
 
 import dfer_hf
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE, align
+from dfer_hf.video.sampling import segment_indices
 from training import augment
 from training.stills import to_pixel_values
 
@@ -152,3 +154,12 @@ def test_warp_shows_the_same_window_at_every_size():
     large, small = augment.warp(still, matrices, 112), augment.warp(still, matrices, 56)
     shrunk = torch.nn.functional.avg_pool2d(large, 2)
     assert (shrunk - small)[..., 3:-3, 3:-3].abs().max() < 0.005
+
+
+@pytest.mark.parametrize("run", [1, 2, 4])
+@pytest.mark.parametrize("total", [1, 9, 16, 17, 23, 64, 301])
+def test_frames_of_a_file_are_those_the_papers_look_at(run, total):
+    processor = dfer_hf.DferVideoProcessor(num_frames=16, frames_per_segment=run)
+    sampled = processor.sample_frames(VideoMetadata(total_num_frames=total, fps=25.0))
+    expected = segment_indices(total, num_segments=16 // run, frames_per_segment=run)
+    assert sampled.tolist() == expected.tolist()

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 
 import training.train
-from training.config import TrainConfig
+from training.config import Schedule, TrainConfig
 
 TRUNK = {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]}
 STILLS = TrainConfig(
@@ -14,8 +14,14 @@ STILLS = TrainConfig(
     epoch_length=24,
     batch_size=8,
     learning_rate=0.05,
+    nesterov=True,
+    weight_decay=5e-4,
+    gradient_clip=5.0,
     ema_decay=0.5,
+    sampler="weighted",
     balance=0.25,
+    select="last",
+    schedule=Schedule(warmup_share=0.05),
     model=TRUNK | {"classifier_dropout": 0.2},
 )
 CLIPS = dataclasses.replace(
@@ -50,7 +56,9 @@ def stop_after(monkeypatch, num_batches):
 
 
 def log_of(output):
+    """Rows of the log without what depends on the hour."""
+    timed = ("seconds", "loader_share", "clips_per_second")
     with (output / "log.csv").open(newline="", encoding="utf-8") as file:
         return [
-            {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
+            {name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(file)
         ]

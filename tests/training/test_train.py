@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForVideoClassification
 
 import training.train
-from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
-from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
-from training.initialise import build_model, initialise_from_stills
-from training.sources import build_sources
+from training.config import TrainConfig, build_config
+from training.stills import StillSource
 
 from .runs import CLIPS, STILLS, TRUNK, StoppedError, log_of, stop_after
 
@@ -32,7 +31,7 @@ def test_a_run_writes_a_checkpoint_and_a_log_and_goes_on_where_it_stopped(
     assert loaded.config.hidden_sizes == TRUNK["hidden_sizes"]
 
     with monkeypatch.context() as patched:
-        stop_after(patched, config.steps_per_epoch + 1)
+        stop_after(patched, config.epoch_length // config.batch_size + 1)
         with pytest.raises(StoppedError):
             training.train.train(config, corpus, parted)
     assert len(log_of(parted)) == 1
@@ -48,7 +47,7 @@ def test_a_run_stopped_before_its_first_epoch_was_saved_starts_again(corpus, tmp
     config = dataclasses.replace(STILLS, stages=((32, 1, 1.0),))
 
     def stop(_accelerator, folder):
-        Path(folder).mkdir()
+        Path(folder).mkdir(parents=True)
         raise StoppedError
 
     with monkeypatch.context() as patched:
@@ -86,60 +85,69 @@ def test_training_learns(corpus, tmp_path):
     assert float(rows[-1]["war"]) > 0.5
 
 
-def test_unknown_data_is_refused(corpus):
-    with pytest.raises(ValueError, match="Expected `data` to be ferplus_stills or ferplus_clips, got 'dfew'"):
-        build_sources(dataclasses.replace(STILLS, data="dfew"), corpus)
+def test_unknown_data_is_refused(corpus, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"Expected `data` to be one of ferplus_stills, ferplus_clips.*, got 'dfw'"
+    ):
+        training.train.train(dataclasses.replace(STILLS, data="dfw"), corpus, tmp_path)
 
 
-def test_the_first_weights_follow_from_the_seed():
-    torch.manual_seed(3)
-    first = build_model(STILLS).state_dict()
-    torch.manual_seed(3)
-    second = build_model(STILLS).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+def test_a_run_of_another_recipe_is_not_gone_on_with(corpus, tmp_path):
+    config = dataclasses.replace(STILLS, stages=((32, 1, 1.0),), epoch_length=8)
+    training.train.train(config, corpus, tmp_path)
+    with pytest.raises(ValueError, match="to go on as it began, but config differs"):
+        training.train.train(dataclasses.replace(config, seed=1), corpus, tmp_path)
 
 
-@pytest.fixture
-def recogniser(tmp_path):
-    torch.manual_seed(5)
-    model = FrameResNetForVideoClassification(FrameResNetConfig(**TRUNK, classifier_dropout=0.2))
-    for buffer in model.buffers():
-        buffer.add_(3)
-    model.save_pretrained(tmp_path / "stills")
-    return model
+def test_a_run_says_what_it_takes_to_run_it_again(corpus, tmp_path):
+    config = dataclasses.replace(STILLS, stages=((32, 1, 1.0),), epoch_length=8)
+    training.train.train(config, corpus, tmp_path)
+    run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert build_config(TrainConfig, run["config"], "run.json") == config
+    assert run["num_processes"] == 1
+    assert torch.__version__.startswith(run["versions"]["torch"])
+    assert json.loads((tmp_path / "initialisation.json").read_text(encoding="utf-8")) == []
+    assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize(
-    ("config", "parts"), [(STILLS, ["trunk"]), (CLIPS, ["trunk", "guide"])], ids=["stills", "clips"]
-)
-def test_starting_from_stills_copies_trunk_and_guide(recogniser, tmp_path, config, parts):
-    model = build_model(config)
-    assert initialise_from_stills(model, tmp_path / "stills") == parts
-    expected = recogniser.state_dict()
-    for name, tensor in model.trunk.state_dict().items():
-        assert torch.equal(tensor, expected[f"trunk.{name}"]), name
-    if "guide" in parts:
-        for name, tensor in model.guide.state_dict().items():
-            assert torch.equal(tensor, expected[name]), name
-        assert not any(parameter.requires_grad for parameter in model.guide.parameters())
-        assert not model.guide.training
-    model = build_model(dataclasses.replace(config, initialise_from=str(tmp_path / "stills")))
-    assert torch.equal(next(model.trunk.parameters()), next(recogniser.trunk.parameters()))
+def test_a_run_ends_with_a_folder_for_the_hub(corpus, tmp_path):
+    config = dataclasses.replace(STILLS, stages=((32, 1, 1.0),), epoch_length=8)
+    training.train.train(config, corpus, tmp_path / "my-run")
+    hub = tmp_path / "my-run" / "hub"
+    card = (hub / "README.md").read_text(encoding="utf-8")
+    assert "# my-run" in card
+    assert "The last epoch is kept" in card
+    assert "An expression is not an emotion" in card
+    kept = log_of(tmp_path / "my-run")[-1]
+    assert f"| {100 * float(kept['war']):.2f} | {100 * float(kept['uar']):.2f} |" in card
+    assert {path.name for path in hub.glob("*.py")} >= {
+        "modeling_frame_resnet.py",
+        "video_processing_dfer.py",
+    }
+    weights = [
+        load_file(folder / "model.safetensors") for folder in (hub, tmp_path / "my-run" / "checkpoint")
+    ]
+    assert all(torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"hidden_sizes": [4, 6, 8, 12]}, r"Expected a system with a trunk of widths \[4, 6, 8, 10\]"),
-        (
-            {"id2label": {0: "a", 1: "b"}, "groups": {"all": ["a", "b"]}},
-            "Expected the classes {0: 'a', 1: 'b'}, but",
-        ),
-    ],
-    ids=["widths", "classes"],
-)
-@pytest.mark.usefixtures("recogniser")
-def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, fields, message):
-    model = FrameResNetForVideoClassification(FrameResNetConfig(**TRUNK | fields))
-    with pytest.raises(ValueError, match=message):
-        initialise_from_stills(model, tmp_path / "stills")
+def test_micro_batches_learn_the_same_as_whole_ones(corpus, tmp_path):
+    """Without batch statistics and random views a step of two halves is the step of the whole."""
+    weights = []
+    for accumulation in (1, 2):
+        config = dataclasses.replace(
+            STILLS, stages=((32, 1, 0.0),), epoch_length=16, accumulation=accumulation, model=TRUNK
+        )
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(StillSource, "training_batch", as_inference_sees_them)
+            patched.setattr(
+                torch.nn.BatchNorm2d, "train", lambda module, _mode=True: torch.nn.Module.train(module, False)
+            )
+            training.train.train(config, corpus, tmp_path / str(accumulation))
+        weights.append(load_file(tmp_path / str(accumulation) / "checkpoint" / "model.safetensors"))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def as_inference_sees_them(self, indices, size, _generator, *, strength=1.0):
+    del strength
+    return self.batch(indices, size)

@@ -1,5 +1,6 @@
 """What every corpus is turned into: clips with a label, in the splits its authors made."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from dfer_hf.taxonomy import Emotion
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+NUMBER = re.compile(r"[0-9]+")
 
 
 class CorpusError(ValueError):
@@ -65,8 +67,8 @@ class Corpus:
         load: Reads one division from the folder of the release; takes the folder and the fold, which is None where
             `num_folds` is 1. It reads annotations only: frames are looked at by `check` and `prepare`.
         num_folds: Divisions its authors made.
-        expected: What the release holds: number of clips by "train" and "test" of each fold (counted from 1) and,
-            where it is known, by class over the whole corpus under "classes".
+        expected: What the release holds, as far as it is known: `{"1": {"train": 9356, "test": 2341}}` for each fold,
+            "1" where there is one division, and clips by class over the whole corpus under "classes".
         source: Where the layout and the counts come from: paper, or repository, commit and file.
     """
 
@@ -95,5 +97,5 @@ def frame_paths(folder: Path) -> list[Path]:
 
 
 def _frame_order(path: Path) -> tuple[int, str]:
-    number = "".join(character if character.isdigit() else " " for character in path.stem).split()
-    return (int(number[-1]) if number else 0, path.name)
+    numbers = NUMBER.findall(path.stem)
+    return (int(numbers[-1]) if numbers else 0, path.name)

@@ -1,0 +1,34 @@
+"""A small corpus with its cache: clips of plain colours, whose class is told by the colour."""
+
+import numpy as np
+
+from dfer_hf.taxonomy import Emotion
+from training.datasets.corpus import Clip, Corpus, Split
+from training.prepared import Preparation, write_prepared
+
+LABELS = (Emotion.HAPPINESS, Emotion.SADNESS, Emotion.NEUTRAL)
+NUM_FRAMES = {"train": 20, "test": 9}
+
+
+def colour_clip(label, number, num_frames=20):
+    """Frames whose colour is the class's and whose brightness is the frame's number."""
+    frames = np.zeros((num_frames, 112, 112, 3), np.uint8)
+    frames[..., label] = 100 + 5 * (number % 10)
+    frames[..., (label + 1) % 3] = np.arange(num_frames)[:, None, None]
+    return frames
+
+
+def make_corpus(root, *, train=12, test=7, missing=()):
+    """Write the cache of a corpus, and return it and the corpus."""
+    clips, arrays = {"train": [], "test": []}, {}
+    for part, count in (("train", train), ("test", test)):
+        for number in range(count):
+            label = number % 3
+            name = f"{part}/{number:03d}"
+            clips[part].append(Clip(name, root / name, LABELS[label], person=f"{part}{number // 3}"))
+            if name not in missing:
+                arrays[name] = colour_clip(label, number)
+    write_prepared(root / "cache", arrays, Preparation("colours", detector="mtcnn", alignment="arcface_112"))
+    split = Split("colours", None, LABELS, tuple(clips["train"]), tuple(clips["test"]), {"compound label": 2})
+    corpus = Corpus("colours", "Colours", lambda _root, _fold: split, 1, {}, "made here")
+    return corpus, root / "cache"

@@ -1,0 +1,33 @@
+"""The command `dfer-train`: what `training/*.py` do, by one name."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "check": "say what is found of a corpus against what its release holds",
+    "prepare": "cut the faces out of a corpus once, into a cache that trains without decoding",
+    "train": "train a system by a recipe (with several processes: accelerate launch training/train.py ...)",
+    "evaluate": "measure a checkpoint on a corpus",
+    "crossval": "put the folds of a corpus together",
+    "tables": "run the ablation tables of the papers, and print ours beside theirs",
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Read the command line and do what it says; returns the exit code."""
+    words = list(sys.argv[1:] if words is None else words)
+    parser = argparse.ArgumentParser(prog="dfer-train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
+        if name == chosen:  # the others are not imported
+            importlib.import_module(f"training.{name}").add_arguments(command)
+    arguments = parser.parse_args(words)
+    return importlib.import_module(f"training.{arguments.command}").main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The corpora that can be trained on, by name."""
+
+from training.datasets import (
+    afew,
+    aff_wild2,
+    crema_d,
+    dfew,
+    fer2013,
+    ferv39k,
+    folder,
+    mafw,
+    raf_db,
+    ravdess,
+)
+from training.datasets.corpus import Corpus, CorpusError
+
+CORPORA: dict[str, Corpus] = {
+    "dfew": dfew.CORPUS,
+    "ferv39k": ferv39k.CORPUS,
+    "afew": afew.CORPUS,
+    "mafw": mafw.CORPUS,
+    "aff_wild2": aff_wild2.CORPUS,
+    "aff_wild2_from_0": aff_wild2.FROM_0,
+    "aff_wild2_from_1": aff_wild2.FROM_1,
+    "raf_db": raf_db.CORPUS,
+    "raf_db_original": raf_db.ORIGINAL,
+    "fer2013": fer2013.CORPUS,
+    "fer2013_plus": fer2013.PLUS,
+    "crema_d": crema_d.CORPUS,
+    "ravdess": ravdess.CORPUS,
+    "folder": folder.CORPUS,
+}
+
+
+def find_corpus(name: str) -> Corpus:
+    """Corpus of a name.
+
+    Raises:
+        CorpusError: If there is none of this name.
+    """
+    if name not in CORPORA:
+        raise CorpusError(f"Expected a corpus among {', '.join(CORPORA)}, got {name!r}. Choose one of them.")
+    return CORPORA[name]

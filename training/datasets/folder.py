@@ -1,0 +1,175 @@
+"""Any folder of clips: `class/clip`, with or without `train` and `test` above, or a `metadata.csv`."""
+
+import csv
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dfer_hf.taxonomy import Emotion
+from training.datasets.corpus import FRAME_SUFFIXES, Clip, Corpus, CorpusError, Split
+from training.datasets.folds import require_one_division
+from training.datasets.labels import emotion_named
+from training.datasets.videos import is_video
+
+METADATA = "metadata.csv"
+COLUMNS = ("file_name", "label")
+TEST_SHARE = 0.2
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing")
+VALIDATION_NAMES = ("val", "valid", "validation", "dev")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    clip: Clip
+    part: str | None
+
+
+def load(root: Path, fold: int | None = None) -> Split:
+    """Read `metadata.csv` where there is one (`file_name,label`, and `split` and `person` if it likes), else folders.
+
+    Clips are videos, pictures, or folders of frames. Parts named `train` and `test` are kept. A part named `val`,
+    `valid`, `validation` or `dev` is what is tested on where there is no `test`, and left out where there is one.
+    Without parts a fifth is drawn to test on: by person where people are named, else clip by clip within its class.
+    The draw is the SHA-256 of the name and of nothing else, so that a further clip moves no other.
+
+    Raises:
+        CorpusError: If there is neither table nor folder of clips, a class is not known, a line is malformed, a
+            person stands in both parts, or one of the parts is empty.
+    """
+    require_one_division(CORPUS.title, fold)
+    left_out: Counter[str] = Counter()
+    entries = _read_table(root) if (root / METADATA).is_file() else _read_folders(root, left_out)
+    train, test = _divide(entries, left_out)
+    people = sorted({clip.person for clip in train if clip.person} & {clip.person for clip in test})
+    if people:
+        raise CorpusError(
+            f"Expected nobody both in training and in test, but {', '.join(people[:5])} are ({len(people)} people). "
+            f"Mend the column split of {METADATA}."
+        )
+    if not train or not test:
+        raise CorpusError(
+            f"Expected clips to train on and clips to test on in {root}, got {len(train)} and {len(test)}. Add clips, "
+            f"or say which are which: folders train and test, or a column split in {METADATA}."
+        )
+    present = {clip.label for clip in (*train, *test)}
+    label_names = tuple(emotion for emotion in Emotion if emotion in present)
+    return Split(CORPUS.name, None, label_names, train, test, dict(left_out))
+
+
+def _divide(entries: list[_Entry], left_out: Counter[str]) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    parts: dict[str, list[Clip]] = {"train": [], "test": [], "validation": []}
+    if any(entry.part for entry in entries):
+        for entry in entries:
+            if entry.part is None:
+                raise CorpusError(
+                    f"Expected every clip in a part or none, but {entry.clip.name} is in none. Fill the column split."
+                )
+            parts[entry.part].append(entry.clip)
+    else:
+        for entry in entries:
+            parts["test" if _is_drawn(entry.clip.person or entry.clip.name) else "train"].append(entry.clip)
+    if parts["validation"] and parts["test"]:
+        left_out["in the part for validation"] += len(parts["validation"])
+        return tuple(parts["train"]), tuple(parts["test"])
+    return tuple(parts["train"]), tuple(parts["test"] or parts["validation"])
+
+
+def _is_drawn(name: str) -> bool:
+    digest = hashlib.sha256(name.encode("utf-8")).digest()
+    return int.from_bytes(digest[:8], "big") < TEST_SHARE * 2**64
+
+
+def _part_named(word: str) -> str | None:
+    for part, names in (("train", TRAIN_NAMES), ("test", TEST_NAMES), ("validation", VALIDATION_NAMES)):
+        if word.strip().casefold() in names:
+            return part
+    return None
+
+
+def _read_table(root: Path) -> list[_Entry]:
+    entries: list[_Entry] = []
+    seen: set[str] = set()
+    with (root / METADATA).open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        missing = [name for name in COLUMNS if name not in reader.fieldnames]
+        if missing:
+            raise CorpusError(
+                f"Expected the columns {', '.join(COLUMNS)} and perhaps split and person, got "
+                f"{', '.join(reader.fieldnames)} ({METADATA}, line 1). Add {', '.join(missing)}."
+            )
+        for row in reader:
+            place = f"{METADATA}, line {reader.line_num}"
+            if None in row or None in row.values() or not row["file_name"].strip():
+                raise CorpusError(
+                    f"Expected {len(reader.fieldnames)} fields with a file name, got another number or none ({place})."
+                )
+            name = PurePosixPath(row["file_name"].strip().replace("\\", "/")).as_posix()
+            if name in seen:
+                raise CorpusError(f"Expected every clip once, got {name} again ({place}). Take one line out.")
+            seen.add(name)
+            entries.append(_Entry(_clip_of_row(root, name, row, place), _part_of_row(row, place)))
+    return entries
+
+
+def _clip_of_row(root: Path, name: str, row: dict[str, str], place: str) -> Clip:
+    label = emotion_named(row["label"], place)
+    return Clip(name, root / name, label, person=row.get("person", "").strip() or None)
+
+
+def _part_of_row(row: dict[str, str], place: str) -> str | None:
+    word = row.get("split", "").strip()
+    part = _part_named(word)
+    if word and part is None:
+        known = ", ".join((*TRAIN_NAMES, *TEST_NAMES, *VALIDATION_NAMES))
+        raise CorpusError(f"Expected a part, got {word!r} ({place}). Known: {known}.")
+    return part
+
+
+def _read_folders(root: Path, left_out: Counter[str]) -> list[_Entry]:
+    folders = _folders_of(root) if root.is_dir() else []
+    if not folders:
+        raise CorpusError(
+            f"Expected {METADATA}, or folders such as happy/clip.mp4 or train/happy/clip.mp4 and test/happy/clip.mp4 "
+            f"in {root}, found none. Pass the folder that holds them."
+        )
+    parts = {folder: part for folder in folders if (part := _part_named(folder.name))}
+    if not parts:
+        return _read_classes(root, root, None, left_out)
+    strangers = [folder.name for folder in folders if folder not in parts]
+    if strangers:
+        raise CorpusError(
+            f"Expected only parts beside {', '.join(folder.name for folder in parts)}, got {', '.join(strangers)} in "
+            f"{root}. Move them."
+        )
+    return [entry for folder, part in parts.items() for entry in _read_classes(root, folder, part, left_out)]
+
+
+def _read_classes(root: Path, folder: Path, part: str | None, left_out: Counter[str]) -> list[_Entry]:
+    entries = []
+    for class_folder in _folders_of(folder):
+        label = emotion_named(class_folder.name, str(class_folder))
+        for path in sorted(class_folder.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if path.is_dir() or is_video(path) or path.suffix.lower() in FRAME_SUFFIXES:
+                entries.append(_Entry(Clip(path.relative_to(root).as_posix(), path, label), part))
+            else:
+                left_out["neither a video, a picture nor a folder"] += 1
+    return entries
+
+
+def _folders_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+CORPUS = Corpus(
+    name="folder",
+    title="a folder of clips",
+    load=load,
+    num_folds=1,
+    expected={},
+    source="Columns of metadata.csv as in the Hugging Face datasets library's imagefolder and videofolder.",
+)

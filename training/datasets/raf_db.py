@@ -1,0 +1,110 @@
+"""RAF-DB: stills from the web with one of seven basic emotions (Li, Deng and Du 2017)."""
+
+from functools import partial
+from pathlib import Path
+
+from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
+from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.folds import require_one_division
+
+LABELS: dict[str, Emotion] = {
+    "1": Emotion.SURPRISE,
+    "2": Emotion.FEAR,
+    "3": Emotion.DISGUST,
+    "4": Emotion.HAPPINESS,
+    "5": Emotion.SADNESS,
+    "6": Emotion.ANGER,
+    "7": Emotion.NEUTRAL,
+}
+LABEL_FILE = Path("EmoLabel/list_patition_label.txt")  # spelled so in the release
+PICTURES = {"aligned": "_aligned.jpg", "original": ".jpg"}
+"""Folder of `Image` and how its names end: faces aligned to 100×100, or the pictures as they were found."""
+
+
+def load(root: Path, fold: int | None = None, *, pictures: str = "aligned") -> Split:
+    """Read the single-label subset, `basic`.
+
+    Args:
+        root: Folder that holds `basic`, or `basic` itself.
+        fold: There is one division only.
+        pictures: `aligned` or `original`.
+
+    Raises:
+        CorpusError: If the list of labels or the folder of pictures is missing, a line of the list is not of the
+            form `train_00001.jpg 5`, or names a class that is none of 1 to 7.
+        ValueError: If `pictures` is neither.
+    """
+    require_one_division(CORPUS.title, fold)
+    if pictures not in PICTURES:
+        raise ValueError(f"Expected `pictures` to be one of {', '.join(PICTURES)}, got {pictures!r}.")
+    basic = root / "basic" if (root / "basic").is_dir() else root
+    if not (basic / LABEL_FILE).is_file():
+        raise CorpusError(
+            f"Expected the list {LABEL_FILE.as_posix()} in {root / 'basic'} or {root}, found none. "
+            "Pass the folder of RAF-DB that holds `basic`."
+        )
+    folder = basic / "Image" / pictures
+    if not folder.is_dir():
+        there = [name for name in PICTURES if (basic / "Image" / name).is_dir()]
+        hint = (
+            f" {there[0]} is there: read it as the corpus raf_db_{there[0]}." if there == ["original"] else ""
+        )
+        raise CorpusError(
+            f"Expected pictures in {folder}, found no such folder. Unpack {pictures}.zip there.{hint}"
+        )
+    parts: dict[str, list[Clip]] = {"train": [], "test": []}
+    seen: set[str] = set()
+    lines = (basic / LABEL_FILE).read_text(encoding="utf-8-sig").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{LABEL_FILE.name}, line {number}"
+        name, part, label = _read_line(line, place)
+        if name in seen:
+            raise CorpusError(f"Expected every picture once, got {name} again ({place}). Restore the list.")
+        seen.add(name)
+        source = folder / f"{Path(name).stem}{PICTURES[pictures]}"
+        parts[part].append(Clip(name, source, label))
+    return Split(CORPUS.name, None, SEVEN_EMOTIONS, tuple(parts["train"]), tuple(parts["test"]))
+
+
+def _read_line(line: str, place: str) -> tuple[str, str, Emotion]:
+    fields = line.split()
+    part = fields[0].split("_")[0]
+    if len(fields) != 2 or part not in ("train", "test") or not fields[0].endswith(".jpg"):
+        raise CorpusError(
+            f"Expected a line such as 'train_00001.jpg 5', got {line!r} ({place}). Restore the list of the release."
+        )
+    name, code = fields
+    if code not in LABELS:
+        known = ", ".join(f"{known} {emotion}" for known, emotion in LABELS.items())
+        raise CorpusError(f"Expected a class of RAF-DB, got {code} ({place}). Known: {known}.")
+    return name, part, LABELS[code]
+
+
+EXPECTED = {
+    "1": {"train": 12271, "test": 3068},
+    "classes": {
+        "happiness": 5957,
+        "sadness": 2460,
+        "neutral": 3204,
+        "anger": 867,
+        "surprise": 1619,
+        "disgust": 877,
+        "fear": 355,
+    },
+}
+SOURCE = (
+    "Li, Deng and Du 2017, Reliable crowdsourcing and deep locality-preserving learning for expression recognition in "
+    "the wild (CVPR): 12,271 and 3,068 pictures, labels 1 to 7 as its readme numbers them."
+)
+
+ORIGINAL = Corpus(
+    name="raf_db_original",
+    title="RAF-DB, pictures as found",
+    load=partial(load, pictures="original"),
+    num_folds=1,
+    expected=EXPECTED,
+    source=SOURCE,
+)
+CORPUS = Corpus(name="raf_db", title="RAF-DB", load=load, num_folds=1, expected=EXPECTED, source=SOURCE)

@@ -1,0 +1,31 @@
+"""The optimiser of a recipe."""
+
+import torch
+
+from training.config import TrainConfig
+
+
+def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Decay weights of more than one dimension, or all; give a trunk that is already trained its own learning rate."""
+    groups = []
+    for in_trunk in (False, True):
+        share = config.trunk_learning_rate_share if in_trunk else 1.0
+        for decays in (False, True):
+            parameters = [
+                parameter
+                for name, parameter in model.named_parameters()
+                if parameter.requires_grad
+                and name.startswith("trunk.") == in_trunk
+                and (parameter.ndim > 1 or config.decay_all) == decays
+            ]
+            decay = config.weight_decay if decays else 0.0
+            if parameters:
+                groups.append(
+                    {"params": parameters, "lr": config.learning_rate * share, "weight_decay": decay}
+                )
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
+        )
+    optimiser = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+    return optimiser(groups, lr=config.learning_rate, betas=config.betas)
