@@ -121,6 +121,14 @@ class Normalisation:
     greyscale: bool = False
 
 
+CHOICES = {
+    "optimiser": ("sgd", "adam", "adamw"),
+    "sampler": ("shuffle", "weighted", "repeat_factor"),
+    "select": ("validation", "test", "last"),
+    "select_by": ("war", "uar", "f1"),
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run.
@@ -196,6 +204,13 @@ class TrainConfig:
     compile: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"Expected `{name}` to be one of {', '.join(choices)}, got {getattr(self, name)!r}."
+                )
+
     @property
     def num_epochs(self) -> int:
         """Epochs of all stages together."""
@@ -212,14 +227,6 @@ class TrainConfig:
         )
 
 
-CHOICES = {
-    "optimiser": ("sgd", "adam", "adamw"),
-    "sampler": ("shuffle", "weighted", "repeat_factor"),
-    "select": ("validation", "test", "last"),
-    "select_by": ("war", "uar", "f1"),
-}
-
-
 def load_config(path: Path) -> TrainConfig:
     """Read a recipe.
 
@@ -230,13 +237,7 @@ def load_config(path: Path) -> TrainConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path.name} is not TOML: {error}.") from error
-    config = build_config(TrainConfig, values, path.name)
-    for name, choices in CHOICES.items():
-        if getattr(config, name) not in choices:
-            raise ValueError(
-                f"Expected `{name}` of {path.name} to be one of {', '.join(choices)}, got {getattr(config, name)!r}."
-            )
-    return config
+    return build_config(TrainConfig, values, path.name)
 
 
 def build_config(config_class: type, values: dict[str, Any], where: str) -> Any:

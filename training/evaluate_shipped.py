@@ -35,8 +35,8 @@ PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
 
 def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard:
     """Judge every still alone, by the system's guide where it has one."""
-    recogniser = cast(FrameResNetForVideoClassification, getattr(model, "guide", model))
-    logits = still_logits(recogniser, stills, model.config.image_size)
+    judge = cast(DferPreTrainedModel, getattr(model, "guide", model))
+    logits = still_logits(judge, stills, model.config.image_size)
     return scorecard(logits.argmax(axis=1), stills.labels.numpy(), NAMES)
 
 

@@ -83,6 +83,11 @@ def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTra
     fields = label_fields(label_names) | config.model
     if list(label_names) == model_class.config_class().label_names:
         fields = config.model  # a system has its own groups of the classes it was made for
+    unknown = sorted(
+        set(config.model) - {entry.name for entry in dataclasses.fields(model_class.config_class)}
+    )
+    if unknown:
+        raise ValueError(f"Expected fields of {model_class.config_class.__name__} in [model], got {unknown}.")
     model = model_class(model_class.config_class.from_preset(config.preset, **fields))
     return model, [initialise(model, source) for source in config.initialise_from]
 
@@ -137,6 +142,12 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
     giver = AutoModelForVideoClassification.from_pretrained(find_checkpoint(source), dtype=torch.float32)
     given = giver.config.model_type
     if given == model.config.model_type:
+        theirs, ours = giver.config.label_names, model.config.label_names
+        if theirs != ours and len(theirs) == len(ours):
+            raise ValueError(
+                f"Expected the classes {ours} in this order, but {source} has {theirs}, and its classifier would fit. "
+                "Choose another checkpoint."
+            )
         return giver.state_dict()
     if given != "dfer_frame_resnet":
         raise ValueError(

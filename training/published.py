@@ -29,7 +29,8 @@ TITLES = {
     "mafw": "MAFW",
     "aff_wild2": "Aff-Wild2",
 }
-FIGURES = {"uar": "uar", "war": "war", "f1": "macro_f1"}
+FIGURES = {"uar": ("fine", "uar"), "war": ("fine", "war"), "f1": ("cascade", "macro_f1")}
+"""Where our figures stand; F1 is that of CFC-SP's hard choice."""
 """Column to what it is called in results."""
 
 
@@ -131,8 +132,14 @@ def _ours(row: PublishedRow, repository: Path) -> str:
             f"Expected our result of {row.system} on {row.corpus} in {row.result}, found no such file."
         )
     results = json.loads(path.read_text(encoding="utf-8"))
-    values = results.get("mean") or results["fine"]
-    return _figures({name: None if getattr(row, name) is None else values[FIGURES[name]] for name in FIGURES})
+
+    def ours(name: str) -> float | None:
+        if getattr(row, name) is None:
+            return None
+        part, figure = FIGURES[name]
+        return (results.get("mean") or results[part])[figure]
+
+    return _figures({name: ours(name) for name in FIGURES})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import dfer_hf
 from training.bootstrap import Intervals, bootstrap
 from training.calibration import calibration
@@ -33,6 +35,13 @@ def group_confusion(predictions: Predictions) -> Confusion:
     return Confusion.of(of_answers, predictions.coarse_labels, predictions.group_names)
 
 
+def cascade_confusion(predictions: Predictions) -> Confusion:
+    """The best fine class within the system's coarse answer against the truth: CFC-SP's hard choice (Sec. 3.2)."""
+    in_group = predictions.group_of[None] == predictions.coarse_predicted[:, None]
+    chosen = np.where(in_group, predictions.logits, -np.inf).argmax(axis=1)
+    return Confusion.of(chosen, predictions.labels, predictions.label_names)
+
+
 def violations(predictions: Predictions) -> float:
     """Share of clips whose coarse answer is not the group of the fine answer, from 0 to 1."""
     return hierarchy_violations(predictions.predicted, predictions.coarse_predicted, predictions.group_of)
@@ -58,8 +67,8 @@ def intervals(predictions: Predictions) -> Intervals:
 def measure(predictions: Predictions, *, temperature: float | None) -> dict[str, Any]:
     """All figures of predictions.
 
-    `fine`, `coarse` (the system's own coarse answer) and `coarse_of_fine` (the group of its fine answer) hold recalls
-    and confusions in percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as
+    `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer) and `cascade`
+    (the best class within its coarse answer, which is how CFC-SP's paper answers) hold recalls and confusions in percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as
     scikit-learn's `balanced_accuracy_score` does.
 
     Args:
@@ -71,6 +80,7 @@ def measure(predictions: Predictions, *, temperature: float | None) -> dict[str,
         "fine": fine_confusion(predictions).to_dict(),
         "coarse": coarse_confusion(predictions).to_dict(),
         "coarse_of_fine": group_confusion(predictions).to_dict(),
+        "cascade": cascade_confusion(predictions).to_dict(),
         "hierarchy_violations": percent(violations(predictions)),
         "confidence_intervals": intervals(predictions).to_dict(),
         "calibration": {

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training import augment
 from training.datasets.ferplus import FerPlus
 
@@ -63,10 +63,15 @@ class StillSource:
 
 
 @torch.inference_mode()
-def still_logits(recogniser: FrameResNetForVideoClassification, stills: StillSource, size: int) -> np.ndarray:
-    """Logits of every still alone, one aligned crop of `size` pixels each, `(count, num_labels)`."""
+def still_logits(system: DferPreTrainedModel, stills: StillSource, size: int) -> np.ndarray:
+    """What a system says of every still alone, one aligned crop of `size` pixels each, `(count, num_labels)`.
+
+    A system whose clips have a fixed length sees the still in all frames.
+    """
     logits = []
+    num_frames = 1 if system.takes_any_length else system.config.num_frames
     for indices in torch.arange(len(stills)).split(64):
-        frames = stills.batch(indices, size)["pixel_values_videos"].to(recogniser.device)
-        logits.append(recogniser(frames).frame_logits[:, 0].cpu().numpy())
+        frames = stills.batch(indices, size)["pixel_values_videos"].expand(-1, num_frames, -1, -1, -1)
+        frame_logits = system(frames.to(system.device)).frame_logits
+        logits.append(frame_logits[:, 0].cpu().numpy())
     return np.concatenate(logits)

@@ -176,3 +176,17 @@ def test_a_model_has_the_classes_of_its_data():
     assert model.config.label_names == ["anger", "happiness", "contempt"]
     assert model.classifier.out_features == 3
     assert model.config.groups == {"positive": ["happiness"], "negative": ["anger", "contempt"]}
+
+
+def test_a_field_the_system_does_not_have_is_refused():
+    config = dataclasses.replace(STILLS, model=TRUNK | {"dropuot": 0.5})
+    with pytest.raises(
+        ValueError, match=r"Expected fields of FrameResNetConfig in \[model\], got \['dropuot'\]"
+    ):
+        build_model(config, SEVEN_EMOTIONS)
+
+
+def test_a_classifier_of_other_classes_is_not_taken_for_ours(tmp_path):
+    tiny("m3dfel", **label_fields(SEVEN_EMOTIONS[:3])).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"in this order, but .* and its classifier would fit"):
+        initialise(tiny("m3dfel", **label_fields(SEVEN_EMOTIONS[3:6])), str(tmp_path))

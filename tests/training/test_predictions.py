@@ -14,6 +14,7 @@ from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassificati
 from training.features import FEATURE_PLACES, watch_features
 from training.prediction_files import load_predictions, save_predictions
 from training.predictions import FrameSource, Predictions, PredictionsError, predict, predict_frames
+from training.results import cascade_confusion
 
 from .small_source import GROUPS, SEVEN, SmallSource, random_predictions
 
@@ -391,3 +392,16 @@ def test_labelled_frames_that_no_window_shows_are_refused(model):
     source.frame_labels = tuple(torch.full_like(labels, -1) for labels in source.frame_labels)
     with pytest.raises(PredictionsError, match="Expected frames with a label, found none"):
         predict_frames(model, source, batch_size=2)
+
+
+def test_the_cascade_answers_with_the_best_class_of_its_coarse_answer():
+    predictions = Predictions(
+        names=("a", "b"),
+        labels=np.array([1, 2]),
+        logits=np.log(np.array([[0.4, 0.3, 0.3], [0.4, 0.3, 0.3]], np.float32)),
+        coarse_logits=np.log(np.array([[0.4, 0.6], [0.9, 0.1]], np.float32)),
+        label_names=("happiness", "anger", "fear"),
+        groups={"positive": ("happiness",), "negative": ("anger", "fear")},
+    )
+    assert predictions.predicted.tolist() == [0, 0]
+    assert cascade_confusion(predictions).counts.tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 0]]

@@ -82,7 +82,7 @@ def test_what_was_not_run_needs_the_corpus():
         (ROW, {"mean": {"uar": 51.0, "war": 61.0}, "fine": {"uar": 0.0, "war": 0.0}}, "| 51.00 / 61.00 |"),
         (
             dataclasses.replace(ROW, uar=None, war=None, f1=46.15),
-            {"fine": {"uar": 1.0, "war": 1.0, "macro_f1": 44.5}},
+            {"fine": {"uar": 1.0, "war": 1.0, "macro_f1": 2.0}, "cascade": {"macro_f1": 44.5}},
             "| F1 44.50 |",
         ),
         (

@@ -179,11 +179,11 @@ def test_an_unknown_system_is_refused(recipe):
     [
         (
             'optimiser = "lion"',
-            "Expected `optimiser` of recipe.toml to be one of sgd, adam, adamw, got 'lion'",
+            "Expected `optimiser` to be one of sgd, adam, adamw, got 'lion'",
         ),
         (
             'select = "best"',
-            "Expected `select` of recipe.toml to be one of validation, test, last, got 'best'",
+            "Expected `select` to be one of validation, test, last, got 'best'",
         ),
         ("accumulation = 1.5", "Expected int for accumulation of recipe.toml, got 1.5"),
         ("betas = [0.9]", r"Expected 2 values for betas of recipe.toml, got \[0.9\]"),
