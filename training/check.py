@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from training.clip_check import MIN_FRAMES, ClipReport, check_clips
 from training.corpora import CORPORA, find_corpus
+from training.datasets.clip_check import MIN_FRAMES, ClipReport, check_clips
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
 
 NUM_SHOWN = 10

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 COMMANDS = {
     "check": "say what is found of a corpus against what its release holds",
@@ -24,9 +25,13 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
         if name == chosen:  # the others are not imported
-            importlib.import_module(f"training.{name}").add_arguments(command)
+            _module_of(name).add_arguments(command)
     arguments = parser.parse_args(words)
-    return importlib.import_module(f"training.{arguments.command}").main(arguments)
+    return _module_of(arguments.command).main(arguments)
+
+
+def _module_of(command: str) -> ModuleType:
+    return importlib.import_module(f"training.{'papers.' if command == 'tables' else ''}{command}")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from training.evaluate import PREDICTIONS, RESULTS, draw_figures
-from training.metrics import percent
-from training.prediction_files import SUFFIXES, load_predictions
-from training.predictions import Predictions, PredictionsError
-from training.results import (
+from training.measures.metrics import percent
+from training.measures.prediction_files import SUFFIXES, load_predictions
+from training.measures.predictions import Predictions, PredictionsError
+from training.measures.results import (
     coarse_confusion,
     fine_confusion,
     group_confusion,

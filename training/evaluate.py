@@ -21,13 +21,14 @@ from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.checkpoints import find_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
-from training.calibration import Reliability
+from training.cache.prepared import PreparedClips
 from training.corpora import find_corpus
 from training.datasets.corpus import Split
-from training.prediction_files import SUFFIXES, save_predictions
-from training.predictions import FrameSource, Predictions, Source, predict, predict_frames, softmax
-from training.prepared import PreparedClips
-from training.results import (
+from training.feed.sources import build_test_source
+from training.measures.calibration import Reliability
+from training.measures.prediction_files import SUFFIXES, save_predictions
+from training.measures.predictions import FrameSource, Predictions, Source, predict, predict_frames, softmax
+from training.measures.results import (
     coarse_confusion,
     fine_confusion,
     group_confusion,
@@ -36,7 +37,6 @@ from training.results import (
     versions,
     write_results,
 )
-from training.sources import build_test_source
 
 RESULTS, PREDICTIONS = "results.json", "predictions"
 DEFAULT_BATCH_SIZE = 16
@@ -248,7 +248,7 @@ def report(
 
 def draw_figures(predictions: Predictions, folder: Path, *, title: str, temperature: float = 1.0) -> None:
     """Draw every figure of predictions that can be drawn into a folder."""
-    from training.figures import draw_confusion, draw_features, draw_recalls, draw_reliability
+    from training.measures.figures import draw_confusion, draw_features, draw_recalls, draw_reliability
 
     fine = fine_confusion(predictions)
     draw_confusion(fine, folder / "confusion.png", title=title)

@@ -18,11 +18,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.video import VideoError, probe
-from training.crop_workers import WorkerDiedError, crop_in_order
+from training.cache.crop_workers import WorkerDiedError, crop_in_order
+from training.cache.face_clips import ALIGNMENTS, FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
+from training.cache.prepared import Preparation
+from training.cache.shards import FRAME_BYTES, INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter
 from training.datasets.corpus import FRAME_SUFFIXES, Clip, Corpus, CorpusError
-from training.face_clips import ALIGNMENTS, FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
-from training.prepared import Preparation
-from training.shards import FRAME_BYTES, INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter
 
 _CLIPS_LOOKED_AT = 300
 _WORKSPACE = "unfinished-"

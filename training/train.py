@@ -23,18 +23,18 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
-from training.batches import EpochBatches, load_in_workers
 from training.config import TrainConfig, load_config
-from training.head_start import start_ahead
-from training.initialise import build_model, write_report
-from training.metrics import Confusion
-from training.optimisers import build_optimiser
-from training.predictions import predict
-from training.run_card import write_repository
-from training.run_folder import Row, RunFolder
-from training.samplers import epoch_indices
-from training.schedules import learning_rate_factor
-from training.sources import Data, build_data
+from training.feed.batches import EpochBatches, load_in_workers
+from training.feed.samplers import epoch_indices
+from training.feed.sources import Data, build_data
+from training.loop.head_start import start_ahead
+from training.loop.initialise import build_model, write_report
+from training.loop.optimisers import build_optimiser
+from training.loop.run_card import write_repository
+from training.loop.run_folder import Row, RunFolder
+from training.loop.schedules import learning_rate_factor
+from training.measures.metrics import Confusion
+from training.measures.predictions import predict
 
 
 def train(

@@ -35,7 +35,7 @@ class LandmarkHead(nn.Module):
     places voted for. With offsets of zero this is integral regression over heat maps (Sun et al. 2018), which reaches
     no farther than the crop: the chin of an aligned crop lies on or below its lower edge.
 
-    The owning model sets the weights; they come from `training/train_landmarks.py`.
+    The owning model sets the weights; they come from `training/landmarks/train_landmarks.py`.
 
     Args:
         num_channels: Channels of a frame.

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dfer_hf.faces.alignment import CROP_SIZE
 from dfer_hf.video import interleaved_clips, read_frames
-from training.prepared import Preparation, PreparedClips, write_prepared
+from training.cache.prepared import Preparation, PreparedClips, write_prepared
 
 NUM_FRAMES, SIDE, CHOSEN = 80, 224, 16
 

@@ -8,8 +8,8 @@ from transformers.video_utils import VideoMetadata
 import dfer_hf
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE, align
 from dfer_hf.video.sampling import segment_indices
-from training import augment
-from training.stills import to_pixel_values
+from training.feed import augment
+from training.feed.stills import to_pixel_values
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from training.datasets.ferplus import VOTES
@@ -14,7 +15,10 @@ SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fea
 
 @pytest.fixture(autouse=True)
 def on_one_cpu_thread(monkeypatch):
+    """And with an accelerator of its own: accelerate keeps one state for the whole process."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

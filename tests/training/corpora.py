@@ -3,8 +3,8 @@
 import numpy as np
 
 from dfer_hf.taxonomy import Emotion
+from training.cache.prepared import Preparation, write_prepared
 from training.datasets.corpus import Clip, Corpus, Split
-from training.prepared import Preparation, write_prepared
 
 LABELS = (Emotion.HAPPINESS, Emotion.SADNESS, Emotion.NEUTRAL)
 NUM_FRAMES = {"train": 20, "test": 9}

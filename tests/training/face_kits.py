@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.datasets.ict_facekit import FaceKit, Part
-from training.expressions import ACTION_SHAPES, FREE_SHAPES
+from training.renders.expressions import ACTION_SHAPES, FREE_SHAPES
 
 WITHOUT_SIDES = ("jawOpen", "jawForward", "jawLeft", "jawRight", "mouthFunnel", "mouthPucker", "mouthLeft",
                  "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper")  # fmt: skip

@@ -10,8 +10,8 @@ import numpy as np
 from dfer_hf.faces import Detection
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from dfer_hf.taxonomy import Emotion
+from training.cache.face_clips import FaceCropper
 from training.datasets.corpus import Clip
-from training.face_clips import FaceCropper
 from training.prepare import prepare
 
 ANNA, BERT = 200, 100

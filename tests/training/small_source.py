@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from training.predictions import Predictions
+from training.measures.predictions import Predictions
 
 SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 GROUPS = {

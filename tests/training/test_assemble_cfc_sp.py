@@ -7,7 +7,7 @@ from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 import dfer_hf
 from dfer_hf.models.configuration_cfc_sp import CfcSpConfig
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
-from training.assemble_cfc_sp import add_arguments, assemble, main
+from training.loop.assemble_cfc_sp import add_arguments, assemble, main
 
 
 def train_net(folder, net, *, seed, mean=0.5, **fields):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.batches import EpochBatches, load_in_workers
+from training.feed.batches import EpochBatches, load_in_workers
 
 
 class Noise:

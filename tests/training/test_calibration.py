@@ -13,8 +13,8 @@ from sklearn.metrics import brier_score_loss, log_loss
 import dfer_hf
 from dfer_hf.faces import Detection
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
-from training import calibration as command
-from training.calibration import (
+from training.measures import calibration as command
+from training.measures.calibration import (
     Reliability,
     brier_score,
     calibration,
@@ -22,8 +22,8 @@ from training.calibration import (
     negative_log_likelihood,
     store_temperature,
 )
-from training.prediction_files import save_predictions
-from training.predictions import softmax
+from training.measures.prediction_files import save_predictions
+from training.measures.predictions import softmax
 
 from .small_source import random_predictions
 

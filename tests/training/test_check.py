@@ -10,9 +10,9 @@ import pytest
 
 import training.check
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.clip_check import check_clip, check_clips
 from training.corpora import CORPORA, find_corpus
 from training.datasets import dfew, ferv39k
+from training.datasets.clip_check import check_clip, check_clips
 from training.datasets.corpus import Clip, CorpusError, Split
 
 from . import layouts
@@ -251,7 +251,7 @@ def test_a_file_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
     def refuse(*_arguments, **_options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("training.clip_check.probe", refuse)
+    monkeypatch.setattr("training.datasets.clip_check.probe", refuse)
     assert "PermissionError" in (check_clip(clip_at(folder)).unreadable or "")
 
 

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from training.clip_augment import augment_clip, draw_crop
 from training.config import Augmentation
+from training.feed.clip_augment import augment_clip, draw_crop
 
 NOTHING = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip_chance=0.0)
 

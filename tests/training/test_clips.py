@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from training import augment
-from training.clips import StillClips, smooth_walk
 from training.datasets.ferplus import load_ferplus
-from training.sources import NEUTRAL
-from training.stills import StillSource
+from training.feed import augment
+from training.feed.clips import StillClips, smooth_walk
+from training.feed.sources import NEUTRAL
+from training.feed.stills import StillSource
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from training import crossval
-from training.prediction_files import save_predictions
-from training.results import write_results
+from training.measures.prediction_files import save_predictions
+from training.measures.results import write_results
 
 from .small_source import GROUPS, SEVEN, random_predictions
 

@@ -14,11 +14,11 @@ from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training import evaluate
-from training.calibration import store_temperature
 from training.datasets.corpus import Clip, CorpusError, Split
 from training.datasets.ferplus import load_ferplus
-from training.prediction_files import load_predictions
-from training.stills import StillSource
+from training.feed.stills import StillSource
+from training.measures.calibration import store_temperature
+from training.measures.prediction_files import load_predictions
 
 from .small_source import SmallSource, random_predictions
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-import training.evaluate_landmarks
+import training.landmarks.evaluate_landmarks
 from dfer_hf.faces import Detection
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE, CROP_SIZE
 from training.datasets.london import PUPILS, SHARED_POINTS, Portrait, read_portraits
-from training.evaluate_landmarks import EYES, detect_points, find_landmarks, measure
+from training.landmarks.evaluate_landmarks import EYES, detect_points, find_landmarks, measure
 
 FIVE_POINTS = ARCFACE_TEMPLATE @ np.array([(1.9, 0.4), (-0.4, 1.9)]) + (60, 30)
 """A face about twice as large as its crop, and turned."""
@@ -45,7 +45,7 @@ def test_landmarks_come_back_to_the_frame(grey):
 
 
 def test_errors_are_per_cent_of_the_distance_between_the_pupils(monkeypatch):
-    monkeypatch.setattr(training.evaluate_landmarks, "MtcnnFaceDetector", OneFace)
+    monkeypatch.setattr(training.landmarks.evaluate_landmarks, "MtcnnFaceDetector", OneFace)
     distance = np.linalg.norm(FIVE_POINTS[0] - FIVE_POINTS[1])
     people = [portrait("001"), portrait("002", pupil_error=0.06 * distance), portrait("003", shade=0)]
     figures = measure(TemplateHead(), people, detect_points(people), grey=False)
@@ -57,7 +57,7 @@ def test_errors_are_per_cent_of_the_distance_between_the_pupils(monkeypatch):
 
 
 def test_no_face_at_all_is_an_error(monkeypatch):
-    monkeypatch.setattr(training.evaluate_landmarks, "MtcnnFaceDetector", OneFace)
+    monkeypatch.setattr(training.landmarks.evaluate_landmarks, "MtcnnFaceDetector", OneFace)
     people = [portrait("001", shade=0)]
     with pytest.raises(ValueError, match="the detector found none"):
         measure(TemplateHead(), people, detect_points(people), grey=True)

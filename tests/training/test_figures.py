@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from training.calibration import Reliability
 from training.evaluate import draw_figures
-from training.figures import draw_confusion, draw_features, draw_recalls, draw_reliability, embed
-from training.metrics import Confusion
-from training.predictions import Predictions
-from training.results import fine_confusion, intervals
+from training.measures.calibration import Reliability
+from training.measures.figures import draw_confusion, draw_features, draw_recalls, draw_reliability, embed
+from training.measures.metrics import Confusion
+from training.measures.predictions import Predictions
+from training.measures.results import fine_confusion, intervals
 
 from .small_source import GROUPS, SEVEN, random_predictions
 
@@ -33,7 +33,7 @@ def clusters(count=70, *, spread=0.1):
 
 @pytest.fixture(autouse=True)
 def coarse_pixels(monkeypatch):
-    monkeypatch.setattr("training.figures.DPI", 75)  # as many as the tests need
+    monkeypatch.setattr("training.measures.figures.DPI", 75)  # as many as the tests need
 
 
 def test_two_runs_draw_the_same_bytes(tmp_path):
@@ -127,10 +127,11 @@ def test_features_of_any_number_and_size_can_be_drawn(tmp_path):
 
 
 def test_of_too_many_clips_a_part_is_drawn_and_the_title_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.figures.MAX_TSNE_POINTS", 10)
+    monkeypatch.setattr("training.measures.figures.MAX_TSNE_POINTS", 10)
     seen = []
     monkeypatch.setattr(
-        "training.figures.embed", lambda values, **_: seen.append(len(values)) or np.zeros((len(values), 2))
+        "training.measures.figures.embed",
+        lambda values, **_: seen.append(len(values)) or np.zeros((len(values), 2)),
     )
     features, labels = clusters()
     fields = {"label_names": SEVEN, "groups": GROUPS, "title": "x"}

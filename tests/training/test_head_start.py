@@ -4,16 +4,16 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-import training.head_start
+import training.loop.head_start
 import training.train
 from dfer_hf.models.configuration_aen import AenConfig
 from dfer_hf.models.modeling_aen import AenForVideoClassification
-from training.clips import StillClips
 from training.config import HeadStart, load_config
 from training.datasets.ferplus import load_ferplus
-from training.head_start import StoredViews, give_head_start
-from training.sources import NEUTRAL
-from training.stills import StillSource
+from training.feed.clips import StillClips
+from training.feed.sources import NEUTRAL
+from training.feed.stills import StillSource
+from training.loop.head_start import StoredViews, give_head_start
 
 from .runs import CLIPS, STILLS, StoppedError, log_of, stop_after
 
@@ -103,7 +103,7 @@ def test_a_run_gets_its_head_start_once(corpus, tmp_path, monkeypatch, precision
         given.append(1)
         return give_head_start(*args, **kwargs)
 
-    monkeypatch.setattr(training.head_start, "give_head_start", give)
+    monkeypatch.setattr(training.loop.head_start, "give_head_start", give)
     training.train.train(config, corpus, tmp_path / "whole")
     with monkeypatch.context() as patched:
         stop_after(patched, config.epoch_length // config.batch_size + 1)

@@ -7,12 +7,12 @@ import torchvision
 from safetensors.torch import save_file
 
 import dfer_hf
-import training.initialise
+import training.loop.initialise
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.models.modeling_landmark_head import LandmarkHead
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.initialise import build_model, initialise, label_fields
+from training.loop.initialise import build_model, initialise, label_fields
 
 from .runs import CLIPS, STILLS, TRUNK
 
@@ -84,7 +84,7 @@ def downloaded(monkeypatch, **models):
         state = models[name].state_dict()
         return types.SimpleNamespace(DEFAULT=types.SimpleNamespace(get_state_dict=lambda **_: state))
 
-    monkeypatch.setattr(training.initialise, "get_model_weights", weights)
+    monkeypatch.setattr(training.loop.initialise, "get_model_weights", weights)
 
 
 def test_imagenet_weights_make_the_trunk_see_what_torchvisions_network_sees(monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE, CROP_SIZE
-from training.landmark_views import MIRRORED, LandmarkViews, random_colour, random_resolution
+from training.landmarks.landmark_views import MIRRORED, LandmarkViews, random_colour, random_resolution
 
 from .face_kits import layout68
 
@@ -43,8 +43,10 @@ def test_landmarks_lie_where_the_face_is_seen(colour):
 
 def test_random_views_carry_their_landmarks_along(monkeypatch):
     for name in ("random_light", "random_sharpness", "random_cover", "random_surround"):
-        monkeypatch.setattr(f"training.augment.{name}", lambda images, *_args, **_fields: images)
-    monkeypatch.setattr("training.landmark_views.random_resolution", lambda images, _generator: images)
+        monkeypatch.setattr(f"training.feed.augment.{name}", lambda images, *_args, **_fields: images)
+    monkeypatch.setattr(
+        "training.landmarks.landmark_views.random_resolution", lambda images, _generator: images
+    )
     views = marked_faces(6, colour=True)
     pixels, places = views.training_batch(40, 112, torch.Generator().manual_seed(0))
     mirrored = 0

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from training.low_light import brighten
+from training.cache.low_light import brighten
 
 
 @pytest.fixture(scope="module")

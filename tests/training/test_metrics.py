@@ -10,9 +10,22 @@ from sklearn.metrics import (
 )
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from training.bootstrap import bootstrap
-from training.metrics import Confusion, class_f1_scores, class_recalls, group_indices, hierarchy_violations
-from training.results import coarse_confusion, fine_confusion, group_confusion, intervals, measure, violations
+from training.measures.bootstrap import bootstrap
+from training.measures.metrics import (
+    Confusion,
+    class_f1_scores,
+    class_recalls,
+    group_indices,
+    hierarchy_violations,
+)
+from training.measures.results import (
+    coarse_confusion,
+    fine_confusion,
+    group_confusion,
+    intervals,
+    measure,
+    violations,
+)
 
 from .small_source import GROUPS, SEVEN, random_predictions
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import dfer_hf
-import training.predictions
+import training.measures.predictions
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
-from training.features import FEATURE_PLACES, watch_features
-from training.prediction_files import load_predictions, save_predictions
-from training.predictions import FrameSource, Predictions, PredictionsError, predict, predict_frames
-from training.results import cascade_confusion
+from training.measures.features import FEATURE_PLACES, watch_features
+from training.measures.prediction_files import load_predictions, save_predictions
+from training.measures.predictions import FrameSource, Predictions, PredictionsError, predict, predict_frames
+from training.measures.results import cascade_confusion
 
 from .small_source import GROUPS, SEVEN, SmallSource, random_predictions
 
@@ -206,13 +206,13 @@ def test_several_processes_make_the_batches_of_one(model, monkeypatch, num_proce
         raise HandedOverError
 
     for rank in range(num_processes):
-        monkeypatch.setattr(training.predictions, "gather_object", hand_over)
+        monkeypatch.setattr(training.measures.predictions, "gather_object", hand_over)
         part = SmallSource(11)
         with pytest.raises(HandedOverError):
             predict(model, part, batch_size=3, accelerator=FakeProcess(rank, num_processes))
         asked += part.asked
     assert sorted(asked) == sorted(whole.asked)
-    monkeypatch.setattr(training.predictions, "gather_object", lambda _rows: answered)
+    monkeypatch.setattr(training.measures.predictions, "gather_object", lambda _rows: answered)
     gathered = predict(model, SmallSource(11), batch_size=3, accelerator=FakeProcess(0, num_processes))
     assert gathered.logits.tobytes() == expected.logits.tobytes()
     assert gathered.coarse_logits.tobytes() == expected.coarse_logits.tobytes()
@@ -227,8 +227,8 @@ from accelerate import Accelerator
 from transformers import AutoModelForVideoClassification
 import dfer_hf
 from tests.training.small_source import SmallSource
-from training.prediction_files import save_predictions
-from training.predictions import predict
+from training.measures.prediction_files import save_predictions
+from training.measures.predictions import predict
 
 if __name__ == "__main__":
     accelerator = Accelerator(cpu=True)
@@ -321,7 +321,7 @@ def test_features_come_with_predictions(model):
 
 def test_a_system_nobody_described_is_refused(model, monkeypatch):
     monkeypatch.delitem(FEATURE_PLACES, "dfer_frame_resnet")
-    with pytest.raises(ValueError, match=r"got 'dfer_frame_resnet'. Say in training/features.py"):
+    with pytest.raises(ValueError, match=r"got 'dfer_frame_resnet'. Say in training/measures/features.py"):
         predict(model, SmallSource(2), batch_size=2, with_features=True)
 
 

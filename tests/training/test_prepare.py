@@ -17,12 +17,13 @@ from dfer_hf.faces.alignment import align
 from dfer_hf.predictor import _FrameClock
 from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import VideoLimits, read_frames
-from training import face_clips, prepare
+from training import prepare
+from training.cache import face_clips
+from training.cache.face_clips import FaceCropper
+from training.cache.low_light import brighten
+from training.cache.prepared import PreparationMismatchError, PreparedClips
+from training.cache.shards import CacheError
 from training.datasets.corpus import Corpus, CorpusError, Split
-from training.face_clips import FaceCropper
-from training.low_light import brighten
-from training.prepared import PreparationMismatchError, PreparedClips
-from training.shards import CacheError
 
 from .marked_faces import (
     ANNA,

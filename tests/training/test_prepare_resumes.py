@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import crop_workers, prepare
-from training.face_clips import FaceCropper
-from training.prepared import PreparedClips
+from training import prepare
+from training.cache import crop_workers
+from training.cache.face_clips import FaceCropper
+from training.cache.prepared import PreparedClips
 
 from .marked_faces import BERT, DyingDetector, clip_of, content, folder_clips, picture, run, write_folder
 
@@ -80,7 +81,7 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from training.prepare import prepare
-from training.face_clips import FaceCropper
+from training.cache.face_clips import FaceCropper
 from tests.training.marked_faces import MarkedFaceDetector, clip_of
 if __name__ == "__main__":
     folders = sorted(Path({clips!r}).iterdir())

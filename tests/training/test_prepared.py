@@ -11,8 +11,8 @@ import pytest
 from torch.utils.data import DataLoader
 
 from dfer_hf import DferVideoProcessor, __version__
-from training import shards
-from training.prepared import (
+from training.cache import shards
+from training.cache.prepared import (
     CutShortError,
     Preparation,
     PreparationMismatchError,
@@ -20,7 +20,7 @@ from training.prepared import (
     UnknownFormatError,
     write_prepared,
 )
-from training.shards import FRAME_BYTES, CacheError, CacheWriter, ClipDetails, key_of
+from training.cache.shards import FRAME_BYTES, CacheError, CacheWriter, ClipDetails, key_of
 
 RECORD = Preparation("made_up", "mtcnn", "arcface_112", settings={"thresholds": (0.6, 0.7)})
 LENGTHS = {"train/a b.mp4": 9, "train/a.b.mp4": 1, "Überraschung": 30, "怒り": 4, "last": 12}

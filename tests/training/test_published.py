@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from training.config import load_config
-from training.published import TITLES, PublishedRow, fill_published, load_rows, render_rows
-from training.table_rows import RECIPES, load_table
+from training.papers.published import TITLES, PublishedRow, fill_published, load_rows, render_rows
+from training.papers.table_rows import RECIPES, load_table
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = load_rows()

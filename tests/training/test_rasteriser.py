@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.rasteriser import blend, rasterise
+from training.renders.rasteriser import blend, rasterise
 
 SIZE = 24
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.render_clips import FrameKind, cover_face, place_kinds, render_clip, rise_and_fall
-from training.renders import FaceRenderer
+from training.renders.faces import FaceRenderer
+from training.renders.render_clips import FrameKind, cover_face, place_kinds, render_clip, rise_and_fall
 
 from .face_kits import tiny_kit
 

@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 
 import training.datasets.ict_facekit
-import training.renders
+import training.renders.faces
 from dfer_hf.faces.alignment import CROP_SIZE, five_points_of_68, similarity_transform
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.datasets.ict_facekit import Part, load_face_kit
-from training.face_paint import distance_to_line, is_inside
-from training.renders import WINDOW, FaceRenderer, draw_expression, draw_scene, load_renders, render_shard
+from training.renders.face_paint import distance_to_line, is_inside
+from training.renders.faces import (
+    WINDOW,
+    FaceRenderer,
+    draw_expression,
+    draw_scene,
+    load_renders,
+    render_shard,
+)
 
 from .face_kits import tiny_kit
 
@@ -133,10 +140,10 @@ def test_inside_and_distance_of_a_square():
 
 
 def test_shards_are_written_whole_and_read_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(training.renders, "SHARD", 3)
-    monkeypatch.setattr(training.renders, "PICTURE_SIZE", SIZE)
-    monkeypatch.setattr(training.renders, "load_face_kit", lambda _: tiny_kit())
-    with pytest.raises(FileNotFoundError, match=r"draw them with training/renders.py"):
+    monkeypatch.setattr(training.renders.faces, "SHARD", 3)
+    monkeypatch.setattr(training.renders.faces, "PICTURE_SIZE", SIZE)
+    monkeypatch.setattr(training.renders.faces, "load_face_kit", lambda _: tiny_kit())
+    with pytest.raises(FileNotFoundError, match=r"draw them with training/renders/faces.py"):
         load_renders(tmp_path)
     for shard in (0, 1):
         render_shard(tmp_path / "unused.npz", tmp_path, shard)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from training.samplers import epoch_indices, repeat_factors
+from training.feed.samplers import epoch_indices, repeat_factors
 
 from .runs import STILLS
 

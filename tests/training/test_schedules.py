@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from training.config import Schedule
-from training.schedules import learning_rate_factor
+from training.loop.schedules import learning_rate_factor
 
 
 def factors(schedule, *, num_epochs=10, steps_per_epoch=20):

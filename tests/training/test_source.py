@@ -7,12 +7,12 @@ import torch
 
 import dfer_hf
 from dfer_hf.taxonomy import Emotion
+from training.cache.prepared import PreparedClips
 from training.config import Augmentation, Normalisation, Sampling
 from training.datasets.corpus import Clip
-from training.predictions import FrameSource, predict_frames
-from training.prepared import PreparedClips
-from training.source import ClipSource, Sample, list_samples
-from training.sources import build_processor, build_test_source, cut_validation
+from training.feed.source import ClipSource, Sample, list_samples
+from training.feed.sources import build_processor, build_test_source, cut_validation
+from training.measures.predictions import FrameSource, predict_frames
 
 from .corpora import LABELS, make_corpus
 

@@ -10,11 +10,19 @@ from transformers import AutoModelForVideoClassification
 
 import dfer_hf
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
-from training import table_rows, tables
 from training.config import CHOICES
-from training.initialise import build_model
-from training.table_rows import COLUMNS, Row, Table, load_table, model_config, table_names, train_config
-from training.tables import PART_RECIPE, Workshop, multiply_adds, render, run_table
+from training.loop.initialise import build_model
+from training.papers import table_rows, tables
+from training.papers.table_rows import (
+    COLUMNS,
+    Row,
+    Table,
+    load_table,
+    model_config,
+    table_names,
+    train_config,
+)
+from training.papers.tables import PART_RECIPE, Workshop, multiply_adds, render, run_table
 
 ROWS = [
     pytest.param(name, number, id=f"{name}-{number}")

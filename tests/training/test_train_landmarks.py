@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-import training.train_landmarks
-from training.landmark_views import LandmarkViews
-from training.renders import FaceRenderer, draw_scene
-from training.train_landmarks import (
+import training.landmarks.train_landmarks
+from training.landmarks.landmark_views import LandmarkViews
+from training.landmarks.train_landmarks import (
     WEIGHTS_NAME,
     LandmarkRecipe,
     landmark_loss,
@@ -14,6 +13,7 @@ from training.train_landmarks import (
     save_head,
     train,
 )
+from training.renders.faces import FaceRenderer, draw_scene
 
 from .face_kits import tiny_kit
 from .runs import StoppedError, log_of, stop_after
@@ -62,7 +62,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(renders, tmp_path, monke
 
 def test_a_head_is_read_as_it_was_written(tmp_path):
     torch.manual_seed(0)
-    head = training.train_landmarks.LandmarkHead(num_channels=1, width=6).eval()
+    head = training.landmarks.train_landmarks.LandmarkHead(num_channels=1, width=6).eval()
     save_head(head, tmp_path / WEIGHTS_NAME)
     frames = torch.randn(2, 1, 32, 32)
     with torch.no_grad():

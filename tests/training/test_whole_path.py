@@ -21,10 +21,10 @@ import dfer_hf
 import training.cli
 from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import write_video
+from training.cache.prepared import PreparedClips
 from training.datasets.ict_facekit import load_face_kit
-from training.prepared import PreparedClips
-from training.render_clips import render_clip
-from training.renders import FaceRenderer
+from training.renders.faces import FaceRenderer
+from training.renders.render_clips import render_clip
 
 from .runs import StoppedError, log_of, stop_after
 

@@ -1,0 +1,1 @@
+"""Face crops of a corpus, cut out once and read without decoding."""

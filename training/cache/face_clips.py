@@ -1,0 +1,225 @@
+"""From a clip of a corpus to a file of its face crops, cut out as `dfer_hf.VideoPredictor` cuts them out.
+
+Frames are streamed: what waits for the end of the clip are crops, in memory up to a limit and on disk above it.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional
+
+from dfer_hf.faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, TrackedFrame, track_faces
+from dfer_hf.faces.alignment import CROP_SIZE, align
+from dfer_hf.predictor import DETECT_EVERY_SECONDS, WORKING_SIDE
+from dfer_hf.video import Frame, TruncatedVideoWarning, VideoLimits, read_frames
+from training.cache.low_light import METHOD, brighten
+from training.cache.shards import FRAME_BYTES, ClipDetails
+from training.datasets.corpus import Clip, CorpusError, frame_paths
+
+ALIGNMENTS = ("arcface_112", "corpus")
+FOLDER_FRAMES_PER_SECOND = 25.0
+"""Of frames in a folder, which no longer know their time; decides how often faces are searched among them."""
+
+LIMITS = VideoLimits(
+    max_bytes=None, max_seconds=None, max_width=8192, max_height=8192, max_frames_per_second=None
+)
+"""A corpus is trusted more than an upload: Aff-Wild2 has videos of a quarter of an hour."""
+
+_CROPS_IN_MEMORY_BYTES = 128_000_000
+
+
+@dataclass(frozen=True)
+class FaceCropper:
+    """How clips are turned into crops; may be handed to other processes.
+
+    Args:
+        alignment: `arcface_112`, or `corpus` for frames that are crops already and are only resized.
+        low_light: Whether to brighten dark crops.
+        detector: What finds the faces.
+
+    Raises:
+        ValueError: If the alignment is unknown.
+    """
+
+    alignment: str = "arcface_112"
+    low_light: bool = False
+    detector: FaceDetector = field(default_factory=MtcnnFaceDetector)
+
+    def __post_init__(self) -> None:
+        if self.alignment not in ALIGNMENTS:
+            raise ValueError(
+                f"Expected an alignment among {', '.join(ALIGNMENTS)}, got {self.alignment!r}. Choose one."
+            )
+
+    @property
+    def detector_name(self) -> str:
+        """What found the faces, as a processor's `detector` names it."""
+        if self.alignment == "corpus":
+            return "corpus"
+        return str(self._detector_settings.get("detector", type(self.detector).__name__))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else decides how the crops look, as plain values to be recorded."""
+        found: dict[str, Any] = {}
+        if self.alignment != "corpus":
+            found = {
+                "detector": self._detector_settings,
+                "working_side": WORKING_SIDE,
+                "detect_every_seconds": DETECT_EVERY_SECONDS,
+                "folder_frames_per_second": FOLDER_FRAMES_PER_SECOND,
+            }
+        return found | ({"low_light": METHOD} if self.low_light else {})
+
+    @property
+    def _detector_settings(self) -> dict[str, Any]:
+        return dict(getattr(self.detector, "settings", {"detector": type(self.detector).__name__}))
+
+    def __call__(self, clip: Clip, path: Path) -> ClipDetails:
+        """Write the crops of a clip as a `.npy` file, uint8 of shape `(num_frames, 112, 112, 3)`.
+
+        Every frame of the source has its crop, so that labels of frames stay aligned.
+
+        Args:
+            clip: The clip.
+            path: The file to write; what does not fit into memory on the way lies in its folder.
+
+        Raises:
+            VideoError: If a video or a frame is missing or cannot be decoded.
+            CorpusError: If a folder has no frames, or frames of different sizes.
+            NoFaceFoundError: If no frame shows a face.
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TruncatedVideoWarning)
+            details = self._write(clip, path)
+        odd = [str(warning.message) for warning in caught if warning.category is TruncatedVideoWarning]
+        num_labels = len(clip.frame_labels or details.seconds)
+        if num_labels != len(details.seconds):
+            odd.append(f"Expected {num_labels} frames, as many as are labelled, got {len(details.seconds)}.")
+        return replace(details, warnings=tuple(odd))
+
+    def _write(self, clip: Clip, path: Path) -> ClipDetails:
+        with tempfile.SpooledTemporaryFile(_CROPS_IN_MEMORY_BYTES, dir=str(path.parent)) as spool:
+            if self.alignment == "corpus":
+                seconds = _resize_all(clip_frames(clip.source), spool)
+                places = np.arange(len(seconds))
+                has_face = np.ones(len(seconds), dtype=bool)
+            else:
+                frames = clip_frames(clip.source, max_side=WORKING_SIDE)
+                if clip.source.is_dir():
+                    frames = _of_one_size(frames, clip.source)
+                tracked = track_faces(frames, self.detector, detect_every_seconds=DETECT_EVERY_SECONDS)
+                seconds, faces = _align_all(tracked, spool)
+                if not faces:
+                    raise NoFaceFoundError(
+                        f"Expected a face in {clip.source.name}, but none was found in {len(seconds)} frames. "
+                        "Leave the clip out, or prepare with --alignment corpus if the frames are crops."
+                    )
+                places, has_face = _places(max(faces, key=_Face.rank), len(seconds))
+            with path.open("wb") as file:
+                self._gather(spool, places, file)
+        return ClipDetails(clip.name, tuple(range(len(seconds))), tuple(has_face.tolist()), tuple(seconds))
+
+    def _gather(self, spool: Any, places: np.ndarray, file: BinaryIO) -> None:
+        """Copy the crops at `places` of the spool into a `.npy` file, in this order."""
+        shape = (len(places), CROP_SIZE, CROP_SIZE, 3)
+        layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, layout)
+        for place in places.tolist():
+            spool.seek(place * FRAME_BYTES)
+            crop = spool.read(FRAME_BYTES)
+            if self.low_light:
+                crop = brighten(np.frombuffer(crop, np.uint8).reshape(shape[1:])).tobytes()
+            file.write(crop)
+
+
+def clip_frames(source: Path, *, max_side: int | None = None) -> Iterator[Frame]:
+    """Stream the frames of a video, a folder of frames, or one picture, as inference reads them.
+
+    Args:
+        source: The clip's source.
+        max_side: Shrink each frame so that its longer side has at most this many pixels.
+
+    Raises:
+        VideoError: If a file is missing or cannot be decoded; the message names it.
+        CorpusError: If a folder has no frames.
+    """
+    if not source.is_dir():
+        yield from read_frames(source, limits=LIMITS, max_side=max_side)
+        return
+    for index, path in enumerate(frame_paths(source)):
+        frame = next(read_frames(path, limits=LIMITS, max_side=max_side))
+        yield replace(frame, index=index, time_seconds=index / FOLDER_FRAMES_PER_SECOND)
+
+
+@dataclass
+class _Face:
+    """Where one person was seen: frames, the places of their crops in the spool, and how large."""
+
+    track_id: int
+    frames: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    total_area: float = 0.0
+
+    def rank(self) -> tuple[int, float, int]:
+        """The face of the clip is the one seen in most frames, then the largest, then the first."""
+        return len(self.frames), self.total_area / len(self.frames), -self.track_id
+
+
+def _align_all(tracked_frames: Iterable[TrackedFrame], spool: Any) -> tuple[list[float], list[_Face]]:
+    """Write the crops of all faces into the spool as they come; times of the frames, and the faces."""
+    seconds: list[float] = []
+    faces: dict[int, _Face] = {}
+    num_crops = 0
+    for position, tracked in enumerate(tracked_frames):
+        seconds.append(tracked.frame.time_seconds)
+        for tracked_face in tracked.faces:
+            spool.write(align(tracked.frame.rgb, tracked_face.points).tobytes())
+            left, top, right, bottom = tracked_face.box
+            face = faces.setdefault(tracked_face.track_id, _Face(tracked_face.track_id))
+            face.frames.append(position)
+            face.places.append(num_crops)
+            face.total_area += (right - left) * (bottom - top)
+            num_crops += 1
+    return seconds, list(faces.values())
+
+
+def _places(face: _Face, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which crop each frame shows, and whether it is its own; the nearest of the face otherwise, the earlier of two."""
+    seen, places = np.array(face.frames), np.array(face.places)
+    frames = np.arange(num_frames)
+    after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)
+    before = np.maximum(after - (seen[after] > frames), 0)
+    nearest = np.where(np.abs(seen[before] - frames) <= np.abs(seen[after] - frames), before, after)
+    return places[nearest], seen[nearest] == frames
+
+
+def _resize_all(frames: Iterable[Frame], spool: Any) -> list[float]:
+    """Write frames that are crops into the spool; resizes as Pillow does, with which the papers did it."""
+    seconds = []
+    for frame in frames:
+        planes = torch.from_numpy(frame.rgb).permute(2, 0, 1)
+        planes = functional.resize(planes, [CROP_SIZE, CROP_SIZE], antialias=True)
+        spool.write(planes.permute(1, 2, 0).contiguous().numpy().tobytes())
+        seconds.append(frame.time_seconds)
+    return seconds
+
+
+def _of_one_size(frames: Iterable[Frame], source: Path) -> Iterator[Frame]:
+    """Refuse frames of different sizes, between which faces cannot be followed."""
+    first: tuple[int, ...] | None = None
+    for frame in frames:
+        first = first or frame.rgb.shape
+        if frame.rgb.shape != first:
+            raise CorpusError(
+                f"Expected frames of one size in {source}, got {first[1]}×{first[0]} pixels and, in frame "
+                f"{frame.index}, {frame.rgb.shape[1]}×{frame.rgb.shape[0]}. If they are crops already, prepare "
+                "with --alignment corpus."
+            )
+        yield frame

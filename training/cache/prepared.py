@@ -1,0 +1,276 @@
+"""Read the cache that prepare writes: any frames of any clip, mapped into memory, nothing decoded."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dfer_hf
+from dfer_hf.faces.alignment import CROP_SIZE
+from training.cache.shards import SHARD_BYTES, CacheError, CacheWriter, ClipDetails, read_index
+
+FORMAT_VERSION = 1
+RECORD_NAME = "preparation.json"
+
+
+class UnknownFormatError(CacheError):
+    """The cache is of a format version that is not read here."""
+
+
+class CutShortError(CacheError):
+    """A shard is missing or shorter than the index says."""
+
+
+class PreparationMismatchError(CacheError):
+    """The cache was prepared differently from what is asked of it."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a cache was prepared.
+
+    Args:
+        corpus: Name of the corpus.
+        detector: What found the faces, such as `mtcnn`; `corpus` where the corpus ships crops.
+        alignment: How they were cut out: `arcface_112`, or `corpus` for crops as shipped, resized plainly.
+        low_light: Whether dark faces were brightened.
+        settings: Everything else that decides what the crops look like, as plain values.
+        crop_size: Side of the crops in pixels.
+        dfer_hf_version: Of the package that wrote it.
+        format_version: Of the cache.
+    """
+
+    corpus: str
+    detector: str
+    alignment: str
+    low_light: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    crop_size: int = CROP_SIZE
+    dfer_hf_version: str = dfer_hf.__version__
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def read(cls, root: Path) -> "Preparation":
+        """Read the record of a cache.
+
+        Raises:
+            UnknownFormatError: If its format version is not the one read here.
+            CacheError: If there is no record, or it is no such record.
+        """
+        path = root / RECORD_NAME
+        if not path.is_file():
+            raise CacheError(
+                f"Expected a cache with {RECORD_NAME} at {root}, found none. "
+                "Pass the folder that was given to prepare as --output."
+            )
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise CacheError(f"Expected JSON in {path}, got {error}. Prepare the corpus again.") from error
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if version != FORMAT_VERSION:
+            raise UnknownFormatError(
+                f"Expected format version {FORMAT_VERSION} in {path}, got {version!r}. Prepare the corpus again "
+                "with this version of the package, or use the version that wrote the cache."
+            )
+        names = {entry.name for entry in fields(cls)}
+        if set(values) != names:
+            raise CacheError(
+                f"Expected the entries {', '.join(sorted(names))} in {path}, got {', '.join(sorted(values))}. "
+                "Prepare the corpus again."
+            )
+        if values["crop_size"] != CROP_SIZE:
+            raise CacheError(
+                f"Expected crops of {CROP_SIZE} pixels, got {values['crop_size']} in {path}. Prepare again."
+            )
+        return cls(**values)
+
+    def settle(self, root: Path) -> None:
+        """Write the record into a new cache, or make sure that the one there was prepared alike.
+
+        Raises:
+            PreparationMismatchError: If it was not.
+            CacheError: If the folder holds something else.
+        """
+        root.mkdir(parents=True, exist_ok=True)
+        if (root / RECORD_NAME).is_file():
+            ours, theirs = self._comparable(), Preparation.read(root)._comparable()
+            differing = [name for name in ours if ours[name] != theirs[name]]
+            if differing:
+                there = ", ".join(f"{name} {theirs[name]!r}" for name in differing)
+                asked = ", ".join(f"{name} {ours[name]!r}" for name in differing)
+                raise PreparationMismatchError(
+                    f"Expected to go on with the cache at {root}, prepared with {there}, but got {asked}. "
+                    "Ask for the same, or give another --output."
+                )
+            return
+        part = root / f"{RECORD_NAME}.part"
+        if any(path != part for path in root.iterdir()):
+            raise CacheError(
+                f"Expected an empty folder or a cache at {root}, found other files. Give another --output."
+            )
+        part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        part.replace(root / RECORD_NAME)
+
+    def _comparable(self) -> dict[str, Any]:
+        values = json.loads(json.dumps(asdict(self)))
+        del values["dfer_hf_version"]
+        return values
+
+
+class PreparedClips:
+    """The clips of a cache; may be handed to the workers of a loader, whichever way they are started.
+
+    Args:
+        root: Folder of the cache.
+
+    Attributes:
+        record: How it was prepared.
+        names: Of the clips it holds.
+        errors: Why the other clips are not there, by name.
+
+    Raises:
+        CutShortError: If a shard is missing or shorter than the index says.
+        CacheError: If this is no cache; `UnknownFormatError` if of another format.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.record = Preparation.read(self.root)
+        rows = read_index(self.root)
+        self._rows = {row.name: row for row in rows if not row.error}
+        self.names = list(self._rows)
+        self.errors = {row.name: row.error for row in rows if row.error}
+        self._shards: dict[str, np.ndarray] = {}
+        ends: dict[str, int] = {}
+        for row in self._rows.values():
+            ends[row.shard] = max(ends.get(row.shard, 0), row.end)
+        for shard, end in ends.items():
+            path = self.root / shard
+            size = path.stat().st_size if path.is_file() else 0
+            if size < end:
+                raise CutShortError(
+                    f"Expected at least {end} bytes in {path}, got {size}: the cache was cut short. Copy it "
+                    "again, or run prepare with the same output, which prepares again what is missing."
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_shards": {}}  # a map pickles as a copy of all its bytes
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def num_frames(self, name: str) -> int:
+        """How many frames a clip has.
+
+        Raises:
+            KeyError: If the cache has no such clip.
+        """
+        return self._row(name).num_frames
+
+    def num_with_face(self, name: str) -> int:
+        """In how many frames of a clip its face was seen.
+
+        Raises:
+            KeyError: If the cache has no such clip.
+        """
+        return self._row(name).num_with_face
+
+    def read(self, name: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Read some frames of a clip; no others are touched.
+
+        Args:
+            name: Of the clip.
+            indices: Of the frames, in any order, repeated or not, shape `(count,)`.
+
+        Returns:
+            Crops, uint8 of shape `(count, 112, 112, 3)`; yours to change.
+
+        Raises:
+            KeyError: If the cache has no such clip.
+            IndexError: If the clip has no such frame.
+        """
+        row = self._row(name)
+        indices = np.asarray(indices, dtype=np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < row.num_frames:
+            raise IndexError(
+                f"Expected frames 0 to {row.num_frames - 1} of {name!r}, "
+                f"got {indices.min()} to {indices.max()}."
+            )
+        if row.shard not in self._shards:
+            self._shards[row.shard] = np.memmap(self.root / row.shard, dtype=np.uint8, mode="r")
+        crops = self._shards[row.shard][row.offset : row.end].reshape(-1, CROP_SIZE, CROP_SIZE, 3)
+        return np.array(crops[indices])
+
+    def check_processor(self, processor: Any) -> None:
+        """Make sure that a model's processor wants faces found, aligned and lit as these were.
+
+        Raises:
+            PreparationMismatchError: If it wants others.
+        """
+        names = ("detector", "alignment", "low_light")
+        ours = {name: getattr(self.record, name) for name in names}
+        theirs = {name: getattr(processor, name, None) for name in names}
+        if ours != theirs:
+            wanted, had = (
+                ", ".join(f"{name} {value!r}" for name, value in kind.items()) for kind in (theirs, ours)
+            )
+            options = f"`--alignment {theirs['alignment']}`" + (
+                " and `--low-light`" if theirs["low_light"] else ""
+            )
+            raise PreparationMismatchError(
+                f"Expected faces prepared with {wanted}, as the model's processor says, but the cache at {self.root} "
+                f"was prepared with {had}. Prepare the corpus again with {options} and another --output, or train a "
+                "model on this cache."
+            )
+
+    def _row(self, name: str):
+        if name in self._rows:
+            return self._rows[name]
+        reason = (
+            f"it could not be prepared: {self.errors[name]} Mend it, and run prepare with --retry."
+            if name in self.errors
+            else "run prepare with the same output, which adds what is missing."
+        )
+        raise KeyError(f"Expected a clip of the cache at {self.root}, got {name!r}; {reason}")
+
+
+def write_prepared(
+    root: Path,
+    clips: Mapping[str, np.ndarray],
+    record: Preparation,
+    *,
+    errors: Mapping[str, str] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> PreparedClips:
+    """Make a cache of crops that are at hand, or add them to one.
+
+    Args:
+        root: Folder of the cache.
+        clips: Crops by name of the clip, each uint8 of shape `(num_frames, 112, 112, 3)`.
+        record: How they were made.
+        errors: Reasons by the name of clips that could not be made.
+        shard_bytes: Size above which no clip is added to a shard that has one.
+
+    Raises:
+        CacheError: If an array is another, the cache has the clip, or it was prepared differently.
+    """
+    record.settle(root)
+    with CacheWriter(root, shard_bytes=shard_bytes) as writer:
+        for name, crops in clips.items():
+            content = io.BytesIO()
+            np.save(content, np.ascontiguousarray(crops), allow_pickle=False)
+            content.seek(0)
+            frames = range(len(crops))
+            seconds = tuple(index / 25 for index in frames)
+            writer.add(content, ClipDetails(name, tuple(frames), (True,) * len(crops), seconds))
+        for name, reason in (errors or {}).items():
+            writer.add_failure(name, reason)
+    return PreparedClips(root)

@@ -1,0 +1,1 @@
+"""The parts of a training run: first weights, optimiser, schedule, folder, card."""

@@ -1,0 +1,215 @@
+"""Build a recipe's model, and say where its first weights come from.
+
+A recipe's `initialise_from` names sources, taken in order:
+
+- `torchvision/resnet18` (ImageNet) or `torchvision/r3d_18` (Kinetics-400): the trunk of a system that has that shape;
+- `landmarks/<checkpoint or landmark_head.safetensors>`: the landmark head of the key-points GCN;
+- a checkpoint by shipped name, folder or Hub id: of the same system all tensors that fit; of the frame recogniser the
+  trunk, and AEN's guide.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torchvision.models import get_model_weights
+from transformers import AutoModelForVideoClassification, PreTrainedModel
+
+import dfer_hf
+from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.taxonomy import SENTIMENT_GROUPS, Emotion
+from training.config import TrainConfig
+
+TORCHVISION, LANDMARKS = "torchvision/", "landmarks/"
+NEGATIVE_BEYOND_SEVEN = (Emotion.CONTEMPT, Emotion.ANXIETY, Emotion.HELPLESSNESS, Emotion.DISAPPOINTMENT)
+"""The compound-free classes of MAFW that AEN's groups of the seven leave out."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one source gave.
+
+    Args:
+        source: As the recipe names it.
+        tensors: Names of the model's tensors that were set.
+        left: Names of the source's tensors that were not used, and why.
+    """
+
+    source: str
+    tensors: tuple[str, ...]
+    left: Mapping[str, str]
+
+    def __str__(self) -> str:
+        parts = sorted({name.split(".")[0] for name in self.tensors})
+        left = (
+            f"; left: {', '.join(f'{name} ({why})' for name, why in self.left.items())}" if self.left else ""
+        )
+        return f"{len(self.tensors)} tensors of {', '.join(parts)} from {self.source}{left}"
+
+
+def label_fields(label_names: Sequence[str]) -> dict[str, Any]:
+    """Configuration of a model of these classes: `id2label`, `label2id`, and `groups` by sentiment."""
+    labels = [str(name) for name in label_names]
+    groups: dict[str, list[str]] = {}
+    for sentiment, emotions in SENTIMENT_GROUPS.items():
+        groups[str(sentiment)] = [str(emotion) for emotion in emotions if emotion in labels]
+    grouped = {label for group in groups.values() for label in group}
+    groups["negative"] += [
+        label for label in labels if label not in grouped and label in NEGATIVE_BEYOND_SEVEN
+    ]
+    groups["other"] = [label for label in labels if label == Emotion.OTHER]
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "groups": {name: members for name, members in groups.items() if members},
+    }
+
+
+def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTrainedModel, list[Taken]]:
+    """Build the recipe's model for the classes of its data; weights come from the seed and from `initialise_from`.
+
+    Raises:
+        ValueError: If the system, the preset or a source is unknown, or does not fit.
+    """
+    systems = dfer_hf.systems()
+    if config.system not in systems:
+        raise ValueError(f"Unknown system {config.system!r}; expected one of {', '.join(systems)}.")
+    model_class = systems[config.system]
+    fields = label_fields(label_names) | config.model
+    if list(label_names) == model_class.config_class().label_names:
+        fields = config.model  # a system has its own groups of the classes it was made for
+    unknown = sorted(
+        set(config.model) - {entry.name for entry in dataclasses.fields(model_class.config_class)}
+    )
+    if unknown:
+        raise ValueError(f"Expected fields of {model_class.config_class.__name__} in [model], got {unknown}.")
+    model = model_class(model_class.config_class.from_preset(config.preset, **fields))
+    return model, [initialise(model, source) for source in config.initialise_from]
+
+
+def initialise(model: PreTrainedModel, source: str) -> Taken:
+    """Set weights of a model from a source, in place.
+
+    Raises:
+        ValueError: If the source is unknown, gives the model nothing, or has other classes.
+    """
+    if source.startswith(TORCHVISION):
+        found, wanted = torchvision_trunk(source.removeprefix(TORCHVISION)), "trunk."
+    elif source.startswith(LANDMARKS):
+        found, wanted = landmark_head(source.removeprefix(LANDMARKS)), "landmark_head."
+    else:
+        found, wanted = checkpoint_tensors(model, source), ""
+    present = model.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in found.items()
+        if name in present and present[name].shape == tensor.shape
+    }
+    if not fitting or not any(name.startswith(wanted) for name in present):
+        raise ValueError(
+            f"Expected {source} to fit {type(model).__name__}, but none of its tensors does. "
+            "Take it out of `initialise_from`, or choose a system and sizes of its shape."
+        )
+    trunk = [name for name in present if name.startswith("trunk.")]
+    missing = [name for name in trunk if name not in fitting]
+    if missing and len(missing) < len(trunk):
+        raise ValueError(
+            f"Expected {source} to fill the whole trunk, but {len(missing)} of its {len(trunk)} tensors differ in "
+            f"shape or name, such as {missing[0]}. Give the model the sizes of the source."
+        )
+    model.load_state_dict(fitting, strict=False)
+    left = {
+        name: f"is {tuple(found[name].shape)}, not {tuple(present[name].shape)}"
+        if name in present
+        else "no place"
+        for name in found
+        if name not in fitting
+    }
+    return Taken(source, tuple(fitting), left)
+
+
+def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.Tensor]:
+    """Tensors of one of our checkpoints under the names they have in the model.
+
+    Raises:
+        ValueError: If it is another system's and no frame recogniser's, or cannot be AEN's guide for its classes.
+    """
+    giver = AutoModelForVideoClassification.from_pretrained(find_checkpoint(source), dtype=torch.float32)
+    given = giver.config.model_type
+    if given == model.config.model_type:
+        theirs, ours = giver.config.label_names, model.config.label_names
+        if theirs != ours and len(theirs) == len(ours):
+            raise ValueError(
+                f"Expected the classes {ours} in this order, but {source} has {theirs}, and its classifier would fit. "
+                "Choose another checkpoint."
+            )
+        return giver.state_dict()
+    if given != "dfer_frame_resnet":
+        raise ValueError(
+            f"Expected a checkpoint of {model.config.model_type} or of dfer_frame_resnet, but {source} is of {given}."
+        )
+    tensors = giver.state_dict()
+    trunk = {name: tensor for name, tensor in tensors.items() if name.startswith("trunk.")}
+    if not hasattr(model, "guide"):
+        return trunk
+    if giver.config.id2label != model.config.id2label:
+        raise ValueError(
+            f"Expected the classes {model.config.id2label} of a guide, but {source} has {giver.config.id2label}."
+        )
+    return trunk | {f"guide.{name}": tensor for name, tensor in tensors.items()}
+
+
+def torchvision_trunk(name: str) -> dict[str, torch.Tensor]:
+    """Weights of torchvision, which are downloaded once, under the names of our trunks.
+
+    Raises:
+        ValueError: If no system has a trunk of that shape.
+    """
+    if name not in ("resnet18", "r3d_18"):
+        raise ValueError(f"Expected torchvision/resnet18 or torchvision/r3d_18, got torchvision/{name}.")
+    weights = get_model_weights(name).DEFAULT.get_state_dict(progress=True, check_hash=True)  # pyright: ignore[reportAttributeAccessIssue]
+    tensors = {key: tensor for key, tensor in weights.items() if not key.startswith("fc.")}
+    if name == "r3d_18":
+        return {f"trunk.{key}": tensor for key, tensor in tensors.items()}
+    return {f"trunk.{backbone_name(key)}": tensor for key, tensor in tensors.items()}
+
+
+def backbone_name(key: str) -> str:
+    """Name in transformers' ResNet backbone of a tensor of torchvision's ResNet-18.
+
+    >>> backbone_name("layer2.0.downsample.1.bias")
+    'encoder.stages.1.layers.0.shortcut.normalization.bias'
+    >>> backbone_name("conv1.weight")
+    'embedder.embedder.convolution.weight'
+    """
+    kinds = {"conv": "convolution", "bn": "normalization"}
+    place, *rest = key.split(".")
+    if not place.startswith("layer"):
+        return ".".join(["embedder.embedder", kinds[place.rstrip("1")], *rest])
+    block, part, *rest = rest
+    stage = f"encoder.stages.{int(place.removeprefix('layer')) - 1}.layers.{block}"
+    if part == "downsample":
+        return ".".join([stage, "shortcut", ("convolution", "normalization")[int(rest[0])], *rest[1:]])
+    return ".".join([stage, "layer", str(int(part[-1]) - 1), kinds[part[:-1]], *rest])
+
+
+def landmark_head(source: str) -> dict[str, torch.Tensor]:
+    """Weights of a landmark head: of a key-points checkpoint, or of the file `training/landmarks/train_landmarks.py` writes."""
+    if source.endswith(".safetensors"):
+        tensors = load_file(source)
+    else:
+        giver = AutoModelForVideoClassification.from_pretrained(find_checkpoint(source), dtype=torch.float32)
+        tensors = giver.get_submodule("landmark_head").state_dict()
+    return {f"landmark_head.{name}": tensor for name, tensor in tensors.items()}
+
+
+def write_report(taken: list[Taken], path: Path) -> None:
+    """Write what was taken from where as JSON."""
+    path.write_text(
+        json.dumps([dataclasses.asdict(part) for part in taken], indent=2) + "\n", encoding="utf-8"
+    )

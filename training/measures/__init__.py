@@ -1,0 +1,1 @@
+"""What a system said, and how good it is."""

@@ -1,0 +1,1 @@
+"""What the papers printed: ablation tables, and every published row."""

@@ -1,0 +1,132 @@
+"""What a table of a paper is made of, read from TOML: recipes, what rows say otherwise, and what was printed."""
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dfer_hf
+from dfer_hf.models.configuration_dfer import DferConfig
+from training.config import TrainConfig, build_config, load_config
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES, TABLES = Path(__file__).parents[1] / "recipes", Path(__file__).parent / "tables"
+COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "uar": ("UAR", ("fine", "uar")),
+    "war": ("WAR", ("fine", "war")),
+    "f1": ("F1", ("cascade", "macro_f1")),  # of CFC-SP alone, whose answer is its hard choice
+    "war_of_groups": ("WAR of groups", ("coarse_of_fine", "war")),
+    "multiply_adds": ("G multiply-adds", ()),  # counted from the configuration
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        name: As the paper calls it.
+        paper: What the paper printed, by column; empty where it only drew it.
+        recipe: Where it is not the table's.
+        overrides: What the row says otherwise than its recipe.
+        decision: Fields of the configuration that only decisions read: set in the trained checkpoint.
+        nets: `coarse` and `fine` nets of CFC-SP, which are trained apart and put together.
+        start_row: Row whose run on its first fold the weights start from, counted from 1.
+        folds: Where they are not the table's.
+        ours: Whether this package has such a system; without it the row is printed only.
+        note: What to know when the two are compared.
+    """
+
+    name: str
+    paper: dict[str, float] = field(default_factory=dict)
+    recipe: str = ""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    decision: dict[str, Any] = field(default_factory=dict)
+    nets: dict[str, list[str]] = field(default_factory=dict)
+    start_row: int = 0
+    folds: tuple[int, ...] | None = None
+    ours: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper.
+
+    Args:
+        title: Paper, number and subject.
+        recipe: Of all rows that name no other.
+        columns: Of `COLUMNS`.
+        rows: In the paper's order.
+        folds: Folds the paper's figures are the mean of; none where the corpus has one division.
+        note: What holds for all rows.
+    """
+
+    title: str
+    recipe: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    folds: tuple[int, ...] = ()
+    note: str = ""
+
+
+def load_table(name: str) -> Table:
+    """Read a table by name.
+
+    Raises:
+        ValueError: If there is no such table, or it says what no table may say.
+    """
+    path = TABLES / f"{name}.toml"
+    if not path.is_file():
+        raise ValueError(f"Unknown table {name!r}; expected one of {', '.join(table_names())}.")
+    table = build_config(Table, tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    unknown = sorted({*table.columns, *(name for row in table.rows for name in row.paper)} - set(COLUMNS))
+    if unknown:
+        raise ValueError(f"{path.name} has unknown columns {unknown}; known are {sorted(COLUMNS)}.")
+    rows = (
+        dataclasses.replace(
+            row, recipe=row.recipe or table.recipe, folds=table.folds if row.folds is None else row.folds
+        )
+        for row in table.rows
+    )
+    return dataclasses.replace(table, rows=tuple(rows))
+
+
+def table_names() -> list[str]:
+    """Names of all tables."""
+    return sorted(path.stem for path in TABLES.glob("*.toml"))
+
+
+def train_config(row: Row) -> TrainConfig:
+    """The recipe of a row, with what it says otherwise; for CFC-SP's nets, what they have in common.
+
+    Raises:
+        ValueError: If recipes know no such key.
+    """
+    values = dataclasses.asdict(load_config(RECIPES / f"{row.recipe}.toml"))
+    for name, value in row.overrides.items():
+        values[name] = values[name] | value if isinstance(values.get(name), dict) else value
+    return build_config(TrainConfig, values, f"row {row.name!r}")
+
+
+def model_config(row: Row) -> DferConfig:
+    """Configuration of the system that a row measures, with the system's own classes.
+
+    Raises:
+        ValueError: If the system has no such field, or not with such a value.
+    """
+    config = train_config(row)
+    config_class = dfer_hf.systems()[config.system].config_class
+    fields = config.model | row.decision | {f"{role}_nets": nets for role, nets in row.nets.items()}
+    known = {entry.name for entry in dataclasses.fields(config_class)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise ValueError(
+            f"Row {row.name!r}: {config.system} has no fields {unknown}; known are {sorted(known)}."
+        )
+    return config_class.from_preset(config.preset, **fields)

@@ -1,0 +1,314 @@
+"""Run the ablation tables of the papers, and print ours beside theirs.
+
+    python training/papers/tables.py run aen_table1 --data-root <DFEW> --prepared <cache> --output runs/tables
+    python training/papers/tables.py show
+
+A row of `training/papers/tables/<paper>_<table>.toml` is a recipe, what the row says otherwise, and what the paper printed.
+Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoProcessor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import dfer_hf
+from dfer_hf.measure import measure
+from training.config import TrainConfig, load_config
+from training.loop.assemble_cfc_sp import assemble
+from training.papers.table_rows import (
+    COLUMNS,
+    RECIPES,
+    Row,
+    Table,
+    load_table,
+    model_config,
+    table_names,
+    train_config,
+)
+
+PART_RECIPE = "cfc_sp_aff_wild2_{net}"
+Train = Callable[..., None]
+Evaluate = Callable[[Path, str, Path, Path, int | None, Path], Mapping[str, Any]]
+
+
+def multiply_adds(row: Row) -> float:
+    """Billions of multiply-adds of a row's system for one clip."""
+    config = model_config(row)
+    with torch.device("meta"):
+        model = dfer_hf.systems()[train_config(row).system](config).eval()
+        side = config.image_size
+        size, _ = measure(model, torch.empty(1, config.num_frames, config.num_channels, side, side))
+    return (size.layer_multiply_adds + size.product_multiply_adds) / 1e9
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where the runs of tables lie, and what makes them.
+
+    Args:
+        output: Folder of all runs.
+        data_roots: Folder of each corpus.
+        prepared_roots: Cache of each corpus.
+        num_workers: Processes that draw batches.
+        train: `training.train.train`.
+        evaluate: `training.evaluate.evaluate_run`.
+    """
+
+    output: Path
+    data_roots: Mapping[str, Path] = field(default_factory=dict)
+    prepared_roots: Mapping[str, Path] = field(default_factory=dict)
+    num_workers: int = 0
+    train: Train | None = None
+    evaluate: Evaluate | None = None
+
+    def run_folder(self, table: Table, row: Row, fold: int | None) -> Path:
+        """Folder of the run a row is trained in; rows that are trained alike have the same."""
+        named: Any = row.overrides
+        if row.start_row:
+            start = table.rows[row.start_row - 1]
+            named = [row.overrides, self.run_folder(table, start, first_fold(start)).name]
+        return self.output / _name(row.recipe, named, fold)
+
+    def result_folder(self, table: Table, row: Row, fold: int | None) -> Path:
+        """Folder of a row's `results.json`: that of its run, where nothing is changed after training."""
+        trained = self.run_folder(table, row, fold)
+        if not row.decision and not row.nets:
+            return trained
+        return self.output / _name(f"{trained.name}-decided", [row.decision, row.nets], None)
+
+    def run_row(self, table: Table, row: Row, fold: int | None) -> None:
+        """Train what a row needs and measure it, unless it is done."""
+        folder, process = self.result_folder(table, row, fold), PartialState()
+        if (folder / "results.json").is_file():
+            return
+        model_config(row)  # what is wrong with it shows before the training
+        if row.nets:
+            parts = {net: self._part(table, row, net, fold) for net in _kinds(row)}
+        else:
+            parts = {"": self._trained(table, row, fold)}
+        if process.is_main_process and row.nets:
+            roles = {f"{role}_nets": nets for role, nets in row.nets.items()}
+            assemble(parts, folder / "checkpoint", **roles, **row.decision)
+        elif process.is_main_process and row.decision:
+            decide(parts[""], folder / "checkpoint", row.decision)
+        process.wait_for_everyone()
+        corpus = train_config(row).data
+        results = (self.evaluate or _evaluate_run())(
+            folder / "checkpoint", corpus, self.data_roots[corpus], self.prepared_roots[corpus], fold,
+            folder / "evaluation",
+        )  # fmt: skip
+        if process.is_main_process:
+            text = json.dumps(results, indent=2) + "\n"
+            (folder / "results.json").write_text(text, encoding="utf-8")
+        process.wait_for_everyone()
+
+    def _part(self, table: Table, row: Row, net: str, fold: int | None) -> Path:
+        recipe = PART_RECIPE.format(net=net)
+        return self._trained(table, dataclasses.replace(row, recipe=recipe), fold)
+
+    def _trained(self, table: Table, row: Row, fold: int | None) -> Path:
+        """Train a row's run, unless it is finished, and return its checkpoint."""
+        config, folder = train_config(row), self.run_folder(table, row, fold)
+        if row.start_row:
+            start = table.rows[row.start_row - 1]
+            begun = self.run_folder(table, start, first_fold(start))
+            if not is_finished(begun, train_config(start)):
+                raise ValueError(
+                    f"Expected the finished run of row {row.start_row}, from which {row.name!r} starts, in {begun}, "
+                    f"found none. Run row {row.start_row} on fold {first_fold(start)} first."
+                )
+            config = dataclasses.replace(config, initialise_from=(str(begun / "checkpoint"),))
+        if not is_finished(folder, config):
+            (self.train or importlib.import_module("training.train").train)(
+                config, self.data_roots[config.data], folder, fold=fold,
+                prepared_root=self.prepared_roots[config.data], num_workers=self.num_workers,
+            )  # fmt: skip
+        return folder / "checkpoint"
+
+    def results(self, table: Table, row: Row) -> list[Mapping[str, Any]]:
+        """What was measured of a row, by fold."""
+        folders = [self.result_folder(table, row, fold) for fold in row.folds or (None,)]
+        files = [folder / "results.json" for folder in folders]
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+
+
+def first_fold(row: Row) -> int | None:
+    """The fold whose run other rows start from."""
+    return row.folds[0] if row.folds else None
+
+
+def is_finished(folder: Path, config: TrainConfig) -> bool:
+    """Whether a run folder holds all epochs."""
+    progress = folder / "progress.json"
+    return (
+        progress.is_file()
+        and json.loads(progress.read_text(encoding="utf-8"))["epochs_done"] >= config.num_epochs
+    )
+
+
+def decide(checkpoint: Path, output: Path, decision: Mapping[str, Any]) -> None:
+    """Write a checkpoint again with other fields of its configuration."""
+    config = AutoConfig.from_pretrained(checkpoint)
+    config = type(config).from_dict(config.to_dict() | dict(decision))
+    model = AutoModelForVideoClassification.from_pretrained(checkpoint, config=config, dtype=torch.float32)
+    model.save_pretrained(output)
+    AutoVideoProcessor.from_pretrained(checkpoint).save_pretrained(output)
+
+
+def _evaluate_run() -> Evaluate:
+    return importlib.import_module("training.evaluate").evaluate_run
+
+
+def _kinds(row: Row) -> list[str]:
+    return list(dict.fromkeys(net for nets in row.nets.values() for net in nets))
+
+
+def _name(base: str, named: Any, fold: int | None) -> str:
+    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
+    return base + (f"-{digest}" if named else "") + ("" if fold is None else f"_{fold}")
+
+
+def run_table(
+    table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fold: int | None = None
+) -> list[str]:
+    """Run rows of a table, counted from 1, or all; return what was left out, and why.
+
+    Raises:
+        ValueError: If a row or fold is asked for that the table does not have.
+    """
+    unknown = sorted(set(rows) - set(range(1, len(table.rows) + 1)))
+    if unknown:
+        raise ValueError(f"Expected rows from 1 to {len(table.rows)}, got {unknown}.")
+    if fold is not None and all(fold not in (row.folds or ()) for row in table.rows):
+        raise ValueError(
+            f"Expected one of the table's folds {list(table.folds)}, got {fold}. Leave --fold out."
+        )
+    left_out = []
+    for number in rows or range(1, len(table.rows) + 1):
+        row = table.rows[number - 1]
+        if not row.ours:
+            left_out.append(f"row {number}, {row.name}: this package has no such system")
+            continue
+        corpus = train_config(row).data
+        if corpus not in workshop.data_roots or corpus not in workshop.prepared_roots:
+            left_out.append(
+                f"row {number}, {row.name}: needs --data-root {corpus}=<folder> and --prepared {corpus}=<cache>"
+            )
+            continue
+        for of_fold in [each for each in row.folds or (None,) if fold is None or each in (None, fold)]:
+            workshop.run_row(table, row, of_fold)
+    return left_out
+
+
+def render(table: Table, workshop: Workshop) -> str:
+    """A table as Markdown, ours beside the paper's; "no data" where we have none."""
+    titles = [COLUMNS[column][0] for column in table.columns]
+    heads = ["", "row", *(f"{title}, {who}" for title in titles for who in ("paper", "ours")), "folds"]
+    lines, notes = [heads, ["---"] * len(heads)], [table.note] if table.note else []
+    for number, row in enumerate(table.rows, 1):
+        results = workshop.results(table, row) if row.ours else []
+        figures = []
+        for column in table.columns:
+            figures += [
+                _cell(row.paper.get(column), "not printed"),
+                _cell(_ours(row, column, results), "no data"),
+            ]
+        lines.append([str(number), row.name, *figures, f"{len(results)} of {len(row.folds or (None,))}"])
+        if row.note:
+            notes.append(f"Row {number}: {row.note}")
+    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
+    padded = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    return "\n".join([table.title, "", *padded, *(["", *notes] if notes else []), ""])
+
+
+def _ours(row: Row, column: str, results: Sequence[Mapping[str, Any]]) -> float | None:
+    """Mean over the folds that were measured; None where there is none, or where one has no such figure."""
+    if column == "multiply_adds":
+        return multiply_adds(row) if row.ours else None
+    part, name = COLUMNS[column][1]
+    values = [result.get(part, {}).get(name) for result in results]
+    return None if not values or None in values else sum(values) / len(values)
+
+
+def _cell(value: float | None, otherwise: str) -> str:
+    return otherwise if value is None else f"{value:.2f}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="train and measure rows, then print the table")
+    run.add_argument("table", help="such as aen_table1; `show` names them all")
+    where = "; for several corpora as <corpus>=<folder> each"
+    run.add_argument("--data-root", nargs="+", required=True, help=f"folder of the corpus{where}")
+    run.add_argument("--prepared", nargs="+", required=True, help=f"cache of its face crops{where}")
+    run.add_argument(
+        "--rows", type=int, nargs="+", default=(), help="some rows, counted from 1 (default: all)"
+    )
+    run.add_argument("--fold", type=int, help="one fold (default: all that the paper has)")
+    run.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
+    show = commands.add_parser("show", help="print tables with what there is")
+    show.add_argument("table", nargs="?", help="one table (default: all)")
+    for command in (run, show):
+        command.add_argument("--output", type=Path, default=Path("runs/tables"), help="folder of the runs")
+        command.add_argument(
+            "--select-on-test",
+            action="store_true",
+            help="runs that keep the epoch that is best on the test part",
+        )
+
+
+def places(words: Sequence[str], corpus: str) -> dict[str, Path]:
+    """Folders by corpus, from `<corpus>=<folder>`; a folder alone is that of the table's own corpus."""
+    pairs = [word.split("=", 1) if "=" in word else (corpus, word) for word in words]
+    return {name: Path(place) for name, place in pairs}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run and print as the command line says."""
+    names = [arguments.table] if arguments.table else table_names()
+    tables = [load_table(name) for name in names]
+    if arguments.select_on_test:
+        tables = [_selected_on_test(table) for table in tables]
+    workshop = Workshop(arguments.output)
+    if arguments.command == "run":
+        corpus = load_config(RECIPES / f"{tables[0].recipe}.toml").data
+        workshop = Workshop(
+            arguments.output,
+            places(arguments.data_root, corpus),
+            places(arguments.prepared, corpus),
+            arguments.workers,
+        )
+        for line in run_table(tables[0], workshop, rows=arguments.rows, fold=arguments.fold):
+            sys.stdout.write(f"Left out {line}.\n")
+    if PartialState().is_main_process:
+        sys.stdout.write("\n".join(render(table, workshop) for table in tables))
+    return 0
+
+
+def _selected_on_test(table: Table) -> Table:
+    rows = (dataclasses.replace(row, overrides=row.overrides | {"select": "test"}) for row in table.rows)
+    return dataclasses.replace(table, rows=tuple(rows))
+
+
+if __name__ == "__main__":
+    command_line = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(command_line)
+    sys.exit(main(command_line.parse_args()))

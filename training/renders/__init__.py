@@ -1,0 +1,1 @@
+"""Faces rendered from a model of the head: clips whose every frame is known exactly."""

@@ -1,0 +1,1 @@
+"""The checkpoints that ship: how they are packed and measured."""

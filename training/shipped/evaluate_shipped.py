@@ -1,0 +1,132 @@
+"""Measure a checkpoint: `python training/shipped/evaluate_shipped.py <checkpoint> --data-root <FER+ folder> [--output results.json]`.
+
+Stills are measured with one aligned crop each. Clips are made from every fifth still of the validation split, a given
+share of their frames off target; a system is measured on them beside the plain mean of its own frame answers.
+Portraits (Face Research Lab London Set) go the whole way a user's file goes, detection included.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import dfer_hf
+from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel
+from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
+from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
+from training.datasets.ferplus import load_ferplus
+from training.feed.clips import StillClips
+from training.feed.sources import NEUTRAL
+from training.feed.stills import StillSource, still_logits
+from training.measures.metrics import Scorecard, scorecard
+
+NAMES = [str(name) for name in SEVEN_EMOTIONS]
+OFF_TARGET_SHARES = (0.0, 0.5)
+EVERY_NTH_STILL = 5
+PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
+
+
+def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard:
+    """Judge every still alone, by the system's guide where it has one."""
+    judge = cast(DferPreTrainedModel, getattr(model, "guide", model))
+    logits = still_logits(judge, stills, model.config.image_size)
+    return scorecard(logits.argmax(axis=1), stills.labels.numpy(), NAMES)
+
+
+@torch.inference_mode()
+def measure_clips(model: DferPreTrainedModel, clips: StillClips) -> dict[str, Scorecard]:
+    """Judge every clip by the system, and by the mean of what it says of the frames alone."""
+    by_system, by_mean = [], []
+    on_target, off_target = [], []
+    for indices in torch.arange(len(clips)).split(8):
+        batch = clips.batch(indices, model.config.image_size)
+        output = model(batch["pixel_values_videos"].to(model.device))
+        by_system.append(output.logits.argmax(dim=-1).cpu())
+        by_mean.append(output.frame_logits.softmax(dim=-1).mean(dim=1).argmax(dim=-1).cpu())
+        wrong = batch["off_target"]
+        on_target.append(output.frame_weights.cpu()[~wrong])
+        off_target.append(output.frame_weights.cpu()[wrong])
+    labels = clips.labels.numpy()
+    cards = {
+        "system": scorecard(torch.cat(by_system).numpy(), labels, NAMES),
+        "mean_of_frames": scorecard(torch.cat(by_mean).numpy(), labels, NAMES),
+    }
+    weights = {"on_target": torch.cat(on_target).mean().item()}
+    if torch.cat(off_target).numel():
+        weights["off_target"] = torch.cat(off_target).mean().item()
+    return {**cards, "frame_weight": weights}
+
+
+def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecard:
+    """Judge the smiling and the neutral portrait of every person by the clip's answer.
+
+    Raises:
+        FileNotFoundError: If there are no portraits in `root/images`.
+    """
+    predictions, labels = [], []
+    for path in sorted((root / "images").glob("*.jpg")):
+        labels.append(SEVEN_EMOTIONS.index(PORTRAITS[path.stem.split("_")[1]]))
+        predictions.append(SEVEN_EMOTIONS.index(Emotion(predictor(path).faces[0].fine.label)))
+    if not labels:
+        raise FileNotFoundError(
+            f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none."
+        )
+    return scorecard(np.array(predictions), np.array(labels), NAMES)
+
+
+def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> dict:
+    """All figures of a checkpoint, with what is needed to run them again."""
+    found = find_checkpoint(checkpoint)
+    predictor = dfer_hf.VideoPredictor.from_pretrained(checkpoint)
+    model = predictor.model
+    faces = load_ferplus(data_root, "valid")
+    stills = StillSource(faces)
+    name = Path(found).resolve().name
+    results = {
+        "checkpoint": name,
+        "command": f"python training/shipped/evaluate_shipped.py {name} --data-root <FER+> --portraits-root <London Set>",
+        "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
+        "versions": {
+            "dfer_hf": dfer_hf.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "stills": measure_stills(model, stills),
+    }
+    if portraits_root is not None:
+        results["portraits"] = measure_portraits(predictor, portraits_root)
+    if not isinstance(model, FrameResNetForVideoClassification):  # it is the mean of its frame answers
+        thinned = StillSource(faces.subset(range(0, len(faces), EVERY_NTH_STILL)))
+        results["clips_from_stills"] = {
+            f"{share:.0%} of frames off target": measure_clips(
+                model, StillClips(thinned, neutral_label=NEUTRAL, off_target_share=share)
+            )
+            for share in OFF_TARGET_SHARES
+        }
+    return results
+
+
+def main() -> None:
+    """Read the command line, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", help="shipped name, folder or Hub id")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of FER+")
+    parser.add_argument("--portraits-root", type=Path, help="folder of the London Set")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    arguments = parser.parse_args()
+    results = measure(arguments.checkpoint, arguments.data_root, arguments.portraits_root)
+    text = json.dumps(results, indent=2) + "\n"
+    sys.stdout.write(text)
+    if arguments.output:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
