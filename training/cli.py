@@ -27,7 +27,14 @@ def main(words: Sequence[str] | None = None) -> int:
         if name == chosen:  # the others are not imported
             _module_of(name).add_arguments(command)
     arguments = parser.parse_args(words)
-    return _module_of(arguments.command).main(arguments)
+    try:
+        return _module_of(arguments.command).main(arguments)
+    except (
+        ValueError,
+        OSError,
+    ) as error:  # what a wrong recipe, root or cache raises; the file itself shows where
+        sys.stderr.write(f"dfer-train {arguments.command}: {type(error).__name__}: {error}\n")
+        return 1
 
 
 def _module_of(command: str) -> ModuleType:

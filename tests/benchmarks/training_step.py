@@ -129,7 +129,11 @@ def main() -> None:
                 name, arguments.preset, source, num_workers=max(arguments.workers), **sizes
             )
             figures[f"{name}:{arguments.preset}"] = measured
-            memory = f", {measured['gpu_memory_gib']:.1f} GiB of GPU memory" if "gpu_memory_gib" in measured else ""
+            memory = (
+                f", {measured['gpu_memory_gib']:.1f} GiB of GPU memory"
+                if "gpu_memory_gib" in measured
+                else ""
+            )
             sys.stdout.write(
                 f"{name}:{arguments.preset}: {measured['clips_per_second']:.1f} clips/s, waits for the loader "
                 f"{measured['loader_share']:.0%} of the time{memory}\n"

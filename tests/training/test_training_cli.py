@@ -1,0 +1,39 @@
+import pytest
+
+import training.cli
+
+
+@pytest.mark.parametrize("command", training.cli.COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        training.cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"dfer-train {command}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        training.cli.main(["trian"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'trian'" in capsys.readouterr().err
+
+
+def test_a_wrong_recipe_is_one_line_and_no_traceback(tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('system = "aen"\ndata = "dfew"\n', encoding="utf-8")
+    words = ["train", recipe, "--data-root", tmp_path, "--output", tmp_path / "run"]
+    assert training.cli.main([str(word) for word in words]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "dfer-train train: ValueError: recipe.toml lacks ['batch_size', 'learning_rate', 'stages']"
+    )
+    assert error.count("\n") == 1
+
+
+def test_a_wrong_root_says_what_was_looked_for(tmp_path, capsys):
+    assert training.cli.main(["check", "dfew", str(tmp_path)]) == 1
+    words = ["prepare", "dfew", str(tmp_path), "--output", str(tmp_path / "cache")]
+    assert training.cli.main(words) in (1, 2)
+    captured = capsys.readouterr()
+    assert "Expected" in captured.err + captured.out
+    assert "Traceback" not in captured.err
