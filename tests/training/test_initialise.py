@@ -72,6 +72,7 @@ def test_a_checkpoint_of_the_same_system_gives_what_fits_and_says_what_does_not(
     taken = initialise(taker, str(tmp_path))
     assert set(taken.left) == {"classifier.weight", "classifier.bias"}
     assert taken.left["classifier.bias"] == "is (7,), not (4,)"
+    assert "; 2 were left: classifier (is (7, " in str(taken)
     assert torch.equal(taker.classifier.weight, before)
     for name, tensor in taker.trunk.state_dict().items():
         assert torch.equal(tensor, giver.trunk.state_dict()[name]), name

@@ -14,7 +14,17 @@ from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassificati
 from dfer_hf.models.modeling_r3d import R3dTrunk
 from training.renders import noise_bed
 from training.renders.noise_bank import FaceBank, make_bank
-from training.renders.noise_bed import Study, build, examine, fit, observe, table, teach_recogniser, views
+from training.renders.noise_bed import (
+    Study,
+    build,
+    examine,
+    fit,
+    observe,
+    table,
+    teach_3d_trunk,
+    teach_recogniser,
+    views,
+)
 from training.renders.noise_clips import NoiseClips, make_clips
 from training.renders.noise_head_start import inflated, start_trunk
 from training.renders.render_clips import FrameKind
@@ -195,6 +205,20 @@ def test_observing_keeps_clip_and_truth_together(recogniser):
     np.testing.assert_allclose(seen.probabilities[20], alone.logits[0].softmax(dim=-1).detach(), atol=1e-5)
     np.testing.assert_array_equal(seen.kinds, clips.kinds)
     np.testing.assert_allclose(seen.frame_probabilities.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_a_3d_trunk_learns_from_pictures_beforehand(recogniser):
+    study = Study(TINY["m3dfel"], num_still_epochs=1)
+    model = build("m3dfel", study)
+    start_trunk(model, recogniser)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert np.isfinite(teach_3d_trunk(model, bank(), study)).all()
+    changed = {
+        name.split(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"trunk"}
 
 
 @pytest.mark.usefixtures("tiny_studies")

@@ -46,10 +46,11 @@ class Taken:
 
     def __str__(self) -> str:
         parts = sorted({name.split(".")[0] for name in self.tensors})
-        left = (
-            f"; left: {', '.join(f'{name} ({why})' for name, why in self.left.items())}" if self.left else ""
-        )
-        return f"{len(self.tensors)} tensors of {', '.join(parts)} from {self.source}{left}"
+        said = f"{len(self.tensors)} tensors of {', '.join(parts)} from {self.source}"
+        if self.left:
+            reasons = sorted({f"{name.split('.')[0]} ({why})" for name, why in self.left.items()})
+            said += f"; {len(self.left)} were left: {', '.join(reasons)}"
+        return said
 
 
 def label_fields(label_names: Sequence[str]) -> dict[str, Any]:

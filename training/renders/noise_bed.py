@@ -41,6 +41,8 @@ from training.renders.noise_clips import NoiseClips, make_clips
 from training.renders.noise_head_start import start_trunk
 from training.renders.noise_measures import Figure, Observed, measure
 
+INSTANCE_LENGTH = 4
+"""Frames of an instance of M3DFEL."""
 VIEW = 64
 """Side in pixels of what a model sees of a picture, about that of an aligned crop; resized to the model's own."""
 
@@ -62,6 +64,8 @@ class Study:
         learning_rate: Peak of a warm-up and half a cosine; of what starts from nothing.
         trunk_share: Factor on it for a trunk that has a head start.
         batch_size: Clips of a step.
+        num_still_epochs: Passes of a 3D trunk over the bank's pictures, each standing still for an instance's length,
+            before all is trained together: it has no such head start as a 2D trunk.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -70,15 +74,19 @@ class Study:
     learning_rate: float = 5e-4
     trunk_share: float = 0.2
     batch_size: int = 8
+    num_still_epochs: int = 0
 
 
 RECOGNISER = Study(num_epochs=4, trunk_share=1.0, batch_size=32)
 STUDIES = {
     "nr_dfernet": Study({"depths": [2, 2, 2]}),
     "aen": Study(),
-    "m3dfel": Study({"hidden_sizes": [32, 64, 128, 256], "image_size": 48}, num_epochs=6),
-    "r3d": Study({"hidden_sizes": [32, 64, 128, 256], "image_size": 48}, num_epochs=6),
-}
+    "m3dfel": Study(
+        {"hidden_sizes": [32, 64, 128, 256], "image_size": 32},
+        num_epochs=16, learning_rate=1e-3, batch_size=16, num_still_epochs=4,
+    ),
+    "r3d": Study({"hidden_sizes": [32, 64, 128, 256], "image_size": 32}, learning_rate=1e-3),
+}  # fmt: skip
 """Widths and depths are the recogniser's, to start from it. An R3D sees smaller pictures, as its maps are larger."""
 
 
@@ -226,6 +234,34 @@ def teach_recogniser(bank: FaceBank, folder: Path, *, start: Path) -> Path:
     return folder
 
 
+def teach_3d_trunk(model: PreTrainedModel, bank: FaceBank, study: Study) -> list[float]:
+    """Let the 3D trunk of a system learn what pictures show that stand still for an instance of M3DFEL, four frames."""
+    r3d = build("r3d", study)
+    trunk = model.get_submodule("trunk")
+    r3d.get_submodule("trunk").load_state_dict(trunk.state_dict())
+    r3d.config.num_frames = INSTANCE_LENGTH
+    stills = bank.stills()
+
+    def draw(generator: np.random.Generator) -> NoiseClips:
+        order = generator.permutation(len(stills.labels))
+        frames, kinds, intensities = (
+            part[order].repeat(INSTANCE_LENGTH, axis=1)
+            for part in (stills.frames, stills.kinds, stills.intensities)
+        )
+        return NoiseClips(frames, stills.labels[order], kinds, intensities)
+
+    of_stills = dataclasses.replace(
+        study,
+        num_epochs=study.num_still_epochs,
+        epoch_length=len(stills.labels),
+        batch_size=32,
+        trunk_share=1.0,
+    )
+    losses = fit(r3d, draw, of_stills)
+    trunk.load_state_dict(r3d.get_submodule("trunk").state_dict())
+    return losses
+
+
 def examine(system: str, bank: FaceBank, test: NoiseClips, recogniser: Path, output: Path) -> dict[str, Any]:
     """Train a system on the bed and measure it, or read what was measured before.
 
@@ -239,6 +275,9 @@ def examine(system: str, bank: FaceBank, test: NoiseClips, recogniser: Path, out
     study = STUDIES.get(system, Study())
     model = build(system, study)
     taken = start_trunk(model, recogniser)
+    if study.num_still_epochs:
+        taken.append("trunk on pictures standing still")
+        teach_3d_trunk(model, bank, study)
     losses = fit(model, lambda generator: bank.compose(study.epoch_length, generator), study)
     observed = observe(model, test)
     result = {
