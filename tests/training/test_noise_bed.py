@@ -20,12 +20,13 @@ from training.renders.noise_bed import (
     examine,
     fit,
     observe,
+    part_bank,
     table,
     teach_3d_trunk,
     teach_recogniser,
     views,
 )
-from training.renders.noise_clips import NoiseClips, make_clips
+from training.renders.noise_clips import NoiseClips
 from training.renders.noise_head_start import inflated, start_trunk
 from training.renders.render_clips import FrameKind
 
@@ -251,7 +252,7 @@ def real_bed(tmp_path_factory):
     if not face_kit.is_file():
         pytest.skip(f"{face_kit} is not there; set DFER_SHARED_DATA to the folder with the shared data.")
     folder = tmp_path_factory.mktemp("noise_bed")
-    people, clips = make_bank(face_kit, folder / "bank", 400), make_clips(face_kit, folder / "test", 420)
+    people, clips = part_bank(make_bank(face_kit, folder / "bank", 400), 420)
     threads = torch.get_num_threads()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     start = shipped_folder("model_cards") / "dfer-frame-small"

@@ -1,8 +1,9 @@
-"""Training clips for the noise bed, put together anew for every epoch from rendered pictures of people who are in no test clip.
+"""Clips with placed noise, put together from rendered pictures of people, anew for every epoch.
 
-Of each person there are pictures of every emotion in several strengths. A clip shows one emotion of one person, whose
-strength rises and falls, interrupted as the clips of `noise_clips` are; which frames are interrupted, and by what, is
-drawn again each time, so that no clip can be learnt by heart.
+Of each person there are pictures of every emotion in several strengths, so the truth of every frame is known. A clip shows
+one emotion of one person, whose strength rises and falls, interrupted as `noise_clips` says; faces without or with another
+expression are somebody else's, as after a cut, or where a tracker takes one person for another. Which frames are
+interrupted, and by what, is drawn again each time, so that no clip can be learnt by heart.
 """
 
 import dataclasses
@@ -19,12 +20,15 @@ from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.datasets.ict_facekit import load_face_kit
 from training.renders.expressions import expression_shapes, free_shapes, on_both_sides
 from training.renders.faces import FaceRenderer, draw_scene
-from training.renders.noise_clips import LUMA, NUM_FRAMES, PICTURE_SIZE, NoiseClips, place_runs
+from training.renders.noise_clips import NUM_FRAMES, NoiseClips, place_runs
 from training.renders.render_clips import SPEECH, WANDER, FrameKind, rise_and_fall
 
+PICTURE_SIZE = 80
+"""Side of the pictures; a model sees a part of them, in training one that moves from clip to clip."""
 STRENGTHS = (0.3, 0.6, 0.9)
 FIRST_SEED = 3_000_000
-"""People of the bank are drawn from seeds that no other part has."""
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Of BT.601, which the processor's greyscale has, too; the shipped recogniser sees grey faces."""
 PEOPLE_OF_SHARD = 20
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 
@@ -39,9 +43,21 @@ class FaceBank:
 
     pictures: np.ndarray
 
-    def compose(self, num_clips: int, generator: np.random.Generator) -> NoiseClips:
-        """Put clips together; the emotions take turns, the people are drawn."""
-        made = [self._clip(number % len(SEVEN_EMOTIONS), generator) for number in range(num_clips)]
+    def divide(self, num_people: int) -> tuple["FaceBank", "FaceBank"]:
+        """Part the people: the last ones to measure with, the others to learn from."""
+        return FaceBank(self.pictures[:-num_people]), FaceBank(self.pictures[-num_people:])
+
+    def compose(self, num_clips: int, generator: np.random.Generator, *, least_runs: int = 0) -> NoiseClips:
+        """Put clips together; the emotions take turns, the people are drawn.
+
+        Args:
+            num_clips: How many.
+            generator: Source of randomness.
+            least_runs: Interruptions that every clip has at least; at most it has two.
+        """
+        made = [
+            self._clip(number % len(SEVEN_EMOTIONS), least_runs, generator) for number in range(num_clips)
+        ]
         fields = [field.name for field in dataclasses.fields(NoiseClips)]
         return NoiseClips(**{field: np.stack([clip[field] for clip in made]) for field in fields})
 
@@ -58,17 +74,19 @@ class FaceBank:
             np.where(labels == NEUTRAL, 0.0, course).astype(np.float32)[:, None],
         )
 
-    def _clip(self, label: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-        person = self.pictures[generator.integers(len(self.pictures))]  # (emotions, strengths, size, size)
-        kinds = place_runs(SEVEN_EMOTIONS[label], int(generator.integers(3)), generator)
-        others = [index for index in range(len(person)) if index not in (label, NEUTRAL)]
+    def _clip(self, label: int, least_runs: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        kinds = place_runs(SEVEN_EMOTIONS[label], int(generator.integers(least_runs, 3)), generator)
+        people = np.full(NUM_FRAMES, generator.integers(len(self.pictures)))
+        for kind in (FrameKind.NEUTRAL, FrameKind.OTHER):
+            people[kinds == kind] = generator.integers(len(self.pictures))
+        others = [index for index in range(len(SEVEN_EMOTIONS)) if index not in (label, NEUTRAL)]
         shown = np.full(NUM_FRAMES, label)
         shown[kinds == FrameKind.NEUTRAL] = NEUTRAL
         shown[kinds == FrameKind.OTHER] = generator.choice(others)
         course = np.roll(rise_and_fall(NUM_FRAMES, generator), generator.integers(NUM_FRAMES))
         course[kinds == FrameKind.OTHER] = generator.choice(STRENGTHS)
         nearest = np.abs(course[:, None] - np.array(STRENGTHS)).argmin(axis=1)
-        frames = person[shown, nearest]
+        frames = self.pictures[people, shown, nearest]
         if (kinds == FrameKind.COVERED).any():
             frames[kinds == FrameKind.COVERED] = _cover(frames[kinds == FrameKind.COVERED], generator)
         intensities = np.where(shown == NEUTRAL, 0.0, course).astype(np.float32)

@@ -2,9 +2,9 @@
 
 `python training/renders/noise_bed.py --face-kit <ict_facekit.npz> --systems nr_dfernet aen m3dfel --output runs/noise`
 
-Clips carry one label each; no system is told which of their frames are noise. Those it learns from are put together
-anew for every epoch, see `training/renders/noise_bank.py`; those it is measured on are rendered as wholes, of other people,
-see `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as in AEN's training (Sec. 3.1: the trunk
+Clips carry one label each; no system is told which of their frames are noise. They are put together from rendered
+pictures, those it learns from anew for every epoch, those it is measured on of other people; see
+`training/renders/noise_bank.py` and `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as in AEN's training (Sec. 3.1: the trunk
 and the guide come from a ResNet trained on RAF-DB): the shipped one, which has learnt from FER+, goes on learning from the
 bank's pictures, labelled with what they show and never covered. AEN takes it as trunk and guide. NR-DFERNet takes its
 first three stages and M3DFEL its weights inflated in time, in place of the hundred times longer training, and of the
@@ -37,10 +37,11 @@ from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassificati
 from training.feed import augment
 from training.feed.stills import to_pixel_values
 from training.renders.noise_bank import FaceBank, make_bank
-from training.renders.noise_clips import NoiseClips, make_clips
+from training.renders.noise_clips import NoiseClips
 from training.renders.noise_head_start import start_trunk
 from training.renders.noise_measures import Figure, Observed, measure
 
+TEST_PEOPLE = 60
 INSTANCE_LENGTH = 4
 """Frames of an instance of M3DFEL."""
 VIEW = 64
@@ -79,15 +80,21 @@ class Study:
 
 RECOGNISER = Study(num_epochs=4, trunk_share=1.0, batch_size=32)
 STUDIES = {
-    "nr_dfernet": Study({"depths": [2, 2, 2]}),
+    "nr_dfernet": Study({"depths": [2, 2, 2]}, learning_rate=3e-4, trunk_share=0.1),
     "aen": Study(),
     "m3dfel": Study(
         {"hidden_sizes": [32, 64, 128, 256], "image_size": 32},
-        num_epochs=16, learning_rate=1e-3, batch_size=16, num_still_epochs=4,
+        num_epochs=10, learning_rate=1e-3, batch_size=16, num_still_epochs=2,
     ),
     "r3d": Study({"hidden_sizes": [32, 64, 128, 256], "image_size": 32}, learning_rate=1e-3),
 }  # fmt: skip
 """Widths and depths are the recogniser's, to start from it. An R3D sees smaller pictures, as its maps are larger."""
+
+
+def part_bank(people: FaceBank, num_clips: int) -> tuple[FaceBank, NoiseClips]:
+    """Part the people: those to learn from, and clips of the others, the same every time, to measure with."""
+    bank, others = people.divide(TEST_PEOPLE)
+    return bank, others.compose(num_clips, np.random.default_rng(7), least_runs=1)
 
 
 def views(
@@ -317,19 +324,17 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to go on")
     parser.add_argument("--recogniser", type=Path, default=shipped_folder("model_cards") / "dfer-frame-small")
-    parser.add_argument("--people", type=int, default=400, help="to learn from")
+    parser.add_argument("--people", type=int, default=400, help=f"of which {TEST_PEOPLE} are for the test")
     parser.add_argument("--test-clips", type=int, default=420)
     parser.add_argument("--processes", type=int, default=2, help="that render")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.systems) - set(dfer_hf.systems()))
     if unknown:
         parser.error(f"unknown systems {', '.join(unknown)}; expected some of {', '.join(dfer_hf.systems())}")
-    bank = make_bank(
+    people = make_bank(
         arguments.face_kit, arguments.output / "bank", arguments.people, processes=arguments.processes
     )
-    test = make_clips(
-        arguments.face_kit, arguments.output / "test", arguments.test_clips, processes=arguments.processes
-    )
+    bank, test = part_bank(people, arguments.test_clips)
     recogniser = teach_recogniser(bank, arguments.output / "recogniser", start=arguments.recogniser)
     results = []
     for system in arguments.systems:

@@ -93,8 +93,6 @@ def render_clip(
     *,
     num_frames: int = 16,
     num_off_target: int = 0,
-    kinds: np.ndarray | None = None,
-    looped: bool = False,
 ) -> RenderedClip:
     """Render a clip of one person.
 
@@ -103,49 +101,36 @@ def render_clip(
         emotion: What the clip shows; a neutral clip has an intensity of 0 and no neutral frames off target.
         generator: Source of randomness.
         num_frames: Frames of the clip.
-        num_off_target: How many of them do not show the emotion, placed one by one at random.
-        kinds: `FrameKind` of each frame, `(num_frames,)`, instead of `num_off_target`; frames off target that follow
-            each other are then one interruption: one other expression is held, one cover stays.
-        looped: Whether the clip ends as it begins and starts anywhere in its rise and fall: no place in it then tells
-            what it shows.
+        num_off_target: How many of them do not show the emotion.
 
     Raises:
-        ValueError: If there are more off-target frames than frames, or kinds for another number of frames.
+        ValueError: If there are more off-target frames than frames.
     """
-    if kinds is not None and np.shape(kinds) != (num_frames,):
-        raise ValueError(f"Expected `kinds` of shape ({num_frames},), got {np.shape(kinds)}.")
     kit = renderer.kit
     scene = draw_scene(kit, generator, {}, turned=0.6)
     framing = renderer.framing(renderer.project(renderer.vertices(scene)[kit.landmarks], scene)[0])
-    held = kinds is not None
-    kinds = place_kinds(num_frames, num_off_target, generator) if kinds is None else np.array(kinds)
+    kinds = place_kinds(num_frames, num_off_target, generator)
     if emotion is Emotion.NEUTRAL:
         kinds[kinds == FrameKind.NEUTRAL] = FrameKind.COVERED
     others = [other for other in SEVEN_EMOTIONS if other not in (emotion, Emotion.NEUTRAL)]
     intensities = rise_and_fall(num_frames, generator)
-    turns = np.linspace(0, 3, num_frames, endpoint=not looped)
+    turns = np.linspace(0, 3, num_frames)[:, None]
     keys = generator.normal(0, WANDER, (4, 3))
-    if looped:
-        keys[-1] = keys[0]
-        intensities = np.roll(intensities, generator.integers(num_frames))
-    wander = np.stack([np.interp(turns, range(4), keys[:, axis]) for axis in range(3)], axis=1)
+    wander = np.stack([np.interp(turns[:, 0], range(4), keys[:, axis]) for axis in range(3)], axis=1)
 
     prototype = expression_shapes(
         emotion, 1.0, generator
     )  # the same person's way of showing it in all frames
     names, asymmetry = list(kit.expressions), {name: generator.normal(0, 0.15) for name in prototype}
     frames, points, shown = [], [], []
-    other, other_intensity, other_shapes, cover, cover_seed = emotion, 0.0, {}, generator, 0
     for frame, kind in enumerate(kinds):
-        goes_on = held and frame > 0 and kinds[frame - 1] == kind
         face, weights = emotion, {name: weight * intensities[frame] for name, weight in prototype.items()}
         if kind == FrameKind.NEUTRAL:
             face, weights = Emotion.NEUTRAL, {}
         elif kind == FrameKind.OTHER:
-            if not goes_on:
-                other, other_intensity = others[generator.integers(len(others))], generator.uniform(0.6, 1)
-                other_shapes = expression_shapes(other, other_intensity, generator)
-            face, intensities[frame], weights = other, other_intensity, other_shapes
+            face = others[generator.integers(len(others))]
+            intensities[frame] = generator.uniform(0.6, 1)
+            weights = expression_shapes(face, float(intensities[frame]), generator)
         if face is Emotion.NEUTRAL:
             intensities[frame] = 0
         speech = free_shapes(generator, **SPEECH)
@@ -156,12 +141,8 @@ def render_clip(
             pose=tuple(float(angle) for angle in np.add(scene.pose, wander[frame])),
         )
         picture = renderer.render(moment, framing)
-        if held and kind == FrameKind.COVERED:
-            if not goes_on:
-                cover_seed = int(generator.integers(2**32))
-            cover = np.random.default_rng(cover_seed)
         covered = kind == FrameKind.COVERED
-        frames.append(cover_face(picture.rgb, picture.points, cover) if covered else picture.rgb)
+        frames.append(cover_face(picture.rgb, picture.points, generator) if covered else picture.rgb)
         points.append(picture.points)
         shown.append(face)
     return RenderedClip(np.stack(frames), np.stack(points), emotion, kinds, tuple(shown), intensities)
