@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.config import TrainConfig, load_config
 from training.feed.batches import EpochBatches, load_in_workers
-from training.feed.samplers import epoch_indices
+from training.feed.samplers import epoch_indices, epoch_length
 from training.feed.sources import Data, build_data
 from training.loop.head_start import start_ahead
 from training.loop.initialise import build_model, write_report
@@ -64,10 +64,7 @@ def train(
     if config.compile:
         model.compile()
 
-    length = len(
-        epoch_indices(data.training.labels, data.training.sampling_weights, config, torch.Generator())
-    )
-    steps_per_epoch = -(-length // config.batch_size)
+    steps_per_epoch = -(-epoch_length(data.training.labels, config) // config.batch_size)
     optimiser = build_optimiser(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimiser,

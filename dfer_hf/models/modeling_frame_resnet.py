@@ -1,5 +1,7 @@
 """The frame recogniser: AEN's 2D FER model, and, averaged over the clip, the plainest baseline for video."""
 
+from typing import Protocol
+
 import torch
 from torch import nn
 from transformers import ResNetBackbone, ResNetConfig
@@ -9,7 +11,15 @@ from .configuration_frame_resnet import FrameResNetConfig
 from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
 
 
-def build_trunk(config: FrameResNetConfig, out_features: list[str]) -> ResNetBackbone:
+class ResNetSizes(Protocol):
+    """What a configuration says of its ResNet: channels of a frame and of the stages, and blocks of each."""
+
+    num_channels: int
+    hidden_sizes: list[int]
+    depths: list[int]
+
+
+def build_trunk(config: ResNetSizes, out_features: list[str]) -> ResNetBackbone:
     """Build transformers' own ResNet of basic blocks, without weights, that returns the stages named."""
     trunk = ResNetBackbone(
         ResNetConfig(

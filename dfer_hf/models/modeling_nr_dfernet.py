@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import nn
-from transformers import ResNetBackbone, ResNetConfig
 from transformers import initialization as init
 from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetConvLayer
 from transformers.utils.generic import merge_with_config_defaults
@@ -12,23 +11,8 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_nr_dfernet import NrDfernetConfig
 from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
+from .modeling_frame_resnet import build_trunk
 from .modeling_temporal_transformer import TemporalLayer, class_token_weights
-
-
-def build_stages(config: NrDfernetConfig) -> ResNetBackbone:
-    """Build the stem and the first three stages of a ResNet of basic blocks, without weights."""
-    trunk = ResNetBackbone(
-        ResNetConfig(
-            num_channels=config.num_channels,
-            embedding_size=config.hidden_sizes[0],
-            hidden_sizes=list(config.hidden_sizes),
-            depths=list(config.depths),
-            layer_type="basic",
-            out_features=["stage3"],  # pyright: ignore[reportCallIssue]  a field of the backbone mixin
-        )
-    )
-    trunk._supports_sdpa = True  # without attention of its own, it would forbid the whole model to choose
-    return trunk
 
 
 class StaticTransformer(nn.Module):
@@ -160,7 +144,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
         super().__init__(config)
         num_patches = math.ceil(config.image_size / 32) ** 2
         token_size = config.hidden_sizes[-1] * num_patches
-        self.trunk = build_stages(config)
+        self.trunk = build_trunk(config, ["stage3"])
         self.fusion = DynamicStaticFusion(config, num_patches)
         self.temporal_transformer = SequenceTransformer(config, token_size)
         self.classifier = nn.Linear(token_size, len(config.label_names))

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,9 @@ from matplotlib import cbook
 
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.faces.detection import _cut
+from tests.shared_data import SHARED_DATA
 
-CLIPS = (
-    Path(os.environ.get("DFER_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "clips"
-)
+CLIPS = SHARED_DATA / "clips"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +7,9 @@ from matplotlib import cbook
 from dfer_hf.faces import Detection, MtcnnFaceDetector, track_faces
 from dfer_hf.faces.tracking import MAX_HELD_FRAMES
 from dfer_hf.video import Frame, read_frames
+from tests.shared_data import SHARED_DATA
 
-CLIPS = (
-    Path(os.environ.get("DFER_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "clips"
-)
+CLIPS = SHARED_DATA / "clips"
 ASL = ["again", "brother", "hungry", "learn", "night", "sorry", "thanks", "want"]
 
 

@@ -1,9 +1,11 @@
 import pytest
 
+from dfer_hf.models.configuration_cfc_sp import CfcSpConfig
 from dfer_hf.taxonomy import Emotion
 from training.datasets import aff_wild2
-from training.datasets.aff_wild2 import CORPUS, FROM_0, FROM_1, labelled_stills, load
+from training.datasets.aff_wild2 import CORPUS, FROM_0, FROM_1, load
 from training.datasets.corpus import CorpusError, frame_paths
+from training.feed.source import list_samples
 
 HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
 TRAIN = {
@@ -158,25 +160,36 @@ def test_labelled_frames_become_stills(tmp_path):
     root = write_release(tmp_path, missing=["100-29-1080x1920/00001", "12-24-1920x1080_left/00001"])
     for path in (root / "cropped_aligned/12-24-1920x1080_left").iterdir():
         path.unlink()
-    stills = labelled_stills(CORPUS.load(root, None).train)
-    assert [(still.name, still.label) for still in stills] == [
+    split = CORPUS.load(root, None)
+    folder_of = {clip.name: clip.source for clip in split.train}
+    stills = list_samples(split.train, split.label_names)
+    found = [
+        (
+            f"{still.name}/{frame_paths(folder_of[still.name])[still.frame].name}",
+            split.label_names[still.label],
+        )
+        for still in stills
+    ]
+    assert found == [
         ("100-29-1080x1920/00002.jpg", Emotion.NEUTRAL),
         ("100-29-1080x1920/00003.jpg", Emotion.HAPPINESS),
         ("100-29-1080x1920/00004.jpg", Emotion.HAPPINESS),
         ("12-24-1920x1080_right/00001.jpg", Emotion.ANGER),
         ("12-24-1920x1080_right/00002.jpg", Emotion.DISGUST),
     ]
-    assert all(still.source.is_file() and still.frame_labels is None for still in stills)
     assert stills[-1].person == "12-24-1920x1080"
 
 
 def test_the_cascade_groups_as_both_releases_of_cfc_sp():
+    config = CfcSpConfig()
+    assert config.label_names == list(aff_wild2.LABEL_NAMES)  # so that a run keeps the groups of the system
+    groups = [config.groups[name] for name in ("neutral", "happiness", "surprise", "other", "negative")]
     coarse = [
-        aff_wild2.COARSE_CLASSES.index(aff_wild2.coarse_class(label)) for label in aff_wild2.LABEL_NAMES
+        next(index for index, group in enumerate(groups) if label in group) for label in aff_wild2.LABEL_NAMES
     ]
     assert coarse == [0, 4, 4, 4, 1, 4, 2, 3]
-    negative = [aff_wild2.negative_class(label) for label in aff_wild2.LABEL_NAMES]
-    places = [-1 if label is None else aff_wild2.NEGATIVE_CLASSES.index(label) for label in negative]
+    negative = groups[4]
+    places = [negative.index(label) if label in negative else -1 for label in aff_wild2.LABEL_NAMES]
     assert places == [-1, 0, 1, 2, -1, 3, -1, -1]
 
 

@@ -1,7 +1,6 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from dfer_hf.checkpoints import shipped_folder
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.models.modeling_r3d import R3dTrunk
+from tests.shared_data import SHARED_DATA
 from training.renders import noise_bed
 from training.renders.noise_bank import FaceBank, make_bank
 from training.renders.noise_bed import (
@@ -30,7 +30,6 @@ from training.renders.noise_clips import NoiseClips
 from training.renders.noise_head_start import inflated, start_trunk
 from training.renders.render_clips import FrameKind
 
-SHARED_DATA = Path(os.environ.get("DFER_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 TRUNK = {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]}
 TINY = {
     "aen": TRUNK | {"temporal_layers": 1, "temporal_heads": 2, "temporal_head_dim": 4},

@@ -5,7 +5,6 @@ import sys
 import tarfile
 import types
 from argparse import ArgumentParser
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -17,6 +16,7 @@ from dfer_hf.faces.alignment import align
 from dfer_hf.predictor import _FrameClock
 from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import VideoLimits, read_frames
+from tests.shared_data import SHARED_DATA
 from training import prepare
 from training.cache import face_clips
 from training.cache.face_clips import FaceCropper
@@ -38,7 +38,7 @@ from .marked_faces import (
     write_picture,
 )
 
-SHARED_CLIP = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips" / "single_face.mp4"
+SHARED_CLIP = SHARED_DATA / "clips" / "single_face.mp4"
 
 
 def prepare_one(clip, output, cropper=MARKED):

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from training.feed.samplers import epoch_indices, repeat_factors
+from training.feed.samplers import epoch_indices, epoch_length, repeat_factors
 
 from .runs import STILLS
 
@@ -51,3 +51,10 @@ def test_repeat_factor_sampling_shows_rare_classes_as_often_as_their_factor():
     order = draw(dataclasses.replace(CONFIG, sampler="repeat_factor", repeat_threshold=0.2))
     assert torch.bincount(LABELS[order]).tolist() == [80, 30, 10]
     assert set(torch.bincount(order[LABELS[order] == 2])[95:].tolist()) == {2}
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "weighted", "repeat_factor"])
+@pytest.mark.parametrize("length", [None, 7, 250])
+def test_the_length_of_an_epoch_is_that_of_what_is_drawn(sampler, length):
+    config = dataclasses.replace(CONFIG, sampler=sampler, epoch_length=length)
+    assert epoch_length(LABELS, config) == len(draw(config))

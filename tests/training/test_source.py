@@ -10,7 +10,7 @@ from dfer_hf.taxonomy import Emotion
 from training.cache.prepared import PreparedClips
 from training.config import Augmentation, Normalisation, Sampling
 from training.datasets.corpus import Clip
-from training.feed.source import ClipSource, Sample, list_samples
+from training.feed.source import ClipSource, Sample, find_prepared, list_samples
 from training.feed.sources import build_processor, build_test_source, cut_validation
 from training.measures.predictions import FrameSource, predict_frames
 
@@ -29,7 +29,7 @@ def source_of(colours, *, sampling=None, augmentation=NOTHING, normalisation=Non
     split, prepared = colours
     sampling = sampling or Sampling(num_segments=4, frames_per_segment=1)
     processor = build_processor(prepared.record, normalisation or Normalisation(), sampling)
-    samples, _ = list_samples(getattr(split, part), split.label_names, prepared)
+    samples = list_samples(getattr(split, part), split.label_names)
     return ClipSource(
         samples,
         split.label_names,
@@ -107,7 +107,8 @@ def test_labelled_frames_are_samples_of_one_frame(colours):
     clip = Clip(
         "train/000", prepared.root, None, frame_labels=(None, Emotion.SADNESS, *[None] * 17, Emotion.NEUTRAL)
     )
-    samples, left_out = list_samples([clip], LABELS, prepared)
+    found, left_out = find_prepared([clip], prepared)
+    samples = list_samples(found, LABELS)
     assert samples == [Sample("train/000", 1, 1), Sample("train/000", 2, 19)]
     assert not left_out
     sampling = Sampling()
@@ -127,10 +128,10 @@ def test_clips_that_failed_are_counted_and_clips_never_prepared_are_refused(tmp_
     with pytest.raises(
         ValueError, match=r"Expected clip 'train/001' in the cache, but it was never prepared"
     ):
-        list_samples(split.train, LABELS, prepared)
+        find_prepared(split.train, prepared)
     prepared.errors["train/001"] = "NoFaceFoundError: no face in 20 frames"
-    samples, left_out = list_samples(split.train, LABELS, prepared)
-    assert len(samples) == 11
+    found, left_out = find_prepared(split.train, prepared)
+    assert len(list_samples(found, LABELS)) == 11
     assert left_out == {"NoFaceFoundError": 1}
 
 

@@ -6,7 +6,6 @@ measured here says that the path holds, and nothing about people.
 
 import csv
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import dfer_hf
 import training.cli
 from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import write_video
+from tests.shared_data import SHARED_DATA
 from training.cache.prepared import PreparedClips
 from training.datasets.ict_facekit import load_face_kit
 from training.renders.faces import FaceRenderer
@@ -28,7 +28,6 @@ from training.renders.render_clips import render_clip
 
 from .runs import StoppedError, log_of, stop_after
 
-SHARED_DATA = Path(os.environ.get("DFER_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 EMOTIONS = (Emotion.HAPPINESS, Emotion.NEUTRAL, Emotion.SURPRISE)
 CLIPS_OF_CLASS = {"train": 6, "test": 2}
 RECIPE = """

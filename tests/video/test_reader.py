@@ -1,5 +1,4 @@
 import gc
-import os
 import struct
 import warnings
 from pathlib import Path
@@ -17,10 +16,10 @@ from dfer_hf.video import (
     probe,
     read_frames,
 )
+from tests.shared_data import SHARED_DATA
 
 from . import make_clips as clips
 
-SHARED_DATA = Path(os.environ.get("DFER_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 SHARED_CLIPS = SHARED_DATA / "clips"
 OPEN_FILES = Path("/proc/self/fd")
 

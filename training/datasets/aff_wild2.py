@@ -1,12 +1,11 @@
 """Aff-Wild2 with the expression labels of the ABAW challenges (Kollias and Zafeiriou 2019): a label for each frame."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dfer_hf.taxonomy import Emotion, Sentiment
+from dfer_hf.taxonomy import Emotion
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split, frame_paths
 from training.datasets.folds import require_one_division
 
@@ -23,10 +22,6 @@ LABEL_NAMES = (
 """In the order of the first line of every annotation file."""
 
 UNLABELLED = "-1"
-NEGATIVE_CLASSES = (Emotion.ANGER, Emotion.DISGUST, Emotion.FEAR, Emotion.SADNESS)
-COARSE_CLASSES = (Emotion.NEUTRAL, Emotion.HAPPINESS, Emotion.SURPRISE, Emotion.OTHER, Sentiment.NEGATIVE)
-"""What CFC-SP's coarse nets tell apart (Xue et al. 2022, Sec. 3.2), in the order of both its releases."""
-
 CHALLENGE_FOLDERS = ("EXPR_Classification_Challenge", "EXPR_Recognition_Challenge")
 TRAIN_FOLDERS = ("Train_Set", "Training_Set")
 TEST_FOLDERS = ("Validation_Set",)
@@ -89,27 +84,6 @@ def load(root: Path, fold: int | None = None, *, first_frame: int | None = None)
         tuple(_clip(video, first, image_folders[0], left_out) for video in part) for part in (train, test)
     ]
     return Split(CORPUS.name, None, LABEL_NAMES, *clips, left_out=dict(+left_out))
-
-
-def labelled_stills(clips: Iterable[Clip]) -> tuple[Clip, ...]:
-    """One clip of one frame for each frame that has a label, to train frame by frame as CFC-SP does."""
-    stills = []
-    for clip in clips:
-        if any(clip.frame_labels or ()):
-            for path, label in zip(frame_paths(clip.source), clip.frame_labels or (), strict=True):
-                if label is not None:
-                    stills.append(Clip(f"{clip.name}/{path.name}", path, label, person=clip.person))
-    return tuple(stills)
-
-
-def coarse_class(label: Emotion) -> Emotion | Sentiment:
-    """The one of `COARSE_CLASSES` that a label belongs to."""
-    return Sentiment.NEGATIVE if label in NEGATIVE_CLASSES else label
-
-
-def negative_class(label: Emotion) -> Emotion | None:
-    """The label itself where it is one of `NEGATIVE_CLASSES`, else None: CFC-SP's negative net never sees it."""
-    return label if label in NEGATIVE_CLASSES else None
 
 
 def _below(root: Path, name: str) -> list[Path]:

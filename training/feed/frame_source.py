@@ -18,7 +18,7 @@ class VideoFrames:
     """Videos cut into windows; see `training.measures.predictions.FrameSource`.
 
     Args:
-        clips: Videos with `frame_labels`.
+        clips: Videos with `frame_labels` that are in the cache.
         label_names: Classes in the order of the labels.
         prepared: The cache.
         processor: What inference does to crops.
@@ -43,8 +43,6 @@ class VideoFrames:
         index_of = {name: index for index, name in enumerate(label_names)}
         names, frame_labels, window_videos, window_frames = [], [], [], []
         for clip in clips:
-            if clip.name not in prepared:
-                continue  # it could not be prepared, and is counted as such
             labels = [NO_LABEL if label is None else index_of[label] for label in clip.frame_labels or ()]
             num_frames = prepared.num_frames(clip.name)
             if len(labels) != num_frames:

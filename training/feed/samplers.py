@@ -16,6 +16,15 @@ def repeat_factors(labels: torch.Tensor, threshold: float) -> torch.Tensor:
     return (threshold / shares).sqrt().clamp_min(1).ceil()[labels].long()
 
 
+def epoch_length(labels: torch.Tensor, config: TrainConfig) -> int:
+    """Samples of an epoch: as many as the recipe says, or one round of what its sampler shows."""
+    if config.epoch_length is not None:
+        return config.epoch_length
+    if config.sampler == "repeat_factor":
+        return int(repeat_factors(labels, config.repeat_threshold).sum())
+    return len(labels)
+
+
 def epoch_indices(
     labels: torch.Tensor, sampling_weights: torch.Tensor, config: TrainConfig, generator: torch.Generator
 ) -> torch.Tensor:
@@ -33,14 +42,12 @@ def epoch_indices(
     Returns:
         Indices of the samples, `(epoch_length,)`.
     """
-    count = len(labels)
+    length = epoch_length(labels, config)
     if config.sampler == "weighted":
-        length = config.epoch_length or count
         return torch.multinomial(sampling_weights, length, replacement=True, generator=generator)
-    samples = torch.arange(count)
+    samples = torch.arange(len(labels))
     if config.sampler == "repeat_factor":
         samples = samples.repeat_interleave(repeat_factors(labels, config.repeat_threshold))
-    length = config.epoch_length or len(samples)
     rounds = -(-length // len(samples))
     drawn = [samples[torch.randperm(len(samples), generator=generator)] for _ in range(rounds)]
     return torch.cat(drawn)[:length]

@@ -1,5 +1,6 @@
 """Batches of a real corpus, read from its cache of face crops."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,29 +33,35 @@ class Sample:
     person: str | None = None
 
 
-def list_samples(
-    clips: Sequence[Clip], label_names: Sequence[Emotion], prepared: PreparedClips
-) -> tuple[list[Sample], dict[str, int]]:
-    """List what can be learnt from: clips, and the labelled frames of clips whose frames are labelled one by one.
+def find_prepared(clips: Sequence[Clip], prepared: PreparedClips) -> tuple[list[Clip], dict[str, int]]:
+    """Find the clips that are in the cache.
 
     Returns:
-        The samples, and how many clips are left out by the reason the cache gives.
+        The clips, and how many others could not be prepared, by the reason the cache gives.
 
     Raises:
         ValueError: If the cache knows nothing of a clip, as when it was made from another corpus.
     """
-    index_of = {name: index for index, name in enumerate(label_names)}
-    known, samples, left_out = set(prepared.names), [], {}
+    found, left_out = [], Counter()
     for clip in clips:
-        if clip.name not in known:
-            if clip.name not in prepared.errors:
-                raise ValueError(
-                    f"Expected clip {clip.name!r} in the cache, but it was never prepared. "
-                    "Run training/prepare.py on the whole corpus, or finish the run that was stopped."
-                )
-            reason = prepared.errors[clip.name].split(":")[0]
-            left_out[reason] = left_out.get(reason, 0) + 1
-        elif clip.frame_labels is None and clip.label is not None:
+        if clip.name in prepared:
+            found.append(clip)
+        elif clip.name in prepared.errors:
+            left_out[prepared.errors[clip.name].split(":")[0]] += 1
+        else:
+            raise ValueError(
+                f"Expected clip {clip.name!r} in the cache, but it was never prepared. "
+                "Run training/prepare.py on the whole corpus, or finish the run that was stopped."
+            )
+    return found, dict(left_out)
+
+
+def list_samples(clips: Sequence[Clip], label_names: Sequence[Emotion]) -> list[Sample]:
+    """List what can be learnt from: clips, and the labelled frames of clips whose frames are labelled one by one."""
+    index_of = {name: index for index, name in enumerate(label_names)}
+    samples = []
+    for clip in clips:
+        if clip.frame_labels is None and clip.label is not None:
             samples.append(Sample(clip.name, index_of[clip.label], person=clip.person))
         else:
             samples += [
@@ -62,7 +69,7 @@ def list_samples(
                 for frame, label in enumerate(clip.frame_labels or ())
                 if label is not None
             ]
-    return samples, left_out
+    return samples
 
 
 class ClipSource:

@@ -19,37 +19,28 @@ from training.datasets.corpus import Clip
 from training.datasets.ferplus import load_ferplus
 from training.feed.clips import StillClips
 from training.feed.frame_source import VideoFrames
-from training.feed.source import ClipSource, Sample, list_samples
+from training.feed.source import ClipSource, Sample, find_prepared, list_samples
 from training.feed.stills import PIXEL_MEAN, PIXEL_STD, StillSource
+from training.measures.predictions import Source as MeasuredSource
 
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 VALIDATION_CLIPS = 150
 FERPLUS = ("ferplus_stills", "ferplus_clips")
 
 
-class Source(Protocol):
-    """What training and evaluation see of data.
+class Source(MeasuredSource, Protocol):
+    """What training sees of data, beyond what evaluation does.
 
     Args:
-        labels: Class of each sample, `(count,)`.
-        sampling_weights: How often weighted sampling draws each, `(count,)`.
+        sampling_weights: How often weighted sampling draws each sample, `(count,)`.
     """
 
-    labels: torch.Tensor
     sampling_weights: torch.Tensor
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        ...
 
     def training_batch(
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> dict[str, torch.Tensor]:
         """Random views of samples: `pixel_values_videos` (count, num_frames, 3, size, size) and `labels`."""
-        ...
-
-    def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The same samples as inference sees them."""
         ...
 
 
@@ -93,12 +84,13 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     split = corpus.load(data_root, fold)
     prepared = PreparedClips(prepared_root)
     processor = build_processor(prepared.record, config.normalisation, config.sampling)
-    samples, left_out = list_samples(split.train, split.label_names, prepared)
+    clips, left_out = find_prepared(split.train, prepared)
+    samples = list_samples(clips, split.label_names)
     held_out: list[Sample] | None = None
     if config.select == "validation":
         samples, held_out = cut_validation(samples, config.validation_share, config.seed)
     elif config.select == "test":
-        held_out, _ = list_samples(split.test, split.label_names, prepared)
+        held_out = list_samples(find_prepared(split.test, prepared)[0], split.label_names)
 
     def source(chosen: Sequence[Sample]) -> ClipSource:
         return ClipSource(
@@ -129,12 +121,13 @@ def build_test_source(
             a clip.
     """
     prepared.check_processor(processor)
-    samples, _ = list_samples(clips, label_names, prepared)
+    clips, _ = find_prepared(clips, prepared)
     if any(clip.frame_labels is not None for clip in clips):
         window = None if model.takes_any_length else model.config.num_frames
         return VideoFrames(clips, label_names, prepared, processor, window=window)
     run = processor.frames_per_segment
     sampling = Sampling(num_segments=processor.num_frames // run, frames_per_segment=run)
+    samples = list_samples(clips, label_names)
     return ClipSource(
         samples, label_names, prepared, processor, sampling=sampling, augmentation=Augmentation()
     )

@@ -5,8 +5,6 @@ on them, which count for less. The result is `landmark_head.safetensors` in the 
 """
 
 import argparse
-import csv
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from dfer_hf.models.modeling_landmark_head import LandmarkHead
 from training.config import Schedule
 from training.datasets.ferplus import load_ferplus
 from training.landmarks.landmark_views import LandmarkViews
+from training.loop.run_folder import Row, RunFolder
 from training.loop.schedules import learning_rate_factor
 from training.renders.faces import load_renders
 
@@ -121,8 +120,8 @@ def train(
     """
     accelerator = Accelerator()
     set_seed(recipe.seed)
-    output.mkdir(parents=True, exist_ok=True)
-    state, progress, log = output / "state", output / "progress.json", output / "log.csv"
+    run = RunFolder(output, recipe, {})
+    run.describe()
     head = LandmarkHead(width=recipe.width).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -137,15 +136,13 @@ def train(
     head, optimiser = accelerator.prepare(head, optimiser)
     average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
     accelerator.register_for_checkpointing(scheduler, average)
-    first_epoch = 0
-    if progress.is_file():  # written last: without it the state may be half of one
-        accelerator.load_state(str(state))
-        first_epoch = json.loads(progress.read_text(encoding="utf-8"))["epochs_done"]
+    if not run.is_new:
+        run.load_state(accelerator)
 
     num_renders = round(recipe.batch_size * recipe.render_share)
     num_photos = recipe.batch_size - num_renders
     weights = torch.tensor([1.0] * num_renders + [recipe.photo_weight] * num_photos).to(accelerator.device)
-    for epoch in range(first_epoch, len(recipe.epochs)):
+    for epoch in range(run.epochs_done, len(recipe.epochs)):
         started = time.perf_counter()
         size, strength = recipe.epochs[epoch]
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
@@ -167,7 +164,7 @@ def train(
             optimiser.zero_grad()
             average.update_parameters(head)
             total_loss += loss.item()
-        row: dict[str, float] = {
+        row: Row = {
             "epoch": epoch,
             "image_size": size,
             "loss": total_loss / recipe.steps_per_epoch,
@@ -179,13 +176,7 @@ def train(
         }
         tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
         save_head(average.module, output / WEIGHTS_NAME)  # pyright: ignore[reportArgumentType]  it is the head
-        accelerator.save_state(str(state))
-        with log.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if epoch == 0:
-                writer.writeheader()
-            writer.writerow(row)
-        progress.write_text(json.dumps({"epochs_done": epoch + 1}), encoding="utf-8")
+        run.save_state(accelerator, row, is_best=True)
 
 
 def main() -> None:

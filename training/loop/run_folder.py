@@ -12,8 +12,6 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from training.config import TrainConfig
-
 PACKAGES = (
     "dfer-hf",
     "torch",
@@ -59,14 +57,14 @@ class RunFolder:
 
     Args:
         folder: Made if missing.
-        config: The run.
+        config: The run, a dataclass of plain values.
         settings: What else decides its results: fold, number of processes.
 
     Raises:
         ValueError: If the folder holds a run of another configuration.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: Any, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.rows: list[Row] = []
         self.best_epoch: int | None = None

@@ -192,11 +192,10 @@ def scorecard(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str])
     (75.0, 75.0, {'smile': 50.0, 'frown': 100.0})
     """
     counts = confusion_matrix(predictions, labels, len(names))
-    totals = counts.sum(axis=1)
     recall = {
-        name: round(float(100 * counts[index, index] / totals[index]), 2)
-        for index, name in enumerate(names)
-        if totals[index]
+        name: round(float(100 * share), 2)
+        for name, share in zip(names, class_recalls(counts), strict=True)
+        if not np.isnan(share)
     }
     war, uar = average_recalls(counts)
     return {
