@@ -2,14 +2,15 @@
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
-
-from . import models
+from . import models, registration
 from .checkpoints import shipped_checkpoints
-from .faces.video_processing_dfer import DferVideoProcessor
-from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
-from .predictor import VideoPredictor
+
+if TYPE_CHECKING:
+    from .faces.video_processing_dfer import DferVideoProcessor
+    from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
+    from .predictor import VideoPredictor
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,15 @@ __all__ = [
     "systems",
 ]
 
+_IMPORTED_WHEN_USED = {
+    "ClipPrediction": "prediction",
+    "DferVideoProcessor": "faces.video_processing_dfer",
+    "FacePrediction": "prediction",
+    "FramePrediction": "prediction",
+    "Scores": "prediction",
+    "VideoPredictor": "predictor",
+}
+
 
 def systems() -> dict[str, type]:
     """Name to model class of every system: whatever `models/modeling_*.py` holds a `…ForVideoClassification`."""
@@ -37,13 +47,16 @@ def systems() -> dict[str, type]:
     return dict(sorted(found.items()))
 
 
-def _register() -> None:
-    for model_class in systems().values():
-        config_class = model_class.config_class
-        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-        AutoModel.register(config_class, model_class, exist_ok=True)
-        AutoModelForVideoClassification.register(config_class, model_class, exist_ok=True)
-        AutoVideoProcessor.register(config_class, DferVideoProcessor, exist_ok=True)
+def __getattr__(name: str) -> object:
+    if name not in _IMPORTED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_IMPORTED_WHEN_USED[name]}", __name__), name)
+    globals()[name] = value  # found without this function from now on
+    return value
 
 
-_register()
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+registration.register()

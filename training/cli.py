@@ -32,7 +32,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except (
         ValueError,
         OSError,
-    ) as error:  # what a wrong recipe, root or cache raises; the file itself shows where
+        ArithmeticError,
+    ) as error:  # of a recipe, root or cache; the file shows where
         sys.stderr.write(f"dfer-train {arguments.command}: {type(error).__name__}: {error}\n")
         return 1
 

@@ -33,6 +33,7 @@ from training.loop.optimisers import build_optimiser
 from training.loop.run_card import write_repository
 from training.loop.run_folder import Row, RunFolder
 from training.loop.schedules import learning_rate_factor
+from training.loop.sound_steps import check_loss, check_precision
 from training.measures.metrics import Confusion
 from training.measures.predictions import predict
 
@@ -52,6 +53,7 @@ def train(
     data = build_data(config, data_root, fold=fold, prepared_root=prepared_root)
     set_seed(config.seed)
     model, taken = build_model(config, data.label_names)
+    check_precision(model, accelerator)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)  # a fifth faster on CPUs
@@ -134,6 +136,7 @@ def train(
             "loader_share": seconds_waited / seconds,
             "clips_per_second": batches.indices.numel() * accelerator.num_processes / seconds,
         }
+        check_loss(row["loss"], epoch)
         row |= measure(averaged, data, image_size, accelerator)
         is_best = config.select == "last" or all(
             row[config.select_by] > before[config.select_by] for before in run.rows

@@ -92,6 +92,32 @@ def test_unknown_data_is_refused(corpus, tmp_path):
         training.train.train(dataclasses.replace(STILLS, data="dfw"), corpus, tmp_path)
 
 
+def test_a_3d_system_is_not_trained_in_half_precision_on_a_cpu(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    config = dataclasses.replace(CLIPS, system="r3d", model=TRUNK, trunk_learning_rate_share=1.0)
+    with pytest.raises(
+        ValueError, match=r"3D convolutions on a CPU.*got 'bf16'\. Use `--mixed_precision no`"
+    ):
+        training.train.train(config, corpus, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_a_run_and_leaves_what_was_saved(corpus, tmp_path, monkeypatch):
+    config = dataclasses.replace(STILLS, stages=((32, 2, 1.0),))
+    factor = training.train.learning_rate_factor
+
+    def diverging(schedule, step, **lengths):
+        return factor(schedule, step, **lengths) if step < 3 else 1e30
+
+    monkeypatch.setattr(training.train, "learning_rate_factor", diverging)
+    with pytest.raises(
+        FloatingPointError, match=r"got (nan|inf) in epoch 1\. What was saved before it is whole"
+    ):
+        training.train.train(config, corpus, tmp_path)
+    assert len(log_of(tmp_path)) == 1
+    saved = load_file(tmp_path / "checkpoint" / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in saved.values())
+
+
 def test_a_run_of_another_recipe_is_not_gone_on_with(corpus, tmp_path):
     config = dataclasses.replace(STILLS, stages=((32, 1, 1.0),), epoch_length=8)
     training.train.train(config, corpus, tmp_path)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
@@ -12,10 +13,11 @@ from training.loop.initialise import initialise
 
 
 def inflated(recogniser: FrameResNetForVideoClassification) -> dict[str, torch.Tensor]:
-    """Weights of a 3D trunk from a 2D one's: each kernel of three pixels' width is also three frames long, a third each.
+    """Weights of a 3D trunk from a 2D one's: the middle frame of each kernel is the picture's, those beside it are zero.
 
-    Both are named as their libraries name them, transformers and torchvision. After Carreira and Zisserman 2017,
-    Sec. 2.4.1; R3D has no pooling after its stem, so its maps are twice as large as the recogniser's.
+    Both are named as their libraries name them, transformers and torchvision. The middle, after Arnab et al. 2021
+    (ViViT, Sec. 3.4), as an instance has few frames: of kernels spread over three, those at its ends would see less.
+    R3D has no pooling after its stem, so its maps are twice as large as the recogniser's.
     """
     names = {"embedder.embedder.convolution": "stem.0", "embedder.embedder.normalization": "stem.1"}
     for stage, depth in enumerate(recogniser.config.depths):
@@ -29,9 +31,9 @@ def inflated(recogniser: FrameResNetForVideoClassification) -> dict[str, torch.T
     weights = {}
     for name, value in recogniser.trunk.state_dict().items():
         module, kind = name.rsplit(".", 1)
-        if value.ndim == 4:  # a shortcut's single pixel stays a single frame
-            length = 1 if value.shape[-1] == 1 else 3
-            value = value[:, :, None].repeat(1, 1, length, 1, 1) / length
+        if value.ndim == 4:
+            beside = 0 if value.shape[-1] == 1 else 1  # a shortcut's single pixel stays a single frame
+            value = nn.functional.pad(value[:, :, None], (0, 0, 0, 0, beside, beside))
         weights[f"{names[module]}.{kind}"] = value
     return weights
 

@@ -1,0 +1,61 @@
+"""Tell transformers of the systems without importing them: torchvision and PyTorch's compiler take seconds to import."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import wrapt
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, PreTrainedConfig
+
+from . import models
+
+
+class ImportedWhenUsed(type):
+    """Type of stand-ins for a class: whatever is asked of one is asked of that class, which is imported then."""
+
+    def __getattr__(cls, name: str) -> object:
+        return getattr(getattr(importlib.import_module(cls.__module__), cls.__name__), name)
+
+
+def system_configs() -> dict[str, type[PreTrainedConfig]]:
+    """Name and configuration class of every system: whatever `models/configuration_*.py` has a `modeling_*.py` beside it.
+
+    `configuration_dfer`, which all systems share, is none: its `model_type` is the prefix of theirs.
+    """
+    names = {module.name for module in pkgutil.iter_modules(models.__path__)}
+    found = {}
+    for name in sorted(names):
+        system = name.removeprefix("configuration_")
+        if system == name or f"modeling_{system}" not in names:
+            continue
+        module = importlib.import_module(f"{models.__name__}.{name}")
+        for member in vars(module).values():
+            own = isinstance(member, type) and member.__module__ == module.__name__
+            if own and getattr(member, "model_type", "").startswith("dfer_"):
+                found[system] = member
+    return found
+
+
+def stand_in(system: str, config_class: type[PreTrainedConfig]) -> ImportedWhenUsed:
+    """Stand in for the model class of a system: `AenForVideoClassification` of `AenConfig`, in `modeling_aen`."""
+    name = f"{config_class.__name__.removesuffix('Config')}ForVideoClassification"
+    module = f"{models.__name__}.modeling_{system}"
+    return ImportedWhenUsed(name, (), {"__module__": module, "config_class": config_class})
+
+
+def register() -> None:
+    """Let transformers' Auto classes know every system."""
+    for system, config_class in system_configs().items():
+        model_class = stand_in(system, config_class)
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+        AutoModel.register(config_class, model_class, exist_ok=True)
+        AutoModelForVideoClassification.register(config_class, model_class, exist_ok=True)
+    wrapt.register_post_import_hook(_register_processor, "transformers.models.auto.video_processing_auto")
+
+
+def _register_processor(module: ModuleType) -> None:
+    """Register the processor for every system, once anybody imports `AutoVideoProcessor`."""
+    from .faces.video_processing_dfer import DferVideoProcessor
+
+    for config_class in system_configs().values():
+        module.AutoVideoProcessor.register(config_class, DferVideoProcessor, exist_ok=True)
