@@ -4,11 +4,11 @@
 
 Clips carry one label each; no system is told which of their frames are noise. They are put together from rendered
 pictures, those it learns from anew for every epoch, those it is measured on of other people; see
-`training/renders/noise_bank.py` and `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as in AEN's training (Sec. 3.1: the trunk
-and the guide come from a ResNet trained on RAF-DB): the shipped one, which has learnt from FER+, goes on learning from the
-bank's pictures, labelled with what they show and never covered. AEN takes it as trunk and guide. NR-DFERNet takes its
-first three stages and M3DFEL its weights inflated in time, in place of the hundred times longer training, and of the
-weights from Kinetics, that their papers have; all else starts from nothing.
+`training/renders/noise_bank.py` and `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as in
+AEN's training (Sec. 3.1: the trunk and the guide come from a ResNet trained on RAF-DB): the shipped one, which has learnt
+from FER+, goes on learning from the bank's pictures, labelled with what they show and never covered. AEN takes it as trunk
+and guide, and NR-DFERNet its first three stages. M3DFEL's 3D trunk starts from its weights and sees the pictures, too, in
+place of the weights from Kinetics that the paper has; all else starts from nothing.
 
 M3DFEL keeps the paper's best bag of four instances of four frames. It has one weight for the frames of an instance, so
 where noise begins in the middle of one, no weights could tell it apart; see `noise_clips` for why it may.
