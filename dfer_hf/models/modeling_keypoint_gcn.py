@@ -141,7 +141,7 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
 
     config: KeypointGcnConfig
     config_class = KeypointGcnConfig
-    evidence_layer = "triplet_attention"
+    evidence_layer = "trunk.encoder.stages.2"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]
