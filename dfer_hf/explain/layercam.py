@@ -13,7 +13,11 @@ from ..models.modeling_dfer import DferOutput
 
 
 def layer_cam(
-    model: nn.Module, pixel_values_videos: torch.Tensor, *, target: int | None = None
+    model: nn.Module,
+    pixel_values_videos: torch.Tensor,
+    *,
+    target: int | None = None,
+    layer: str | None = None,
 ) -> tuple[torch.Tensor, DferOutput]:
     """Show which parts of each frame speak for a class.
 
@@ -24,6 +28,7 @@ def layer_cam(
         model: A system of this package, in evaluation.
         pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
         target: Index of the fine class to explain; each clip's most probable one when left out.
+        layer: Name of the part whose maps to look at; the model's `evidence_layer` when left out.
 
     Returns:
         Maps `(batch, num_frames, h, w)` from 0 to 1, scaled by the largest value of each clip, and the model's output.
@@ -31,7 +36,7 @@ def layer_cam(
     Raises:
         ValueError: If the model does not say where its evidence lies.
     """
-    name = getattr(model, "evidence_layer", None)
+    name = layer or getattr(model, "evidence_layer", None)
     if name is None:
         raise ValueError(f"Expected {type(model).__name__} to name its `evidence_layer`, but it has none.")
     activations: list[torch.Tensor] = []

@@ -131,7 +131,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
 
     config: NrDfernetConfig
     config_class = NrDfernetConfig
-    evidence_layer = "trunk.encoder.stages.2"
+    evidence_layer = "trunk.encoder.stages.1"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]

@@ -61,9 +61,8 @@ def cover(clips: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 
 def losses_of(model: DferPreTrainedModel, clips: torch.Tensor, layer: str) -> Loss:
     """Cover a batch of at least two clips by what LayerCAM shows of a layer."""
-    model.evidence_layer = layer
-    maps, output = layer_cam(model, clips)
-    before, answers = output.logits.softmax(dim=-1).max(dim=-1)
+    maps, output = layer_cam(model, clips, layer=layer)
+    before, answers = cast(torch.Tensor, output.logits).softmax(dim=-1).max(dim=-1)
 
     def lost(maps: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

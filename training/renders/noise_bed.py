@@ -155,7 +155,7 @@ def fit(
     )
     halved = not any(isinstance(module, nn.Conv3d) for module in model.modules())
     if not halved:
-        model.to(memory_format=torch.channels_last_3d)  # faster in single precision
+        nn.Module.to(model, memory_format=torch.channels_last_3d)  # faster in single precision
     losses = []
     for epoch in range(study.num_epochs):
         clips = draw(draws)
