@@ -1,10 +1,9 @@
 """Dynamic facial expression recognition: published systems as Hugging Face models, from video file to explanation."""
 
 import importlib
-import pkgutil
 from typing import TYPE_CHECKING
 
-from . import models, registration
+from . import registration
 from .checkpoints import shipped_checkpoints
 
 if TYPE_CHECKING:
@@ -36,15 +35,11 @@ _IMPORTED_WHEN_USED = {
 
 
 def systems() -> dict[str, type]:
-    """Name to model class of every system: whatever `models/modeling_*.py` holds a `…ForVideoClassification`."""
-    found = {}
-    for module in pkgutil.iter_modules(models.__path__):
-        if module.name.startswith("modeling_"):
-            members = vars(importlib.import_module(f"{models.__name__}.{module.name}"))
-            for name, member in members.items():
-                if name.endswith("ForVideoClassification") and member.__module__.endswith(module.name):
-                    found[member.config_class.model_type.removeprefix("dfer_")] = member
-    return dict(sorted(found.items()))
+    """Name to model class of every system, all of them imported."""
+    return {
+        system: registration.imported(registration.stand_in(system, config_class))
+        for system, config_class in registration.system_configs().items()
+    }
 
 
 def __getattr__(name: str) -> object:

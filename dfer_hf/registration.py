@@ -14,7 +14,12 @@ class ImportedWhenUsed(type):
     """Type of stand-ins for a class: whatever is asked of one is asked of that class, which is imported then."""
 
     def __getattr__(cls, name: str) -> object:
-        return getattr(getattr(importlib.import_module(cls.__module__), cls.__name__), name)
+        return getattr(imported(cls), name)
+
+
+def imported(stand_in: ImportedWhenUsed) -> type:
+    """Import the class that a stand-in stands for."""
+    return getattr(importlib.import_module(stand_in.__module__), stand_in.__name__)
 
 
 def system_configs() -> dict[str, type[PreTrainedConfig]]:

@@ -6,6 +6,11 @@ from accelerate import Accelerator
 from torch import nn
 
 
+def in_3d(model: nn.Module) -> bool:
+    """Whether a model has 3D convolutions."""
+    return any(isinstance(module, nn.Conv3d) for module in model.modules())
+
+
 def check_precision(model: nn.Module, accelerator: Accelerator) -> None:
     """Refuse half precision where PyTorch's gradients are arbitrary.
 
@@ -15,8 +20,7 @@ def check_precision(model: nn.Module, accelerator: Accelerator) -> None:
     Raises:
         ValueError: If the model has 3D convolutions and would be trained in half precision on a CPU.
     """
-    in_3d = any(isinstance(module, nn.Conv3d) for module in model.modules())
-    if in_3d and accelerator.device.type == "cpu" and accelerator.mixed_precision != "no":
+    if in_3d(model) and accelerator.device.type == "cpu" and accelerator.mixed_precision != "no":
         raise ValueError(
             "Expected single precision for a system with 3D convolutions on a CPU, whose gradients in half precision "
             f"PyTorch gets wrong there; got {accelerator.mixed_precision!r}. Use `--mixed_precision no`, or a GPU."

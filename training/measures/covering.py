@@ -78,18 +78,20 @@ def measure(model: DferPreTrainedModel, clips: StillClips, layers: list[str]) ->
     Raises:
         AttributeError: If the model has no such layer.
     """
-    found = {}
     for layer in layers:
         model.get_submodule(layer)  # says which part of the name there is not
-        parts = []
-        for indices in torch.arange(len(clips)).split(BATCH_SIZE):
-            if len(indices) > 1:
-                pixel_values = clips.batch(indices, model.config.image_size)["pixel_values_videos"]
-                parts.append(losses_of(model, pixel_values, layer))
-        found[layer] = Loss(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("marked", "elsewhere"))
+    parts: dict[str, list[Loss]] = {layer: [] for layer in layers}
+    for indices in torch.arange(len(clips)).split(BATCH_SIZE):
+        if len(indices) > 1:
+            pixel_values = clips.batch(indices, model.config.image_size)["pixel_values_videos"]
+            for layer in layers:
+                parts[layer].append(losses_of(model, pixel_values, layer))
+    return {
+        layer: Loss(
+            torch.cat([part.marked for part in of_layer]), torch.cat([part.elsewhere for part in of_layer])
         )
-    return found
+        for layer, of_layer in parts.items()
+    }
 
 
 def table(losses: dict[str, Loss]) -> str:

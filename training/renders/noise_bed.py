@@ -36,6 +36,7 @@ from dfer_hf.models.modeling_dfer import DferOutput
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from training.feed import augment
 from training.feed.stills import to_pixel_values
+from training.loop.sound_steps import in_3d
 from training.renders.noise_bank import FaceBank, make_bank
 from training.renders.noise_clips import NoiseClips
 from training.renders.noise_head_start import start_trunk
@@ -134,7 +135,7 @@ def fit(
 ) -> list[float]:
     """Train a system on clips, drawn for each epoch, with their labels alone; returns the mean loss of each epoch.
 
-    In bf16 but for 3D convolutions: on a CPU, PyTorch's gradients of them in bf16 are now and then arbitrary.
+    In bf16 but for 3D convolutions; see `training/loop/sound_steps.py`.
 
     Raises:
         FloatingPointError: If the loss is not finite.
@@ -153,7 +154,7 @@ def fit(
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=list(rates), total_steps=steps_per_epoch * study.num_epochs, pct_start=0.1
     )
-    halved = not any(isinstance(module, nn.Conv3d) for module in model.modules())
+    halved = not in_3d(model)
     if not halved:
         nn.Module.to(model, memory_format=torch.channels_last_3d)  # faster in single precision
     losses = []
