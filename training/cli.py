@@ -29,11 +29,8 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         return _module_of(arguments.command).main(arguments)
-    except (
-        ValueError,
-        OSError,
-        ArithmeticError,
-    ) as error:  # of a recipe, root or cache; the file shows where
+    # What a wrong recipe, root or cache raises; `python training/<command>.py` shows where.
+    except (ValueError, OSError, ArithmeticError) as error:
         sys.stderr.write(f"dfer-train {arguments.command}: {type(error).__name__}: {error}\n")
         return 1
 
