@@ -87,6 +87,7 @@ class CfcSpConfig(DferConfig):
         repvgg_embedding_size: Width of RepVGG's last layer.
         repvgg_fused: Whether RepVGG is in its deployed form, one convolution a block; see the model's `fuse`.
         groups: The coarse classes (Sec. 3.2); those of several labels are what the fine nets split.
+        coarse_first: The paper's hard choice (Sec. 3.2).
     """
 
     model_type = "dfer_cfc_sp"
@@ -162,6 +163,7 @@ class CfcSpConfig(DferConfig):
     repvgg_depths: list[int] = field(default_factory=lambda: [4, 6, 16, 1])
     repvgg_embedding_size: int = 512
     repvgg_fused: bool = False
+    coarse_first: bool = True
     groups: dict[str, list[str]] = field(default_factory=_coarse_classes)
     id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_eight_id2label)
 

@@ -57,6 +57,9 @@ class DferConfig(PreTrainedConfig):
         temperature: What logits are divided by before they become probabilities, fitted on validation clips so that
             confidence is accuracy (Guo et al. 2017, Sec. 4.2). No model reads it: whoever takes the softmax does, and
             the answer stays the same.
+        coarse_first: Whether the answer is the most probable class of the most probable group, rather than of all.
+        unsure_margin: Smallest lead in probability of the best class over the second with which an answer counts as
+            sure, from 0 to 1; chosen on validation clips. No model reads it either.
     """
 
     model_type = "dfer"
@@ -69,6 +72,8 @@ class DferConfig(PreTrainedConfig):
     groups: dict[str, list[str]] = field(default_factory=_sentiment_groups)
     group_names: list[str] | None = None
     temperature: float = 1.0
+    coarse_first: bool = False
+    unsure_margin: float | int = 0.0
     id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_seven_id2label)
     label2id: dict[str, int] | dict[str, str] | None = None
     problem_type: str | None = "single_label_classification"
@@ -100,6 +105,12 @@ class DferConfig(PreTrainedConfig):
         """Fine classes in the order of their index."""
         return [label for _, label in sorted((self.id2label or {}).items())]
 
+    @property
+    def group_of_label(self) -> list[int]:
+        """Index of the group of each fine class, in the order of `label_names`."""
+        index_of = {label: index for index, members in enumerate(self.groups.values()) for label in members}
+        return [index_of[label] for label in self.label_names]
+
     def validate_clip(self) -> None:
         """Refuse clips without frames or pixels."""
         for name in ("num_frames", "image_size", "num_channels"):
@@ -110,6 +121,11 @@ class DferConfig(PreTrainedConfig):
         """Refuse a temperature that would turn answers round or into nothing."""
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be above 0 and finite, got {self.temperature}.")
+
+    def validate_unsure_margin(self) -> None:
+        """Refuse a margin that no two probabilities can have."""
+        if not 0 <= self.unsure_margin <= 1:
+            raise ValueError(f"`unsure_margin` must be from 0 to 1, got {self.unsure_margin}.")
 
     def validate_groups(self) -> None:
         """Refuse a hierarchy in which a fine class is missing or stands twice."""

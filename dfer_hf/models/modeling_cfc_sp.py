@@ -40,9 +40,6 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         members = [[label for label in labels if label in group] for group in config.groups.values()]
         # Indices of the labels of each group of several: what the fine nets answer, in this order.
         self.split_labels = [[labels.index(label) for label in group] for group in members if len(group) > 1]
-        self.group_of_label = [
-            next(index for index, group in enumerate(members) if label in group) for label in labels
-        ]
         num_fine = sum(len(group) for group in self.split_labels)
         fine_nets = config.fine_nets if num_fine else []
         self.coarse_nets = nn.ModuleList(BUILDERS[name](config, len(members)) for name in config.coarse_nets)
@@ -90,7 +87,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         # Soft votes: the mean of the nets' probabilities, (batch, frames, groups) and (batch, frames, labels).
         log_groups = log_mean(self.smooth(coarse_logits).log_softmax(dim=-1), dim=0)
         log_shares = log_mean(self.log_shares(self.smooth(fine_logits)), dim=0)
-        frame_logits = log_groups[..., self.group_of_label] + log_shares
+        frame_logits = log_groups[..., self.config.group_of_label] + log_shares
         logits = log_mean(frame_logits, dim=1)  # (batch, labels)
 
         loss, loss_parts = None, None
@@ -154,7 +151,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
 
         A label that is its own group has it for sure.
         """
-        shares = fine_logits.new_zeros(*fine_logits.shape[:-1], len(self.group_of_label))
+        shares = fine_logits.new_zeros(*fine_logits.shape[:-1], len(self.config.label_names))
         parts = fine_logits.split([len(group) for group in self.split_labels], dim=-1)
         for group, part in zip(self.split_labels, parts, strict=False):
             shares[..., group] = part.log_softmax(dim=-1)
@@ -173,24 +170,6 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         entropies = -(target[:, None] * self.log_shares(fine_logits)).sum(dim=-1)  # (nets, batch, frames)
         total = entropies.mean(dim=2).sum()
         return total / num_shared.clamp_min(torch.finfo(torch.float32).tiny)  # nothing over nothing: no loss
-
-    def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """Make the paper's hard choice (Sec. 3.2): the most probable group, then its most probable class.
-
-        It can differ from the most probable class: a group of several shares its probability out among them.
-
-        Args:
-            logits: `logits` or `frame_logits`, `(..., num_labels)`.
-
-        Returns:
-            Class indices `(...,)`.
-        """
-        group_of_label = torch.tensor(self.group_of_label, device=logits.device)
-        log_groups = [
-            logits[..., group_of_label == index].logsumexp(dim=-1) for index in range(len(self.config.groups))
-        ]
-        chosen = torch.stack(log_groups, dim=-1).argmax(dim=-1)
-        return logits.masked_fill(group_of_label != chosen[..., None], -math.inf).argmax(dim=-1)
 
     def fuse(self) -> None:
         """Turn every RepVGG into its deployed form: fewer parameters, the same answers in evaluation."""

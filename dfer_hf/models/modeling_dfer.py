@@ -1,5 +1,7 @@
 """What every system's model shares: its output, its checks and its first weights."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +64,10 @@ class DferPreTrainedModel(PreTrainedModel):
             init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 init.zeros_(module.bias)
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """Answer with one class, as `config.coarse_first` says; see the function of this name."""
+        return decide(logits, self.config.group_of_label, coarse_first=self.config.coarse_first)
 
     def group_matrix(self) -> torch.Tensor:
         """Membership of the fine classes in the groups, `(num_groups, num_labels)` of zeros and ones."""
@@ -143,6 +149,26 @@ class DferPreTrainedModel(PreTrainedModel):
         if labels.is_floating_point():
             return labels
         return nn.functional.one_hot(labels, len(self.config.label_names)).float()
+
+
+def decide(logits: torch.Tensor, group_of_label: Sequence[int], *, coarse_first: bool) -> torch.Tensor:
+    """Answer with one class.
+
+    Args:
+        logits: Of the fine classes, such as `logits` or `frame_logits`, `(..., num_labels)`.
+        group_of_label: Index of the group of each class, such as `config.group_of_label`.
+        coarse_first: Whether the most probable group is chosen first and then its most probable class. That can differ
+            from the most probable class: a group of several shares its probability out among them.
+
+    Returns:
+        Class indices `(...,)`.
+    """
+    if not coarse_first:
+        return logits.argmax(dim=-1)
+    groups = torch.tensor(group_of_label, device=logits.device)
+    sums = [logits[..., groups == group].logsumexp(dim=-1) for group in range(max(group_of_label) + 1)]
+    chosen = torch.stack(sums, dim=-1).argmax(dim=-1)
+    return logits.masked_fill(groups != chosen[..., None], -math.inf).argmax(dim=-1)
 
 
 def cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -190,6 +190,8 @@ def test_the_hard_choice_takes_the_group_first():
     assert probabilities.argmax(dim=-1).tolist() == [0, 0, 5]
     assert model.decide(probabilities.log()).tolist() == [1, 0, 5]
     assert model.decide(probabilities.log().expand(2, -1, -1)).tolist() == [[1, 0, 5]] * 2
+    model.config.coarse_first = False
+    assert model.decide(probabilities.log()).tolist() == [0, 0, 5]
 
 
 # ------------------------------------------------------------------------------------------------------------- the tables

@@ -123,6 +123,23 @@ def test_frame_logits_depend_on_their_frame(model, random_clips):
     assert moved[1] > 0
 
 
+@pytest.mark.parametrize("coarse_first", [False, True])
+def test_one_rule_decides_for_clips_and_frames(system, tiny_model, random_clips, coarse_first):
+    model = with_random_statistics(tiny_model(system, **MOODS, coarse_first=coarse_first), spread=0.3)
+    assert model.config.group_of_label == [0, 1, 2, 2]
+    output = answer(model, random_clips(model.config))
+    for logits in (output.logits, output.frame_logits):
+        decided, best = model.decide(logits), logits.argmax(dim=-1)
+        assert decided.shape == logits.shape[:-1]
+        if coarse_first:
+            probabilities = logits.softmax(dim=-1)
+            down = probabilities[..., 2:].sum(dim=-1) > probabilities[..., :2].amax(dim=-1)
+            assert torch.equal(decided >= 2, down)
+            assert torch.equal(decided[down], 2 + logits[..., 2:].argmax(dim=-1)[down])
+            best[down] = decided[down]
+        assert torch.equal(decided, best)
+
+
 # ------------------------------------------------------------------------------------------------ weights and their keeping
 
 
