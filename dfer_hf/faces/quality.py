@@ -1,0 +1,161 @@
+"""Say how well a face is seen: size, sharpness, roll, turn, and whether all that is enough to answer; no torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .alignment import ARCFACE_TEMPLATE, similarity_transform
+
+MIN_SIZE_PIXELS = 24.0
+MIN_SHARPNESS = 0.1
+MAX_ROLL_DEGREES = 50.0
+MAX_TURN_DEGREES = 50.0
+MAX_TEMPLATE_DISTANCE = 0.3
+MIN_CONFIDENCE = 0.9
+MIN_COVERAGE = 0.2
+
+_EYE_DISTANCE = float(np.linalg.norm(ARCFACE_TEMPLATE[1] - ARCFACE_TEMPLATE[0]))
+# How far nose and mouth stand out before the eyes, in pixels of the crop: ICT-FaceKit's mean face.
+_DEPTHS = np.array([[0.0], [0.0], [20.8], [5.2], [5.2]])
+_FACE = np.concatenate([ARCFACE_TEMPLATE, _DEPTHS], axis=1)
+_FIT_POSE = np.linalg.pinv(_FACE - _FACE.mean(axis=0))  # (3, 5)
+
+
+@dataclass(frozen=True)
+class FaceQuality:
+    """How well one face is seen; of a face seen in several frames, the medians.
+
+    Args:
+        size_pixels: Width of the face in pixels of the original frame.
+        sharpness: Share of fine detail in the contrast of the aligned crop, see `sharpness`.
+        roll_degrees: How far the face lies on its side: positive when its head tips to the right of the picture, 90 when it lies there.
+        turn_degrees: How far the face looks away from the camera, to the side, up or down together: 0 when frontal,
+            about 90 in profile.
+        template_distance: How far the five points are from those of a frontal face, root mean square after the best
+            similarity, as share of the distance between the eyes.
+        coverage: Share of the frames from the face's first to its last in which it was seen.
+        confidence: Of the detector; low for faces that lie, are covered or are none.
+        problems: What is too little for a sure answer, as parts of a sentence; empty when the face is seen well.
+    """
+
+    size_pixels: float
+    sharpness: float
+    roll_degrees: float
+    turn_degrees: float
+    template_distance: float
+    coverage: float
+    confidence: float
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the face is seen well enough for its answer to be taken as sure."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "is_enough": self.is_enough,
+            "problems": list(self.problems),
+            "size_pixels": round(self.size_pixels, 1),
+            "sharpness": round(self.sharpness, 3),
+            "roll_degrees": round(self.roll_degrees, 1),
+            "turn_degrees": round(self.turn_degrees, 1),
+            "template_distance": round(self.template_distance, 3),
+            "coverage": round(self.coverage, 4),
+            "confidence": round(self.confidence, 4),
+        }
+
+
+def measure_quality(
+    *,
+    points: np.ndarray,
+    boxes: np.ndarray,
+    confidences: np.ndarray,
+    crops_sharpness: np.ndarray,
+    coverage: float,
+) -> FaceQuality:
+    """Judge one face from the frames in which it was analysed.
+
+    Args:
+        points: Left eye, right eye, nose, left and right mouth corner in pixels of the original frames, `(N, 5, 2)`.
+        boxes: Left, top, right and bottom in the same pixels, `(N, 4)`.
+        confidences: Of the detector, `(N,)`.
+        crops_sharpness: `sharpness` of each aligned crop, `(N,)`.
+        coverage: Share of the frames from the face's first to its last in which it was seen.
+
+    Raises:
+        ValueError: If there is no frame, or five points coincide.
+    """
+    points, boxes = np.asarray(points, dtype=np.float64), np.asarray(boxes, dtype=np.float64)
+    counts = {len(points), len(boxes), len(confidences), len(crops_sharpness)}
+    if len(counts) > 1 or 0 in counts:
+        raise ValueError(
+            f"Expected points, box, confidence and sharpness of one frame or more, got {counts} of them."
+        )
+    transforms = similarity_transform(points)  # (N, 2, 3)
+    # The mean of directions, not of degrees, which jump at 180.
+    across, up = np.median(transforms[:, :, 0], axis=0)
+    roll = float(np.degrees(np.arctan2(-up, across)))
+    placed = (
+        np.einsum("nij,npj->npi", transforms[:, :, :2], points) + transforms[:, None, :, 2]
+    )  # in the crop
+    distances = np.sqrt(((placed - ARCFACE_TEMPLATE) ** 2).sum(axis=2).mean(axis=1)) / _EYE_DISTANCE
+    size = float(np.median(boxes[:, 2] - boxes[:, 0]))
+    values = {
+        "size_pixels": size,
+        "sharpness": float(np.median(crops_sharpness)),
+        "roll_degrees": roll,
+        "turn_degrees": float(np.median(_turn_degrees(placed))),
+        "template_distance": float(np.median(distances)),
+        "coverage": float(coverage),
+        "confidence": float(np.median(confidences)),
+    }
+    return FaceQuality(**values, problems=tuple(_problems(**values)))
+
+
+def sharpness(crop: np.ndarray) -> float:
+    """Measure how much detail a crop has for its contrast: about 0 when blurred, 0.2 and more when sharp.
+
+    Args:
+        crop: Aligned face, uint8 RGB of shape `(112, 112, 3)`.
+    """
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[16:96, 16:96].astype(np.float32)
+    fine, coarse = cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.GaussianBlur(grey, (0, 0), 3.0)
+    return float((fine - coarse).std() / max(float(coarse.std()), 4.0))
+
+
+def _turn_degrees(placed: np.ndarray) -> np.ndarray:
+    """Angle between where a face looks and the camera, `(N,)`, of points `(N, 5, 2)` in the crop."""
+    axes = _FIT_POSE @ placed  # (N, 3, 2): what a pixel along each axis of the face moves in the crop
+    scale = np.sqrt((axes**2).sum(axis=(1, 2)) / 2)
+    facing = axes[:, 0, 0] * axes[:, 1, 1] - axes[:, 0, 1] * axes[:, 1, 0]
+    return np.degrees(np.arctan2(np.linalg.norm(axes[:, 2], axis=1) * scale, facing))
+
+
+def _problems(
+    *,
+    size_pixels: float,
+    sharpness: float,
+    roll_degrees: float,
+    turn_degrees: float,
+    template_distance: float,
+    coverage: float,
+    confidence: float,
+) -> list[str]:
+    problems = []
+    if size_pixels < MIN_SIZE_PIXELS:
+        problems.append(f"the face is only {size_pixels:.0f} pixels wide")
+    elif sharpness < MIN_SHARPNESS:
+        problems.append("the picture is blurred")
+    if abs(roll_degrees) > MAX_ROLL_DEGREES:
+        problems.append("the face lies on its side" if abs(roll_degrees) < 135 else "the face is upside down")
+    if turn_degrees > MAX_TURN_DEGREES or template_distance > MAX_TEMPLATE_DISTANCE:
+        problems.append("the face is turned far away from the camera")
+    if confidence < MIN_CONFIDENCE:
+        problems.append("the face is hardly recognised as one")
+    if coverage < MIN_COVERAGE:
+        problems.append(f"the face is seen in only {coverage:.0%} of the frames")
+    return problems
