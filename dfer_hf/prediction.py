@@ -5,9 +5,12 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .faces.quality import FaceQuality
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the original frame."""
@@ -15,19 +18,32 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities by class name; they sum to 1."""
+    """Probabilities by class name, which sum to 1, and the class that the system decides on.
+
+    Args:
+        probabilities: Class to probability.
+        decided: The class that answers; the most probable one where it is left out. It is another where a system
+            decides on the group first, and where groups follow the decision on a fine class.
+    """
 
     probabilities: Mapping[str, float]
+    decided: str | None = None
 
     @property
     def label(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=lambda label: self.probabilities[label])
+        """The class that answers."""
+        return self.decided or max(self.probabilities, key=lambda label: self.probabilities[label])
 
     @property
     def confidence(self) -> float:
-        """The probability of the most probable class."""
+        """The probability of the class that answers."""
         return self.probabilities[self.label]
+
+    @property
+    def lead(self) -> float:
+        """How much more probable the answer is than the best other class; negative where another is more probable."""
+        others = (value for label, value in self.probabilities.items() if label != self.label)
+        return self.confidence - max(others, default=0.0)
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -35,7 +51,7 @@ class Scores:
         return sorted(self.probabilities.items(), key=lambda item: -item[1])
 
     def to_dict(self) -> dict[str, Any]:
-        """The most probable class and all probabilities."""
+        """The answer and all probabilities."""
         return {
             "label": self.label,
             "confidence": round(self.confidence, 6),
@@ -54,7 +70,8 @@ class FramePrediction:
         fine: Fine classes; None without a face, which is not the same as neutral.
         coarse: Groups of them; None without a face.
         weight: Share of the face's answer that rests on this frame; the weights of a face sum to 1.
-        is_interpolated: Whether the frame was skipped, and lies between two that were analysed.
+        is_interpolated: Whether the model did not see this frame, and its scores lie between those of two that it saw.
+        is_unsure: Whether the two best classes are too close to choose between them.
         points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
         heat_map: Which parts of the aligned 112×112 crop the answer rests on, `(h, w)` from 0 to 1; None if not asked.
     """
@@ -66,6 +83,7 @@ class FramePrediction:
     coarse: Scores | None = None
     weight: float = 0.0
     is_interpolated: bool = False
+    is_unsure: bool = False
     points: np.ndarray | None = field(default=None, repr=False, compare=False)
     heat_map: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -77,6 +95,7 @@ class FramePrediction:
             "box": None if self.box is None else [round(edge, 2) for edge in self.box],
             "weight": round(self.weight, 6),
             "is_interpolated": self.is_interpolated,
+            "is_unsure": self.is_unsure,
             "fine": None if self.fine is None else self.fine.to_dict(),
             "coarse": None if self.coarse is None else self.coarse.to_dict(),
         }
@@ -91,12 +110,16 @@ class FacePrediction:
         fine: Fine classes of the whole clip.
         coarse: Groups of them.
         frames: Every frame from the face's first to its last, gaps included.
+        is_unsure: Whether the two best classes are too close to choose between them, or the face is seen too badly.
+        quality: How well the face is seen; None where nobody measured it.
     """
 
     track_id: int
     fine: Scores
     coarse: Scores
     frames: tuple[FramePrediction, ...]
+    is_unsure: bool = False
+    quality: "FaceQuality | None" = None
 
     @property
     def coverage(self) -> float:
@@ -110,6 +133,8 @@ class FacePrediction:
             "fine": self.fine.to_dict(),
             "coarse": self.coarse.to_dict(),
             "coverage": round(self.coverage, 4),
+            "is_unsure": self.is_unsure,
+            "quality": None if self.quality is None else self.quality.to_dict(),
             "frames": [frame.to_dict() for frame in self.frames],
         }
 
@@ -165,10 +190,12 @@ class ClipPrediction:
                     "track_id": face.track_id,
                     "clip_fine": face.fine.label,
                     "clip_coarse": face.coarse.label,
+                    "clip_is_unsure": face.is_unsure,
                     "frame_index": frame.frame_index,
                     "time_seconds": round(frame.time_seconds, 4),
                     "weight": round(frame.weight, 6),
                     "is_interpolated": frame.is_interpolated,
+                    "is_unsure": frame.is_unsure,
                     "fine": "" if frame.fine is None else frame.fine.label,
                     "coarse": "" if frame.coarse is None else frame.coarse.label,
                 }

@@ -16,8 +16,18 @@ from dfer_hf.prediction import (
 FINE = Scores({"happiness": 0.6, "fear": 0.3, "neutral": 0.1})
 COARSE = Scores({"positive": 0.6, "neutral": 0.1, "negative": 0.3})
 COLUMNS = [
-    *("source", "error", "track_id", "clip_fine", "clip_coarse", "frame_index", "time_seconds", "weight"),
-    "is_interpolated",
+    *(
+        "source",
+        "error",
+        "track_id",
+        "clip_fine",
+        "clip_coarse",
+        "clip_is_unsure",
+        "frame_index",
+        "time_seconds",
+        "weight",
+    ),
+    *("is_interpolated", "is_unsure"),
     *("fine", "coarse", "left", "top", "right", "bottom"),
     *("p_happiness", "p_fear", "p_neutral", "p_coarse_positive", "p_coarse_neutral", "p_coarse_negative"),
 ]
