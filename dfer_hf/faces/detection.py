@@ -1,7 +1,7 @@
 """Find faces in images: the protocol of a detector, and MTCNN as the one that comes with the package."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +37,11 @@ class Detection:
 
 class FaceDetector(Protocol):
     """What tracking and prediction need of a detector."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that decides what is detected, as plain values; `detector` is its name."""
+        ...
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
         """Find the faces of every image, the largest first.

@@ -14,7 +14,7 @@ from itertools import chain
 import cv2
 import numpy as np
 
-from ..video import Frame
+from ..video.reader import Frame
 from .detection import Detection, FaceDetector
 
 MAX_HELD_FRAMES = 64

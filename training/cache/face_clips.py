@@ -18,7 +18,7 @@ from dfer_hf.faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, Tra
 from dfer_hf.faces.alignment import CROP_SIZE, align
 from dfer_hf.predictor import DETECT_EVERY_SECONDS, WORKING_SIDE
 from dfer_hf.video import Frame, TruncatedVideoWarning, VideoLimits, read_frames
-from training.cache.low_light import METHOD, brighten
+from dfer_hf.faces.low_light import METHOD, brighten
 from training.cache.shards import FRAME_BYTES, ClipDetails
 from training.datasets.corpus import Clip, CorpusError, frame_paths
 
