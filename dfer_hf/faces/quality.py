@@ -127,6 +127,11 @@ def sharpness(crop: np.ndarray) -> float:
     return float((fine - coarse).std() / max(float(coarse.std()), 4.0))
 
 
+def roll_degrees(transforms: np.ndarray) -> np.ndarray:
+    """Tell how far faces lie on their side, `(...)`, from their transforms to the crop, `(..., 2, 3)`."""
+    return np.degrees(np.arctan2(-transforms[..., 1, 0], transforms[..., 0, 0]))
+
+
 def _turn_degrees(placed: np.ndarray) -> np.ndarray:
     """Angle between where a face looks and the camera, `(N,)`, of points `(N, 5, 2)` in the crop."""
     axes = _FIT_POSE @ placed  # (N, 3, 2): what a pixel along each axis of the face moves in the crop
