@@ -1,0 +1,352 @@
+"""Run jobs in processes of their own, so that whatever a file does to its decoder, only its sender notices.
+
+On Linux one process, the nursery, loads once what all jobs share and forks a process for each job: it starts at once,
+shares the memory of the models, and gives back everything when it ends. Elsewhere a spawned process does one job after
+the other, and is replaced when a job has to be stopped.
+"""
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import reduction
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+CAN_FORK = sys.platform == "linux"
+
+TOO_LONG = "The file took longer than one file may. Use a shorter or smaller one."
+TOO_MUCH_MEMORY = "The file needed more memory than one file may. Use a shorter or smaller one."
+BROKE_DOWN = "The file made its decoder or the analysis break down. Convert it to mp4 and try again."
+
+_TICK_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1
+
+Loading = tuple[Callable[..., Any], tuple[Any, ...]]
+Report = Callable[[float, str], None]
+"""Takes the share of a job that is done, from 0 to 1, and what it is doing."""
+
+
+def _ignore(share: float, doing: str) -> None:
+    """Let a job do what it does."""
+
+
+class JobRefusedError(Exception):
+    """A job cannot be done; the message tells its sender why."""
+
+
+class JobCancelledError(Exception):
+    """Nobody wants the result of a job any more."""
+
+
+@dataclass(frozen=True)
+class JobLimits:
+    """What one job may use before it is stopped.
+
+    Attributes:
+        wall_seconds: Time since it started.
+        cpu_seconds: Time of all its threads together; only on Linux, like the rest.
+        memory_bytes: Memory beside what all jobs share.
+        file_bytes: Size of any file that it writes.
+    """
+
+    wall_seconds: float = 600.0
+    cpu_seconds: float = 600.0
+    memory_bytes: int = 3_000_000_000
+    file_bytes: int = 2_000_000_000
+
+
+class JobRunner:
+    """Runs jobs in processes of their own, for any number of threads.
+
+    A job is a function at the top of a module, called as `job(shared, report, *arguments)`. It may raise
+    `JobRefusedError`. Whatever else ends it is refused in its name, too.
+
+    Args:
+        load: A function at the top of a module that loads what jobs share, such as models.
+        arguments: What to call `load` with.
+    """
+
+    def __init__(self, load: Callable[..., Any], *arguments: Any) -> None:
+        self._loading = (load, arguments)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._nursery: _Nursery | None = None
+        self._idle: list[_SpawnedJobs] = []
+
+    def start(self) -> None:
+        """Load what jobs share, and return when that is done.
+
+        Raises:
+            RuntimeError: If loading failed; its process has written why.
+        """
+        self._lend().give_back(finished=True)
+
+    def run(
+        self,
+        job: Callable[..., Any],
+        *arguments: Any,
+        limits: JobLimits,
+        on_progress: Report = _ignore,
+        cancelled: threading.Event | None = None,
+    ) -> Any:
+        """Do a job and return its result. An error of `on_progress` stops it.
+
+        Raises:
+            JobRefusedError: If the job cannot be done, or not within its limits.
+            JobCancelledError: If `cancelled` was set, or the runner was closed.
+        """
+        with _broken_line_is_refused():
+            lent = self._lend()
+        finished = False
+        try:
+            with _broken_line_is_refused():
+                lent.connection.send(limits)
+                lent.connection.send((job, arguments))
+            kind, content = self._await(lent.connection, limits, on_progress, cancelled)
+            finished = True
+        finally:
+            lent.give_back(finished=finished)
+        if kind == "result":
+            return content
+        raise JobRefusedError(content)
+
+    def close(self) -> None:
+        """Stop every job and every process."""
+        self._closed.set()
+        with self._lock:
+            if self._nursery is not None:
+                self._nursery.close()
+            for spawned in self._idle:
+                spawned.give_back(finished=False)
+
+    def _lend(self) -> "_ForkedJob | _SpawnedJobs":
+        with self._lock:
+            if self._closed.is_set():
+                raise JobCancelledError
+            if not CAN_FORK:
+                return self._idle.pop() if self._idle else _SpawnedJobs(self._loading, self._idle)
+            if self._nursery is None or self._nursery.process.poll() is not None:
+                self._nursery = _Nursery(self._loading)
+            return self._nursery.fork()
+
+    def _await(
+        self,
+        connection: Connection,
+        limits: JobLimits,
+        on_progress: Report,
+        cancelled: threading.Event | None,
+    ) -> tuple[str, Any]:
+        deadline = time.monotonic() + limits.wall_seconds
+        while True:
+            if self._closed.is_set() or (cancelled is not None and cancelled.is_set()):
+                raise JobCancelledError
+            if time.monotonic() > deadline:
+                raise JobRefusedError(TOO_LONG)
+            with _broken_line_is_refused():
+                if not connection.poll(_TICK_SECONDS):
+                    continue
+                kind, content = connection.recv()
+            if kind != "progress":
+                return kind, content
+            on_progress(*content)
+
+
+@contextlib.contextmanager
+def _broken_line_is_refused() -> Iterator[None]:
+    """Say in plain words that the other end is gone before it answered."""
+    try:
+        yield
+    except (EOFError, OSError, pickle.UnpicklingError) as error:
+        raise JobRefusedError(BROKE_DOWN) from error
+
+
+class _ForkedJob:
+    """The server's end of a forked job; closing it kills the job."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def give_back(self, *, finished: bool) -> None:  # noqa: ARG002  a finished job ends by itself
+        self.connection.close()
+
+
+class _Nursery:
+    """The server's end of the process that forks jobs, which ends when this end is closed."""
+
+    def __init__(self, loading: Loading) -> None:
+        self.control, theirs = multiprocessing.Pipe()
+        # With one thread, as a fork would inherit the locks that other threads hold, but not those threads.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        code = f"from {__name__} import tend_nursery; tend_nursery({theirs.fileno()})"
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in a terminal is for the server alone
+            )
+        _wait_for_loading(self.control, loading)
+
+    def fork(self) -> _ForkedJob:
+        ours, theirs = multiprocessing.Pipe()
+        with theirs:
+            reduction.send_handle(self.control, theirs.fileno(), self.process.pid)
+        return _ForkedJob(ours)
+
+    def close(self) -> None:
+        self.control.close()
+        self.process.wait()
+
+
+class _SpawnedJobs:
+    """The server's end of a process that does one job after the other."""
+
+    def __init__(self, loading: Loading, idle: "list[_SpawnedJobs]") -> None:
+        context = multiprocessing.get_context("spawn")
+        self.idle = idle
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_do_jobs, args=(theirs,), daemon=True)
+        with theirs:
+            self.process.start()
+        _wait_for_loading(self.connection, loading)
+
+    def give_back(self, *, finished: bool) -> None:
+        if finished:
+            self.idle.append(self)
+            return
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _wait_for_loading(connection: Connection, loading: Loading) -> None:
+    try:
+        connection.send(loading)
+        connection.recv()
+    except (EOFError, OSError) as error:
+        raise RuntimeError(
+            "Expected the process that does the jobs to start, but it ended; its error stands above."
+        ) from error
+
+
+def _load(connection: Connection) -> Any:
+    load, arguments = connection.recv()
+    shared = load(*arguments)
+    connection.send("loaded")
+    return shared
+
+
+def _do(request: bytes, shared: Any, connection: Connection) -> None:
+    job, arguments = pickle.loads(request)
+    try:
+        outcome = "result", job(shared, lambda *progress: connection.send(("progress", progress)), *arguments)
+    except JobRefusedError as error:
+        outcome = "refused", str(error)
+    except MemoryError:
+        outcome = "refused", TOO_MUCH_MEMORY
+    connection.send(outcome)
+
+
+def _do_jobs(connection: Connection) -> None:
+    """Do jobs in this process until the server hangs up."""
+    shared = _load(connection)
+    while True:
+        try:
+            connection.recv()  # limits, which only a process of its own can be held to
+            request = connection.recv_bytes()
+        except EOFError:
+            return
+        _do(request, shared, connection)
+
+
+def tend_nursery(control_handle: int) -> None:
+    """Fork a process for each job until the server hangs up."""
+    control = Connection(control_handle)
+    shared = _load(control)
+    # The collector never looks at what lies here now again, so that its pages stay shared.
+    gc.collect()
+    gc.freeze()
+    shared_bytes = _private_bytes(os.getpid())
+    jobs: dict[int, tuple[Connection, JobLimits]] = {}
+    while True:
+        connections = [connection for connection, _ in jobs.values()]
+        ready = wait([control, *connections], timeout=_TICK_SECONDS if jobs else None)
+        if control in ready:
+            try:
+                connection = Connection(reduction.recv_handle(control))
+            except EOFError:
+                return  # jobs die with this process
+            _start_job(connection, shared, jobs)
+        for pid, (connection, limits) in list(jobs.items()):
+            # Nothing comes from a sender after the job but the end of the line.
+            if connection in ready or _private_bytes(pid) > shared_bytes + limits.memory_bytes:
+                os.kill(pid, signal.SIGKILL)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                del jobs[pid]
+                _say_how_it_ended(connection, os.waitstatus_to_exitcode(status))
+
+
+def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connection, JobLimits]]) -> None:
+    try:
+        limits, request = connection.recv(), connection.recv_bytes()
+    except EOFError:
+        connection.close()
+        return
+    pid = os.fork()
+    if pid:
+        jobs[pid] = connection, limits
+        return
+    status = 1
+    try:
+        _hold_to(limits)
+        _do(request, shared, connection)
+        status = 0
+    except BrokenPipeError:
+        status = 0  # the sender is gone, and this process about to be killed
+    finally:
+        if status:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _hold_to(limits: JobLimits) -> None:
+    """Hold this process to what the kernel watches over."""
+    import resource
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # When memory runs out, this process is the one to end.
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    cpu_seconds = int(limits.cpu_seconds) + 1
+    # At the first of the two, the signal says what was too much; nothing outlives the second.
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _private_bytes(pid: int) -> int:
+    """Resident memory of a process that belongs to no file."""
+    resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3]
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
+
+
+def _say_how_it_ended(connection: Connection, exit_code: int) -> None:
+    """Tell the sender of a job why there is no answer; without effect where it has one and has hung up."""
+    reasons = {-signal.SIGXCPU: TOO_LONG, -signal.SIGKILL: TOO_MUCH_MEMORY}
+    with connection, contextlib.suppress(OSError):
+        connection.send(("refused", reasons.get(exit_code, BROKE_DOWN)))
