@@ -96,18 +96,14 @@ def measure_quality(
             f"Expected points, box, confidence and sharpness of one frame or more, got {counts} of them."
         )
     transforms = similarity_transform(points)  # (N, 2, 3)
-    # The mean of directions, not of degrees, which jump at 180.
-    across, up = np.median(transforms[:, :, 0], axis=0)
-    roll = float(np.degrees(np.arctan2(-up, across)))
-    placed = (
-        np.einsum("nij,npj->npi", transforms[:, :, :2], points) + transforms[:, None, :, 2]
-    )  # in the crop
+    # In pixels of the crop, (N, 5, 2).
+    placed = points @ transforms[:, :, :2].swapaxes(1, 2) + transforms[:, None, :, 2]
     distances = np.sqrt(((placed - ARCFACE_TEMPLATE) ** 2).sum(axis=2).mean(axis=1)) / _EYE_DISTANCE
-    size = float(np.median(boxes[:, 2] - boxes[:, 0]))
     values = {
-        "size_pixels": size,
+        "size_pixels": float(np.median(boxes[:, 2] - boxes[:, 0])),
         "sharpness": float(np.median(crops_sharpness)),
-        "roll_degrees": roll,
+        # Of the middle transform, because degrees jump at 180.
+        "roll_degrees": float(roll_degrees(np.median(transforms, axis=0))),
         "turn_degrees": float(np.median(_turn_degrees(placed))),
         "template_distance": float(np.median(distances)),
         "coverage": float(coverage),
