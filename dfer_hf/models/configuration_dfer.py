@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .hub_code import SavedWithCode
+
 SEVEN_LABELS = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 SENTIMENTS = {
     "positive": ("happiness", "surprise"),
@@ -39,7 +41,7 @@ class PrintedSize:
 
 
 @strict
-class DferConfig(PreTrainedConfig):
+class DferConfig(SavedWithCode, PreTrainedConfig):
     """Shape of a clip and the hierarchy of its classes.
 
     A system's class names its sizes: `presets` holds the fields of each that differ from the defaults, among them
