@@ -59,6 +59,10 @@ class Scores:
         }
 
 
+def _answer(scores: Scores, is_unsure: bool) -> str:
+    return f"not sure, perhaps {scores.label}" if is_unsure else scores.label
+
+
 @dataclass(frozen=True)
 class FramePrediction:
     """One face in one frame.
@@ -86,6 +90,11 @@ class FramePrediction:
     is_unsure: bool = False
     points: np.ndarray | None = field(default=None, repr=False, compare=False)
     heat_map: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def answer(self) -> str:
+        """What is shown of the frame: its class, that this is not sure, or that there is no face."""
+        return "face not seen" if self.fine is None else _answer(self.fine, self.is_unsure)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but points and heat map, ready for JSON."""
@@ -120,6 +129,11 @@ class FacePrediction:
     frames: tuple[FramePrediction, ...]
     is_unsure: bool = False
     quality: "FaceQuality | None" = None
+
+    @property
+    def answer(self) -> str:
+        """What is shown of the face: its class, or that this is not sure."""
+        return _answer(self.fine, self.is_unsure)
 
     @property
     def coverage(self) -> float:

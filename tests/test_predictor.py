@@ -1,13 +1,25 @@
+import io
+import itertools
 import json
+import multiprocessing
+import pickle
 import threading
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dfer_hf import DferVideoProcessor, VideoPredictor
 from dfer_hf.faces import Detection, NoFaceFoundError
-from dfer_hf.video import EmptyVideoError, NotAVideoError, VideoLimits, VideoNotFoundError, VideoTooLargeError
+from dfer_hf.video import (
+    EmptyVideoError,
+    NotAVideoError,
+    VideoLimits,
+    VideoNotFoundError,
+    VideoTooLargeError,
+    read_frames,
+)
 
 WINDOW_SECONDS = 1.0
 
@@ -15,27 +27,19 @@ WINDOW_SECONDS = 1.0
 class FixedDetector:
     """Finds one face at a fixed place, except in pictures with a white corner."""
 
+    settings = {"detector": "fixed"}
+
     def detect(self, images):
         points = np.array([(60.0, 50), (90, 50), (75, 65), (63, 85), (87, 85)])
         face = Detection((40.0, 20.0, 110.0, 110.0), points, 0.99)
         return [[] if image[:16, :16].mean() > 250 else [face] for image in images]
 
 
-class WatchedPredictor(VideoPredictor):
-    """Notes how many crops wait for the model."""
-
-    most_waiting = 0
-
-    def _answer_full_windows(self, record, **options):
-        self.most_waiting = max(self.most_waiting, len(record.waiting))
-        super()._answer_full_windows(record, **options)
-
-
 @pytest.fixture(scope="module")
 def quick(tiny_model):
     """A predictor with windows of one second that spends no time on detection."""
     processor = DferVideoProcessor(window_seconds=WINDOW_SECONDS)
-    return WatchedPredictor(tiny_model, processor, name="quick", detector=FixedDetector())
+    return VideoPredictor(tiny_model, processor, name="quick", detector=FixedDetector())
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +84,13 @@ def test_probabilities_are_finite_and_sum_to_one(prediction, tiny_model):
     json.dumps(prediction.to_dict(), allow_nan=False)
 
 
-def test_weights_of_a_face_sum_to_one(prediction, quick, long_clip):
+def test_weights_of_a_face_sum_to_one_over_the_frames_that_evaluation_picks(prediction, quick, long_clip):
     for answer in (prediction, quick(long_clip)):
         for face in answer.faces:
             assert sum(frame.weight for frame in face.frames) == pytest.approx(1, abs=1e-4)
-            assert all(frame.weight > 0 for frame in face.frames)
+            assert all(frame.weight >= 0 for frame in face.frames)
+    picked = DferVideoProcessor().sampling.indices(24)
+    assert [frame.frame_index for frame in prediction.faces[0].frames if frame.weight] == picked.tolist()
 
 
 def test_the_face_is_the_weighted_mean_of_its_frames(long_clip, quick):
@@ -115,7 +121,7 @@ def test_an_answer_belongs_to_the_frame_it_stands_at(tmp_path, write_clip, tiny_
         assert list(frame.fine.probabilities.values()) == pytest.approx(expected[which].tolist(), abs=0.05)
 
 
-def test_each_frame_goes_through_the_model_once(quick, long_clip, forwards):
+def test_short_windows_take_one_clip_each(quick, long_clip, forwards):
     quick(long_clip)
     assert {length for _, length in forwards} == {16}
     num_clips = sum(clips for clips, _ in forwards)
@@ -130,10 +136,25 @@ def test_frames_are_not_repeated_where_they_fill_clips(tiny_model, forwards, tmp
     assert sum(clips * length for clips, length in forwards) == 32
 
 
-def test_crops_that_wait_never_exceed_two_windows(quick, long_clip):
-    quick.most_waiting = 0
+def test_crops_that_wait_never_exceed_two_windows(quick, long_clip, monkeypatch):
+    readers = []
+    new_reader = quick.new_reader
+
+    def watch(**options):
+        reader = new_reader(**options)
+        answer, reader.most = reader.answer_waiting, 0
+
+        def note():
+            reader.most = max(reader.most, len(reader.waiting))
+            answer()
+
+        monkeypatch.setattr(reader, "answer_waiting", note)
+        readers.append(reader)
+        return reader
+
+    monkeypatch.setattr(quick, "new_reader", watch)
     quick(long_clip)
-    assert 10 < quick.most_waiting <= 2 * 10 * WINDOW_SECONDS + 1
+    assert 10 < readers[0].most <= 2 * 10 * WINDOW_SECONDS + 1
 
 
 def test_windows_do_not_change_what_is_said_of_a_frame(quick, tiny_model, long_clip):
@@ -237,11 +258,26 @@ def test_explaining_does_not_change_the_answer(predictor, prediction, clips):
         assert one.fine.probabilities == pytest.approx(other.fine.probabilities, abs=1e-5)
 
 
-def test_progress_rises_to_one(quick, long_clip):
-    shares = []
-    quick(long_clip, progress=shares.append)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
+def test_progress_rises_to_one(quick, long_clip, scene):
+    for source in (long_clip, (scene(20) for _ in range(40))):
+        shares = []
+        quick(source, frames_per_second=10, progress=shares.append)
+        assert len(shares) > 1
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0
+
+
+def test_progress_may_stop_a_video_of_unknown_length(quick, scene):
+    class StoppedError(Exception):
+        pass
+
+    def stop(_share):
+        raise StoppedError
+
+    endless = itertools.repeat(scene(20))
+    with pytest.raises(StoppedError):
+        quick(endless, frames_per_second=10, progress=stop)
+    assert not [thread for thread in threading.enumerate() if thread.name == "dfer-reader"]
 
 
 def test_settings_say_how_faces_were_found(prediction):
@@ -262,6 +298,157 @@ def test_an_unknown_checkpoint_is_refused_with_the_known_ones():
 def test_faces_aligned_otherwise_are_refused(tiny_model):
     with pytest.raises(ValueError, match="arcface_112"):
         VideoPredictor(tiny_model, DferVideoProcessor(alignment="openface"), name="other")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "array", "list", "iterator", "frames"])
+def test_whatever_holds_the_frames_gives_the_same_answer(predictor, prediction, clips, kind):
+    path = clips / "face.webm"
+    frames = list(read_frames(path))
+    source = {
+        "bytes": path.read_bytes(),
+        "file": io.BytesIO(path.read_bytes()),
+        "array": np.stack([frame.rgb for frame in frames]),
+        "list": [frame.rgb for frame in frames],
+        "iterator": (frame.rgb for frame in frames),
+        "frames": iter(frames),
+    }[kind]
+    answer = predictor(source, frames_per_second=10, name="face.webm")
+    assert (answer.source, answer.num_frames) == ("face.webm", 24)
+    ours, theirs = answer.faces[0], prediction.faces[0]
+    assert ours.fine.probabilities == pytest.approx(theirs.fine.probabilities, abs=1e-4)
+    assert [frame.box for frame in ours.frames] == pytest.approx(
+        [frame.box for frame in theirs.frames], abs=0.1
+    )
+
+
+def test_a_picture_is_a_clip_of_one_frame(predictor, clips):
+    expected = predictor(clips / "still.png").faces[0].fine.probabilities
+    with Image.open(clips / "still.png") as picture:
+        for source in (picture, np.array(picture)):
+            answer = predictor(source)
+            assert answer.num_frames == 1
+            assert answer.faces[0].fine.probabilities == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (np.zeros((4, 60, 60, 3), np.uint8), "frames_per_second"),
+        (np.zeros((4, 60, 60, 3), np.float32), "float32"),
+        (np.zeros((60, 60), np.uint8), r"\(60,\)|shape"),
+        (17, "got int"),
+    ],
+)
+def test_what_holds_no_frames_is_refused(predictor, source, said):
+    with pytest.raises(ValueError, match=said):
+        predictor(source)
+
+
+def test_addresses_are_refused_by_name(predictor):
+    with pytest.raises(VideoNotFoundError, match=r"clip\.mp4"):
+        predictor("https://example.org/clip.mp4")
+
+
+def test_every_frame_that_was_read_is_handed_on(predictor, clips):
+    seen = []
+    predictor(clips / "face.webm", on_frame=lambda frame: seen.append(frame.index))
+    assert seen == list(range(24))
+
+
+def test_threads_share_one_predictor(predictor, clips):
+    """With and without heat maps, over good and odd files: each gets the answer it has alone."""
+    names = ["face.webm", "truncated.webm", "pair.webm"]
+    alone = {
+        (name, explain): predictor(clips / name, explain=explain)
+        for name in names
+        for explain in (False, True)
+    }
+    answers = {}
+
+    def run(name, explain):
+        answers[name, explain] = predictor(clips / name, explain=explain)
+
+    threads = [threading.Thread(target=run, args=key) for key in alone]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for key, expected in alone.items():
+        assert answers[key].warnings == expected.warnings
+        for ours, theirs in zip(answers[key].faces, expected.faces, strict=True):
+            assert ours.fine.probabilities == pytest.approx(theirs.fine.probabilities, abs=1e-5)
+            assert [frame.box for frame in ours.frames] == [frame.box for frame in theirs.frames]
+
+
+def test_explaining_works_where_gradients_are_off(predictor, prediction, clips):
+    for off in (torch.inference_mode, torch.no_grad):
+        with off():
+            answer = predictor(clips / "face.webm", explain=True)
+        maps = [frame.heat_map for frame in answer.faces[0].frames]
+        assert np.allclose(maps, [frame.heat_map for frame in prediction.faces[0].frames], atol=1e-4)
+
+
+def test_a_predictor_can_be_handed_to_another_process(predictor, clips):
+    copy = pickle.loads(pickle.dumps(predictor))
+    answer = copy(clips / "short.webm")
+    assert answer.to_dict() == predictor(clips / "short.webm").to_dict()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_answers_too(predictor, clips):
+    """Torch's threads do not survive a fork: without care, the first large convolution there waits forever."""
+    expected = predictor(clips / "short.webm")
+    context = multiprocessing.get_context("fork")
+    with context.Pool(1) as pool:
+        answer = pool.apply_async(predictor, (clips / "short.webm",), {"explain": True}).get(timeout=120)
+    assert answer.faces[0].fine.probabilities == pytest.approx(expected.faces[0].fine.probabilities, abs=1e-4)
+
+
+def test_a_dark_face_is_brightened_where_the_checkpoint_wants_it(tiny_model, clips, detector):
+    lit, plain = (
+        VideoPredictor(tiny_model, DferVideoProcessor(low_light=low_light), name="tiny", detector=detector)
+        for low_light in (True, False)
+    )
+    dark = [(frame.rgb // 3) for frame in read_frames(clips / "short.webm")]
+    (bright_face,), (dark_face,) = (predictor(dark, frames_per_second=10).faces for predictor in (lit, plain))
+    assert "low_light" in lit.settings
+    assert bright_face.fine.probabilities != pytest.approx(dark_face.fine.probabilities, abs=1e-3)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_video_that_lies_is_turned_and_says_so(predictor, prediction, clips, turns):
+    frames = [np.rot90(frame.rgb, turns) for frame in read_frames(clips / "face.webm")]
+    answer = predictor(frames, frames_per_second=10, explain=True)
+    assert any(f"turned by {90 * turns} degrees" in warning for warning in answer.warnings)
+    (face,), (upright,) = answer.faces, prediction.faces
+    assert face.fine.probabilities == pytest.approx(upright.fine.probabilities, abs=0.02)
+    # Box and points are given in the picture that lies.
+    height, width = frames[0].shape[:2]
+    for frame in face.frames:
+        left, top, right, bottom = frame.box
+        assert -20 < left < right < width + 20
+        assert -20 < top < bottom < height + 20
+        assert left < frame.points[:, 0].min() <= frame.points[:, 0].max() < right
+
+
+def test_an_answer_is_not_sure_where_two_classes_are_close(tiny_model, clips, detector):
+    tiny_model.config.unsure_margin = 1.0
+    try:
+        cautious = VideoPredictor(tiny_model, DferVideoProcessor(), name="tiny", detector=detector)
+        (face,) = cautious(clips / "short.webm").faces
+    finally:
+        tiny_model.config.unsure_margin = 0.0
+    assert face.is_unsure
+    assert all(frame.is_unsure for frame in face.frames)
+
+
+def test_label_and_group_never_contradict_each_other(prediction, predictor):
+    group_of = {label: group for group, labels in predictor.groups.items() for label in labels}
+    for answer in (prediction.faces[0], *prediction.faces[0].frames):
+        assert answer.coarse.label == group_of[answer.fine.label]
+        if answer.coarse.lead < 0:
+            assert answer.is_unsure
 
 
 @pytest.mark.gpu

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from dfer_hf.video.sampling import Sampling
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -30,22 +32,6 @@ class HeadStart:
     num_views: int
     learning_rate: float
     weight_decay: float = 0.05
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which frames of a clip are looked at; in evaluation always the middle ones, never random.
-
-    Args:
-        num_segments: U of the papers.
-        frames_per_segment: V of the papers: neighbouring frames of each segment.
-        jitter_frames: Instead of a place in each segment, its start and up to so many frames more, as the code of
-            M3DFEL has it in training; 0 for the papers' way.
-    """
-
-    num_segments: int = 8
-    frames_per_segment: int = 2
-    jitter_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -157,7 +143,7 @@ class TrainConfig:
         balance: Of `weighted`: a class with share `p` is drawn in proportion to `p^(1 - balance)`; 1 is inverse
             frequency.
         repeat_threshold: Of `repeat_factor`: share below which a class is repeated.
-        sampling: Which frames of a clip are looked at.
+        sampling: Which frames of a clip are looked at; in evaluation always the middle ones, never random.
         augmentation: Random changes of a clip.
         normalisation: How pixels reach the model.
         initialise_from: Where first weights come from, in order; see `training/loop/initialise.py`.

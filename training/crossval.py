@@ -168,6 +168,7 @@ def pool(folds: Sequence[Fold]) -> Predictions:
         label_names=parts[0].label_names,
         groups=parts[0].groups,
         persons=None if None in persons else tuple(name for part in persons for name in part or ()),
+        coarse_first=any(part.coarse_first for part in parts),
     )
 
 

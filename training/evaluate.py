@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.checkpoints import find_checkpoint, load_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.cache.prepared import PreparedClips
 from training.corpora import find_corpus
@@ -80,8 +79,8 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     split = find_corpus(arguments.corpus).load(arguments.data_root, arguments.fold)
     if arguments.split == "train":
         split = dataclasses.replace(split, test=split.train)
-    processor = AutoVideoProcessor.from_pretrained(folder)
-    model = load_model(folder).to(accelerator.device)  # pyright: ignore[reportArgumentType]
+    checkpoint = load_checkpoint(folder, device=accelerator.device)
+    model, processor = checkpoint.model, checkpoint.processor
     prepared = PreparedClips(arguments.prepared)
     source = build_test_source(split.test, split.label_names, prepared, processor, model)
     predictions = judge(
@@ -137,18 +136,6 @@ def locate_checkpoint(name_or_path: str) -> tuple[str, str]:
     return found, Path(found).resolve().name if Path(found).is_dir() else found
 
 
-def load_model(folder: str) -> DferPreTrainedModel:
-    """Load a system in float32.
-
-    Raises:
-        ValueError: If the checkpoint is not one of this package.
-    """
-    model = AutoModelForVideoClassification.from_pretrained(folder, dtype=torch.float32)
-    if not isinstance(model, DferPreTrainedModel):
-        raise ValueError(f"Expected a system of this package in {folder}, got a {type(model).__name__}.")
-    return model
-
-
 def judge(
     model: DferPreTrainedModel,
     source: Source | FrameSource,
@@ -159,8 +146,6 @@ def judge(
 ) -> Predictions:
     """Let the system judge clips, or the frames of videos where these are labelled one by one."""
     if isinstance(source, FrameSource):
-        if model.takes_any_length:
-            batch_size = 1  # whole videos, of different lengths
         return predict_frames(model, source, batch_size=batch_size, accelerator=accelerator)
     return predict(model, source, batch_size=batch_size, accelerator=accelerator, with_features=with_features)
 

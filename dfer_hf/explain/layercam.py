@@ -9,11 +9,11 @@ its maps are a grid of points.
 import torch
 from torch import nn
 
-from ..models.modeling_dfer import DferOutput
+from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
 
 
 def layer_cam(
-    model: nn.Module,
+    model: DferPreTrainedModel,
     pixel_values_videos: torch.Tensor,
     *,
     target: int | None = None,
@@ -27,11 +27,13 @@ def layer_cam(
     Args:
         model: A system of this package, in evaluation.
         pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
-        target: Index of the fine class to explain; each clip's most probable one when left out.
+        target: Index of the fine class to explain; each clip's answer when left out.
         layer: Name of the part whose maps to look at; the model's `evidence_layer` when left out.
 
     Returns:
         Maps `(batch, num_frames, h, w)` from 0 to 1, scaled by the largest value of each clip, and the model's output.
+
+    It hooks into the model while it runs, so that no other thread may use the same model meanwhile.
 
     Raises:
         ValueError: If the model does not say where its evidence lies.
@@ -52,7 +54,7 @@ def layer_cam(
         with torch.enable_grad():
             output = model(pixel_values_videos=pixel_values_videos)
             logits = output.logits.float()
-            chosen = logits.argmax(dim=-1) if target is None else torch.full_like(logits[:, 0], target).long()
+            chosen = model.decide(logits) if target is None else torch.full_like(logits[:, 0], target).long()
             score = logits.gather(1, chosen[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, activations[0])
     finally:

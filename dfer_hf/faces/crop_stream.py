@@ -70,7 +70,7 @@ def crop_faces(
 
 def crop_main_face(
     read: Callable[[], Iterable[Frame]],
-    choose: Callable[[int], np.ndarray],
+    choose: Callable[[np.ndarray], np.ndarray],
     detector: FaceDetector,
     *,
     low_light: bool = False,
@@ -81,7 +81,7 @@ def crop_main_face(
 
     Args:
         read: Starts to read the frames.
-        choose: Called with the number of frames that show the face; returns which of them are wanted, `(chosen,)`.
+        choose: Called with the indices of the frames that show the face; returns those that are wanted, `(chosen,)`.
         detector: What finds the faces.
         low_light: Whether dark faces are brightened.
 
@@ -102,10 +102,10 @@ def crop_main_face(
     if not seen:
         raise no_face_found("the video", num_frames)
     points = seen[max(seen, key=lambda track: rank(track, len(seen[track]), areas[track]))]
-    chosen = np.array(list(points))[choose(len(points))]
-    crops: dict[int, np.ndarray] = {}
+    chosen = choose(np.array(list(points)))
+    wanted, crops = set(chosen.tolist()), {}
     for frame in read():
-        if frame.index in chosen:
+        if frame.index in wanted:
             crop = align(frame.rgb, points[frame.index])
             crops[frame.index] = brighten(crop) if low_light else crop
         if frame.index >= chosen.max():

@@ -1,5 +1,8 @@
 """Face crops, or video files, to model input; copied to the Hub beside each checkpoint."""
 
+import os
+from functools import cache
+
 import numpy as np
 import torch
 from transformers.image_processing_utils import BatchFeature
@@ -8,7 +11,11 @@ from transformers.processing_utils import Unpack, VideosKwargs
 from transformers.video_processing_utils import BaseVideoProcessor
 from transformers.video_utils import VideoInput, VideoMetadata
 
-from .clip_crops import crop_largest_face, read_chosen_frames
+from ..models.hub_code import SavedWithCode
+from ..video.reader import Frame, read_frames
+from ..video.sampling import Sampling
+from .crop_stream import DETECT_EVERY_SECONDS, WORKING_SIDE, crop_main_face
+from .detection import MtcnnFaceDetector
 
 
 def to_luma(video: torch.Tensor) -> torch.Tensor:
@@ -32,8 +39,9 @@ class DferVideoProcessorKwargs(VideosKwargs, total=False):
         alignment: How faces were cropped; `arcface_112` is five points on the 112×112 template.
         detector: What found the faces and their points.
         window_seconds: Time a clip of `num_frames` spans; longer videos are answered window by window.
-        low_light: Whether dark faces were brightened before; only a prepared corpus has that done.
+        low_light: Whether dark faces are brightened when they are cut out.
         frames_per_segment: V of the papers: of a file, `num_frames / V` runs of so many neighbouring frames are taken.
+        every_frame: Whether all frames of a file are taken, as by systems that learnt from single ones.
     """
 
     do_crop_faces: bool | None
@@ -43,16 +51,17 @@ class DferVideoProcessorKwargs(VideosKwargs, total=False):
     window_seconds: float
     low_light: bool
     frames_per_segment: int
+    every_frame: bool
 
 
-class DferVideoProcessor(BaseVideoProcessor):
+class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
     """Scale and normalise clips of aligned faces; read and crop them first, where a video file is given.
 
     Everything a checkpoint's input went through stands in this processor's configuration: besides scaling and
     normalisation also the detector, the alignment and the sampling, which happen before it.
 
-    Of a file, `num_frames` frames spread over the whole of it make one clip, and one person's face is cut out of them.
-    `dfer_hf.VideoPredictor` does more: it sees every frame, in windows of `window_seconds`, and every person.
+    Of a file, `num_frames` of the frames that show its main face, spread over the whole of it, make one clip. It is the
+    clip that evaluation looks at, and the answer that `dfer_hf.VideoPredictor` gives to a video of one window.
     """
 
     resample = PILImageResampling.BILINEAR
@@ -73,6 +82,7 @@ class DferVideoProcessor(BaseVideoProcessor):
     window_seconds = 4.0
     low_light = False
     frames_per_segment = 1
+    every_frame = False
     valid_kwargs = DferVideoProcessorKwargs
     model_input_names = ["pixel_values_videos"]
 
@@ -92,55 +102,52 @@ class DferVideoProcessor(BaseVideoProcessor):
             ImportError: If a face has to be found, and facenet-pytorch is not installed.
         """
         first = videos[0] if isinstance(videos, list) and videos else videos
-        if isinstance(first, str):
-            kwargs.setdefault("do_sample_frames", True)
-            kwargs["input_data_format"] = "channels_last"
-            if kwargs.get("do_crop_faces", self.do_crop_faces) is None:
-                kwargs["do_crop_faces"] = True
+        if isinstance(first, str | os.PathLike):
+            paths = videos if isinstance(videos, list) else [videos]
+            sampling = self._sampling(kwargs.pop("num_frames", None) or self.num_frames)
+            crop = kwargs.get("do_crop_faces", self.do_crop_faces) is not False
+            videos = [self._read_clip(path, sampling, crop=crop) for path in paths]
+            kwargs |= {
+                "input_data_format": "channels_last",
+                "do_sample_frames": False,
+                "do_crop_faces": False,
+            }
         return super().preprocess(videos, **kwargs)
 
-    def fetch_videos(self, video_url_or_urls, sample_indices_fn=None):
-        """Decode files with OpenCV, as the rest of the package does; transformers' own way wants FFmpeg installed.
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames the model looks at: the rule of training, evaluation, files and `VideoPredictor`."""
+        return self._sampling(self.num_frames)
 
-        Raises:
-            ValueError: If a path is an address of the web, or no frame can be decoded.
-        """
-        if isinstance(video_url_or_urls, list):
-            fetched = [self.fetch_videos(path, sample_indices_fn) for path in video_url_or_urls]
-            return [video for video, _ in fetched], [metadata for _, metadata in fetched]
-        path = video_url_or_urls
-        if "://" in path:
-            raise ValueError(
-                f"Expected the path of a video file, got the address {path!r}. Download it first."
-            )
+    def _sampling(self, num_frames: int) -> Sampling:
+        run = self.frames_per_segment
+        return Sampling(num_frames // run, run, every_frame=self.every_frame)
 
-        def choose(num_frames: int, frames_per_second: float) -> np.ndarray:
-            metadata = VideoMetadata(total_num_frames=num_frames, fps=frames_per_second)
-            return (
-                np.arange(num_frames) if sample_indices_fn is None else sample_indices_fn(metadata=metadata)
-            )
+    def sample_frames(self, metadata: VideoMetadata, num_frames: int | None = None, **kwargs) -> np.ndarray:
+        """Pick the frames of a clip that is given whole; frames repeat when it is shorter."""
+        if kwargs.get("fps") is not None:
+            return super().sample_frames(metadata, num_frames=num_frames, **kwargs)
+        return self._sampling(num_frames or self.num_frames).indices(metadata.total_num_frames)
 
-        frames, indices = read_chosen_frames(path, choose)
-        return frames, VideoMetadata(
-            total_num_frames=len(frames), frames_indices=indices.tolist(), video_backend="opencv"
+    def _read_clip(self, path: str | os.PathLike, sampling: Sampling, *, crop: bool) -> np.ndarray:
+        """Frames of a file that the model looks at, uint8 `(num_frames, height, width, 3)`: of its main face, or whole."""
+        if not crop:
+            frames = [frame.rgb for frame in read_frames(path, max_side=WORKING_SIDE)]
+            return np.stack(frames)[sampling.indices(len(frames))]
+        self._check_crops_are_ours()
+        return crop_main_face(
+            lambda: read_frames(path, max_side=WORKING_SIDE),
+            lambda seen: seen[sampling.indices(len(seen))],
+            _mtcnn(),
+            low_light=self.low_light,
         )
 
-    def sample_frames(
-        self,
-        metadata: VideoMetadata,
-        num_frames: int | None = None,
-        fps: int | float | None = None,
-        **kwargs,
-    ) -> np.ndarray:
-        """Pick the middle run of neighbouring frames of each equal segment; frames repeat when the video is shorter."""
-        if fps is not None:
-            return super().sample_frames(metadata, num_frames=num_frames, fps=fps, **kwargs)
-        num_frames, run = num_frames or self.num_frames, self.frames_per_segment
-        if metadata.total_num_frames <= num_frames:
-            run = 1
-        segments, num_starts = np.arange(num_frames // run), metadata.total_num_frames - run + 1
-        starts = (2 * segments + 1) * num_starts // (2 * len(segments))
-        return np.sort((starts[:, None] + np.arange(run)).ravel())
+    def _check_crops_are_ours(self) -> None:
+        if (self.detector, self.alignment) != ("mtcnn", "arcface_112"):
+            raise ValueError(
+                "Expected a checkpoint whose faces are found by 'mtcnn' and aligned as 'arcface_112', got "
+                f"{self.detector!r} and {self.alignment!r}. Crop them yourself as it wants."
+            )
 
     def _preprocess(
         self,
@@ -150,17 +157,8 @@ class DferVideoProcessor(BaseVideoProcessor):
         **kwargs,
     ) -> BatchFeature:
         if do_crop_faces:
-            if (kwargs.get("detector"), kwargs.get("alignment")) != ("mtcnn", "arcface_112"):
-                raise ValueError(
-                    "Expected a checkpoint whose faces are found by 'mtcnn' and aligned as 'arcface_112', got "
-                    f"{kwargs.get('detector')!r} and {kwargs.get('alignment')!r}. Crop them yourself as it wants."
-                )
-            if self.low_light:
-                raise ValueError(
-                    "Expected a checkpoint that takes faces as they are, got one that wants dark ones brightened. "
-                    "Prepare the clips with training/prepare.py --low-light."
-                )
-            videos = [_crop(video) for video in videos]
+            self._check_crops_are_ours()
+            videos = [self._crop(video) for video in videos]
         for video in videos:
             if video.shape[-2] != video.shape[-1]:
                 raise ValueError(
@@ -171,8 +169,24 @@ class DferVideoProcessor(BaseVideoProcessor):
             videos = [to_luma(video) for video in videos]
         return super()._preprocess(videos, **kwargs)
 
+    def _crop(self, video: torch.Tensor) -> torch.Tensor:
+        """Frames `(num_frames, 3, height, width)` to crops of the main face, `(num_frames, 3, 112, 112)`.
 
-def _crop(video: torch.Tensor) -> torch.Tensor:
-    """Frames `(num_frames, 3, height, width)` to crops of the largest face, `(num_frames, 3, 112, 112)`."""
-    frames = video.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return torch.from_numpy(crop_largest_face(frames)).permute(0, 3, 1, 2).to(video.device)
+        Faces are searched in every frame, as nobody knows how far apart they are; one without the face shows the
+        nearest crop.
+        """
+        pictures = video.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        places = np.arange(len(pictures))[:, None]
+        frames = [Frame(index, index * DETECT_EVERY_SECONDS, rgb) for index, rgb in enumerate(pictures)]
+        crops = crop_main_face(
+            lambda: frames,
+            lambda seen: seen[np.abs(seen - places).argmin(axis=1)],
+            _mtcnn(),
+            low_light=self.low_light,
+        )
+        return torch.from_numpy(crops).permute(0, 3, 1, 2).to(video.device)
+
+
+@cache
+def _mtcnn() -> MtcnnFaceDetector:
+    return MtcnnFaceDetector()

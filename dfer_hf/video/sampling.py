@@ -1,6 +1,108 @@
-"""Which frames of a video make up a clip: pure arithmetic on frame indices."""
+"""Which frames of a video make up a clip: pure arithmetic on frame indices; copied to the Hub."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a face a system looks at: the one rule for training, evaluation, files and videos.
+
+    Args:
+        num_segments: U of the papers: equal segments that a clip is cut into.
+        frames_per_segment: V of the papers: neighbouring frames of each segment.
+        jitter_frames: Instead of a place in each segment, its start and up to so many frames more, as the code of
+            M3DFEL has it in training; 0 for the papers' way.
+        every_frame: Whether all frames are looked at, in order, except in training: for systems that learn from single
+            frames, such as CFC-SP.
+    """
+
+    num_segments: int = 8
+    frames_per_segment: int = 2
+    jitter_frames: int = 0
+    every_frame: bool = False
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip, where not every frame is taken."""
+        return self.num_segments * self.frames_per_segment
+
+    def indices(self, num_video_frames: int, *, generator: np.random.Generator | None = None) -> np.ndarray:
+        """Pick the frames of a clip: random ones of a generator, as in training, or the middle ones.
+
+        Returns:
+            Frame indices of shape `(num_frames,)`, or `(num_video_frames,)` where every frame is taken.
+
+        Raises:
+            ValueError: If a count is not positive.
+        """
+        if self.every_frame and generator is None:
+            return np.arange(num_video_frames)
+        if self.jitter_frames:
+            return jittered_indices(
+                num_video_frames, self.num_frames, jitter=self.jitter_frames, generator=generator
+            )
+        return segment_indices(
+            num_video_frames,
+            num_segments=self.num_segments,
+            frames_per_segment=self.frames_per_segment,
+            generator=generator,
+        )
+
+    def views(self, num_video_frames: int, *, max_gap: int) -> np.ndarray:
+        """Pick further clips of the same kind, so that frames between those of the first are looked at too.
+
+        Args:
+            num_video_frames: Frames there are.
+            max_gap: Frames between one that is looked at and the next, at most; 1 for all of them.
+
+        Returns:
+            Frame indices of shape `(num_views, num_frames)`; the first row is `indices(num_video_frames)`.
+
+        Raises:
+            ValueError: If a count is not positive.
+
+        >>> Sampling(num_segments=2, frames_per_segment=2).views(16, max_gap=2)
+        array([[ 3,  4, 11, 12],
+               [ 5,  6, 12, 13],
+               [ 7,  8, 14, 15],
+               [ 0,  1,  7,  8],
+               [ 2,  3,  9, 10]])
+        """
+        _require_positive(max_gap=max_gap)
+        first = self.indices(num_video_frames)
+        num_starts = num_video_frames - self.frames_per_segment + 1
+        if self.every_frame or num_video_frames <= self.num_frames:
+            return first[None]
+        for num_views in range(1, num_starts + 1):
+            rows = [first, *self._shifted(num_starts, num_views)]
+            seen = np.unique(rows)
+            if np.diff(seen, prepend=-1, append=num_video_frames).max() <= max_gap:
+                break
+        return np.stack(rows)
+
+    def _shifted(self, num_starts: int, num_views: int) -> Iterator[np.ndarray]:
+        """Clips whose runs start further on in each segment than those in the middle, by equal steps."""
+        segments = np.arange(self.num_segments)[:, None]
+        for view in range(1, num_views):
+            place = (0.5 + view / num_views) % 1
+            starts = ((segments + place) * num_starts / self.num_segments).astype(int)
+            yield np.sort((starts + np.arange(self.frames_per_segment)).ravel())
+
+
+def frame_rate(seconds: Sequence[float] | np.ndarray) -> float | None:
+    """Frames a second of frames at these times, `(num_frames,)`; None where a single frame or equal times say nothing.
+
+    It is the rate of most frames, which gaps between them do not change.
+
+    >>> frame_rate([0.0, 0.25, 0.5, 4.0])
+    4.0
+    """
+    steps = np.diff(seconds)
+    step = float(np.median(steps)) if len(steps) else 0.0
+    return 1 / step if step > 0 else None
 
 
 def uniform_indices(num_video_frames: int, num_clip_frames: int) -> np.ndarray:

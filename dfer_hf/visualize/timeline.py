@@ -1,5 +1,6 @@
 """A face's answer over the seconds of its clip: as numbers, in words, and as a page fragment."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -55,6 +56,7 @@ class Timeline:
         fine: Probabilities of every fine class, each of shape `(num_moments,)`.
         coarse: Probabilities of every group, each of shape `(num_moments,)`.
         weights: Share of the answer that rests on each moment, shape `(num_moments,)`; 0 where the face was not seen.
+        seconds_led: For how many seconds each class was the answer, or it was not sure, the longest first.
     """
 
     starts_seconds: np.ndarray
@@ -62,6 +64,7 @@ class Timeline:
     fine: Mapping[str, np.ndarray]
     coarse: Mapping[str, np.ndarray]
     weights: np.ndarray
+    seconds_led: Mapping[str, float]
 
     @property
     def seen(self) -> np.ndarray:
@@ -76,19 +79,10 @@ class Timeline:
             for run in _runs(~self.seen)
         )
 
-    @property
-    def seconds_led(self) -> dict[str, float]:
-        """For how many seconds each fine class was the most probable, the longest first; only those that were."""
-        labels, lengths = list(self.fine), self.ends_seconds - self.starts_seconds
-        table = np.stack([self.fine[label] for label in labels])  # (num_labels, num_moments)
-        leaders = np.where(self.seen, np.nan_to_num(table).argmax(axis=0), -1)
-        led = {label: float(lengths[leaders == index].sum()) for index, label in enumerate(labels)}
-        return {label: led[label] for label in sorted(led, key=lambda label: -led[label]) if led[label] > 0}
-
     def in_words(self) -> str:
         """What the drawing shows, in a sentence or two."""
         led = [f"{label} for {seconds:.1f} s" for label, seconds in self.seconds_led.items()]
-        sentence = f"Most probable: {', '.join(led)}."
+        sentence = f"Answers: {', '.join(led)}."
         if self.gaps:
             sentence += f" Not seen: {', '.join(f'{start:.1f} to {end:.1f} s' for start, end in self.gaps)}."
         return sentence
@@ -119,6 +113,10 @@ def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> T
         values = [0.0 if score is None else score.probabilities[label] for score in scores]
         return np.where(is_gap, np.nan, np.add.reduceat(values, firsts) / np.maximum(num_seen, 1))
 
+    led: Counter[str] = Counter()
+    for frame, seconds in zip(face.frames, np.diff(times, append=times[-1] + step).tolist(), strict=True):
+        if frame.fine is not None:
+            led["not sure" if frame.is_unsure else frame.fine.label] += seconds
     fine, coarse = [frame.fine for frame in face.frames], [frame.coarse for frame in face.frames]
     return Timeline(
         starts_seconds=times[firsts],
@@ -126,6 +124,7 @@ def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> T
         fine={label: mean(fine, label) for label in face.fine.probabilities},
         coarse={label: mean(coarse, label) for label in face.coarse.probabilities},
         weights=np.add.reduceat([frame.weight for frame in face.frames], firsts),
+        seconds_led={label: seconds for label, seconds in led.most_common() if seconds > 0},
     )
 
 

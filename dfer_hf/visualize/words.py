@@ -24,8 +24,12 @@ def summarise(prediction: ClipPrediction) -> list[str]:
     ]
     lines = [" · ".join(counts)]
     for face in prediction.faces:
+        who = "The face" if num_faces == 1 else f"Face {face.track_id + 1}"
+        if face.is_unsure:
+            problems = face.quality.problems if face.quality else ()
+            reasons = ", ".join(problems) or "several expressions are about as probable"
+            lines.append(f"{who}: {face.answer}, since {reasons}.")
         if face.coverage < 1:
-            who = "The face" if num_faces == 1 else f"Face {face.track_id + 1}"
             lines.append(
                 f"{who} was seen in {face.coverage:.0%} of the frames between its first and its last; "
                 "the answer rests on those."
@@ -36,18 +40,16 @@ def summarise(prediction: ClipPrediction) -> list[str]:
 def describe_face(face: FacePrediction) -> str:
     """One line to tell a face from the others by."""
     first, last = face.frames[0].time_seconds, face.frames[-1].time_seconds
-    return (
-        f"Face {face.track_id + 1}: {face.fine.label} {face.fine.confidence:.0%}, {first:.1f} to {last:.1f} s"
-    )
+    return f"Face {face.track_id + 1}: {face.answer} {face.fine.confidence:.0%}, {first:.1f} to {last:.1f} s"
 
 
 def table_rows(face: FacePrediction) -> list[list[str]]:
     """One row per frame under `TABLE_HEADERS`; frames without the face say so."""
     rows = []
     for frame in face.frames:
-        scores = ["face not seen", "", "", ""]
+        scores = [frame.answer, "", "", ""]
         if frame.fine is not None and frame.coarse is not None:
             fine, coarse = frame.fine, frame.coarse
-            scores = [fine.label, f"{fine.confidence:.1%}", coarse.label, f"{coarse.confidence:.1%}"]
+            scores = [frame.answer, f"{fine.confidence:.1%}", coarse.label, f"{coarse.confidence:.1%}"]
         rows.append([f"{frame.time_seconds:.2f}", *scores, f"{frame.weight:.2%}"])
     return rows

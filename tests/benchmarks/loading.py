@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dfer_hf.faces.alignment import CROP_SIZE
-from dfer_hf.video import interleaved_clips, read_frames
+from dfer_hf.video import read_frames
+from dfer_hf.video.sampling import Sampling
 from training.cache.prepared import Preparation, PreparedClips, write_prepared
 
 NUM_FRAMES, SIDE, CHOSEN = 80, 224, 16
@@ -107,7 +108,7 @@ class Samples(Dataset):
 
     def __init__(self, read: Reader, num_clips: int) -> None:
         self.read, self.num_clips = read, num_clips
-        self.choices = interleaved_clips(NUM_FRAMES, CHOSEN)
+        self.choices = Sampling(CHOSEN, 1).views(NUM_FRAMES, max_gap=1)
 
     def __len__(self) -> int:
         return 10_000_000  # nobody comes to the end

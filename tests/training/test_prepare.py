@@ -11,16 +11,15 @@ import PIL.Image
 import pytest
 import skimage.data
 
-from dfer_hf import DferVideoProcessor, VideoPredictor
 from dfer_hf.faces.alignment import align
-from dfer_hf.predictor import _FrameClock
+from dfer_hf.faces.crop_stream import WORKING_SIDE, crop_faces
+from dfer_hf.faces.low_light import brighten
 from dfer_hf.taxonomy import Emotion
-from dfer_hf.video import VideoLimits, read_frames
+from dfer_hf.video import read_frames
 from tests.shared_data import SHARED_DATA
 from training import prepare
 from training.cache import face_clips
 from training.cache.face_clips import FaceCropper
-from training.cache.low_light import brighten
 from training.cache.prepared import PreparationMismatchError, PreparedClips
 from training.cache.shards import CacheError
 from training.datasets.corpus import Corpus, CorpusError, Split
@@ -67,17 +66,13 @@ def test_every_frame_of_a_folder_has_its_crop(tmp_path):
     assert all(details["has_face"])
 
 
-def test_crops_of_a_video_are_those_of_the_predictor(tmp_path, clips, tiny_model, detector):
+def test_crops_of_a_video_are_those_of_the_one_stream(tmp_path, clips, detector):
     path = clips / "face.webm"
     crops, details = prepare_one(clip_of(path), tmp_path / "cache", FaceCropper(detector=detector))
-    predictor = VideoPredictor(tiny_model, DferVideoProcessor(), name="tiny", detector=detector)
-    theirs = [
-        (seconds, found[0].crop)
-        for seconds, found in predictor._crops(path, VideoLimits(), _FrameClock(None))
-    ]
+    theirs = list(crop_faces(read_frames(path, max_side=WORKING_SIDE), detector))
     assert len(crops) == 24
-    assert details["seconds"] == [seconds for seconds, _ in theirs]
-    np.testing.assert_array_equal(crops, np.stack([crop for _, crop in theirs]))
+    assert details["seconds"] == [frame.time_seconds for frame in theirs]
+    np.testing.assert_array_equal(crops, np.stack([frame.faces[0].crop for frame in theirs]))
 
 
 def test_a_still_is_a_clip_of_one_frame(tmp_path):

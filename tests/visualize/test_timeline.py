@@ -1,11 +1,12 @@
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from dfer_hf import FacePrediction, FramePrediction, Scores
-from dfer_hf.visualize import build_timeline, describe_face, table_rows, timeline_html
+from dfer_hf import ClipPrediction, FacePrediction, FramePrediction, Scores
+from dfer_hf.visualize import build_timeline, describe_face, summarise, table_rows, timeline_html
 
 GROUPS = {"positive": ["happiness"], "negative": ["fear"]}
 
@@ -66,8 +67,22 @@ def test_long_clips_are_averaged_to_moments():
 def test_words_tell_who_led_for_how_long_and_when_nobody_was_seen():
     timeline = build_timeline(face([0.9] * 20 + [None] * 10 + [0.1] * 30))
     assert timeline.seconds_led == pytest.approx({"fear": 3.0, "happiness": 2.0})
-    assert timeline.in_words() == (
-        "Most probable: fear for 3.0 s, happiness for 2.0 s. Not seen: 2.0 to 3.0 s."
+    assert timeline.in_words() == ("Answers: fear for 3.0 s, happiness for 2.0 s. Not seen: 2.0 to 3.0 s.")
+
+
+def test_words_headline_and_table_name_the_class_that_was_decided_on():
+    """CFC-SP may decide on a class that is not the most probable one, and an answer may be not sure."""
+    fine = Scores({"happiness": 0.4, "fear": 0.6}, "happiness")
+    coarse = Scores({"positive": 0.4, "negative": 0.6}, "positive")
+    sure = FramePrediction(0, 0.0, (0.0, 0.0, 9.0, 9.0), fine, coarse, weight=1.0)
+    frames = (sure, dataclasses.replace(sure, frame_index=1, time_seconds=0.5, is_unsure=True))
+    decided = FacePrediction(0, fine, coarse, frames, is_unsure=True)
+    assert build_timeline(decided).seconds_led == pytest.approx({"happiness": 0.5, "not sure": 0.5})
+    assert [row[1] for row in table_rows(decided)] == ["happiness", "not sure, perhaps happiness"]
+    assert describe_face(decided) == "Face 1: not sure, perhaps happiness 40%, 0.0 to 0.5 s"
+    said = summarise(ClipPrediction("clip.mp4", "tiny", 2, 1.0, 2.0, (decided,)))
+    assert (
+        said[1] == "The face: not sure, perhaps happiness, since several expressions are about as probable."
     )
 
 

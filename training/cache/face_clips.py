@@ -4,8 +4,7 @@ Frames are streamed: what waits for the end of the clip are crops, in memory up 
 """
 
 import tempfile
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,11 +13,11 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional
 
-from dfer_hf.faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError, TrackedFrame, track_faces
-from dfer_hf.faces.alignment import CROP_SIZE, align
-from dfer_hf.predictor import DETECT_EVERY_SECONDS, WORKING_SIDE
-from dfer_hf.video import Frame, TruncatedVideoWarning, VideoLimits, read_frames
+from dfer_hf.faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError
+from dfer_hf.faces.alignment import CROP_SIZE
+from dfer_hf.faces.crop_stream import WORKING_SIDE, CroppedFrame, box_area, crop_faces, crop_settings, rank
 from dfer_hf.faces.low_light import METHOD, brighten
+from dfer_hf.video import Frame, VideoLimits, read_frames
 from training.cache.shards import FRAME_BYTES, ClipDetails
 from training.datasets.corpus import Clip, CorpusError, frame_paths
 
@@ -62,24 +61,16 @@ class FaceCropper:
         """What found the faces, as a processor's `detector` names it."""
         if self.alignment == "corpus":
             return "corpus"
-        return str(self._detector_settings.get("detector", type(self.detector).__name__))
+        return str(self.detector.settings["detector"])
 
     @property
     def settings(self) -> dict[str, Any]:
         """What else decides how the crops look, as plain values to be recorded."""
-        found: dict[str, Any] = {}
-        if self.alignment != "corpus":
-            found = {
-                "detector": self._detector_settings,
-                "working_side": WORKING_SIDE,
-                "detect_every_seconds": DETECT_EVERY_SECONDS,
-                "folder_frames_per_second": FOLDER_FRAMES_PER_SECOND,
-            }
-        return found | ({"low_light": METHOD} if self.low_light else {})
-
-    @property
-    def _detector_settings(self) -> dict[str, Any]:
-        return dict(getattr(self.detector, "settings", {"detector": type(self.detector).__name__}))
+        if self.alignment == "corpus":
+            return {"low_light": METHOD} if self.low_light else {}
+        return crop_settings(self.detector, low_light=self.low_light) | {
+            "folder_frames_per_second": FOLDER_FRAMES_PER_SECOND
+        }
 
     def __call__(self, clip: Clip, path: Path) -> ClipDetails:
         """Write the crops of a clip as a `.npy` file, uint8 of shape `(num_frames, 112, 112, 3)`.
@@ -95,27 +86,24 @@ class FaceCropper:
             CorpusError: If a folder has no frames, or frames of different sizes.
             NoFaceFoundError: If no frame shows a face.
         """
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", TruncatedVideoWarning)
-            details = self._write(clip, path)
-        odd = [str(warning.message) for warning in caught if warning.category is TruncatedVideoWarning]
+        odd: list[str] = []
+        details = self._write(clip, path, odd.append)
         num_labels = len(clip.frame_labels or details.seconds)
         if num_labels != len(details.seconds):
             odd.append(f"Expected {num_labels} frames, as many as are labelled, got {len(details.seconds)}.")
         return replace(details, warnings=tuple(odd))
 
-    def _write(self, clip: Clip, path: Path) -> ClipDetails:
+    def _write(self, clip: Clip, path: Path, warn: Callable[[str], None]) -> ClipDetails:
         with tempfile.SpooledTemporaryFile(_CROPS_IN_MEMORY_BYTES, dir=str(path.parent)) as spool:
             if self.alignment == "corpus":
-                seconds = _resize_all(clip_frames(clip.source), spool)
+                seconds = self._resize_all(clip_frames(clip.source, warn=warn), spool)
                 places = np.arange(len(seconds))
                 has_face = np.ones(len(seconds), dtype=bool)
             else:
-                frames = clip_frames(clip.source, max_side=WORKING_SIDE)
+                frames = clip_frames(clip.source, max_side=WORKING_SIDE, warn=warn)
                 if clip.source.is_dir():
                     frames = _of_one_size(frames, clip.source)
-                tracked = track_faces(frames, self.detector, detect_every_seconds=DETECT_EVERY_SECONDS)
-                seconds, faces = _align_all(tracked, spool)
+                seconds, faces = _keep_all(crop_faces(frames, self.detector, low_light=self.low_light), spool)
                 if not faces:
                     raise NoFaceFoundError(
                         f"Expected a face in {clip.source.name}, but none was found in {len(seconds)} frames. "
@@ -133,28 +121,39 @@ class FaceCropper:
         np.lib.format.write_array_header_1_0(file, layout)
         for place in places.tolist():
             spool.seek(place * FRAME_BYTES)
-            crop = spool.read(FRAME_BYTES)
-            if self.low_light:
-                crop = brighten(np.frombuffer(crop, np.uint8).reshape(shape[1:])).tobytes()
-            file.write(crop)
+            file.write(spool.read(FRAME_BYTES))
+
+    def _resize_all(self, frames: Iterable[Frame], spool: Any) -> list[float]:
+        """Write frames that are crops into the spool; resizes as Pillow does, with which the papers did it."""
+        seconds = []
+        for frame in frames:
+            planes = torch.from_numpy(frame.rgb).permute(2, 0, 1)
+            planes = functional.resize(planes, [CROP_SIZE, CROP_SIZE], antialias=True)
+            crop = planes.permute(1, 2, 0).contiguous().numpy()
+            spool.write((brighten(crop) if self.low_light else crop).tobytes())
+            seconds.append(frame.time_seconds)
+        return seconds
 
 
-def clip_frames(source: Path, *, max_side: int | None = None) -> Iterator[Frame]:
+def clip_frames(
+    source: Path, *, max_side: int | None = None, warn: Callable[[str], None] | None = None
+) -> Iterator[Frame]:
     """Stream the frames of a video, a folder of frames, or one picture, as inference reads them.
 
     Args:
         source: The clip's source.
         max_side: Shrink each frame so that its longer side has at most this many pixels.
+        warn: Called with each sentence about what is odd.
 
     Raises:
         VideoError: If a file is missing or cannot be decoded; the message names it.
         CorpusError: If a folder has no frames.
     """
     if not source.is_dir():
-        yield from read_frames(source, limits=LIMITS, max_side=max_side)
+        yield from read_frames(source, limits=LIMITS, max_side=max_side, warn=warn)
         return
     for index, path in enumerate(frame_paths(source)):
-        frame = next(read_frames(path, limits=LIMITS, max_side=max_side))
+        frame = next(read_frames(path, limits=LIMITS, max_side=max_side, warn=warn))
         yield replace(frame, index=index, time_seconds=index / FOLDER_FRAMES_PER_SECOND)
 
 
@@ -168,24 +167,23 @@ class _Face:
     total_area: float = 0.0
 
     def rank(self) -> tuple[int, float, int]:
-        """The face of the clip is the one seen in most frames, then the largest, then the first."""
-        return len(self.frames), self.total_area / len(self.frames), -self.track_id
+        """How important the face is in the clip."""
+        return rank(self.track_id, len(self.frames), self.total_area)
 
 
-def _align_all(tracked_frames: Iterable[TrackedFrame], spool: Any) -> tuple[list[float], list[_Face]]:
+def _keep_all(cropped: Iterable[CroppedFrame], spool: Any) -> tuple[list[float], list[_Face]]:
     """Write the crops of all faces into the spool as they come; times of the frames, and the faces."""
     seconds: list[float] = []
     faces: dict[int, _Face] = {}
     num_crops = 0
-    for position, tracked in enumerate(tracked_frames):
-        seconds.append(tracked.frame.time_seconds)
-        for tracked_face in tracked.faces:
-            spool.write(align(tracked.frame.rgb, tracked_face.points).tobytes())
-            left, top, right, bottom = tracked_face.box
-            face = faces.setdefault(tracked_face.track_id, _Face(tracked_face.track_id))
+    for position, frame in enumerate(cropped):
+        seconds.append(frame.time_seconds)
+        for seen in frame.faces:
+            spool.write(seen.crop.tobytes())
+            face = faces.setdefault(seen.track_id, _Face(seen.track_id))
             face.frames.append(position)
             face.places.append(num_crops)
-            face.total_area += (right - left) * (bottom - top)
+            face.total_area += box_area(seen.box)
             num_crops += 1
     return seconds, list(faces.values())
 
@@ -198,17 +196,6 @@ def _places(face: _Face, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     before = np.maximum(after - (seen[after] > frames), 0)
     nearest = np.where(np.abs(seen[before] - frames) <= np.abs(seen[after] - frames), before, after)
     return places[nearest], seen[nearest] == frames
-
-
-def _resize_all(frames: Iterable[Frame], spool: Any) -> list[float]:
-    """Write frames that are crops into the spool; resizes as Pillow does, with which the papers did it."""
-    seconds = []
-    for frame in frames:
-        planes = torch.from_numpy(frame.rgb).permute(2, 0, 1)
-        planes = functional.resize(planes, [CROP_SIZE, CROP_SIZE], antialias=True)
-        spool.write(planes.permute(1, 2, 0).contiguous().numpy().tobytes())
-        seconds.append(frame.time_seconds)
-    return seconds
 
 
 def _of_one_size(frames: Iterable[Frame], source: Path) -> Iterator[Frame]:

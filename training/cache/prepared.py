@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 import dfer_hf
 from dfer_hf.faces.alignment import CROP_SIZE
-from training.cache.shards import SHARD_BYTES, CacheError, CacheWriter, ClipDetails, read_index
+from training.cache.shards import SHARD_BYTES, CacheError, CacheWriter, ClipDetails, key_of, read_index
 
 FORMAT_VERSION = 1
 RECORD_NAME = "preparation.json"
@@ -204,10 +205,42 @@ class PreparedClips:
                 f"Expected frames 0 to {row.num_frames - 1} of {name!r}, "
                 f"got {indices.min()} to {indices.max()}."
             )
-        if row.shard not in self._shards:
-            self._shards[row.shard] = np.memmap(self.root / row.shard, dtype=np.uint8, mode="r")
-        crops = self._shards[row.shard][row.offset : row.end].reshape(-1, CROP_SIZE, CROP_SIZE, 3)
+        crops = self._map(row.shard)[row.offset : row.end].reshape(-1, CROP_SIZE, CROP_SIZE, 3)
         return np.array(crops[indices])
+
+    def frames_with_face(self, name: str) -> np.ndarray:
+        """Indices of the frames of a clip in which its face was seen, rising, `(num_with_face,)`.
+
+        Raises:
+            KeyError: If the cache has no such clip.
+        """
+        row = self._row(name)
+        if row.num_with_face == row.num_frames:
+            return np.arange(row.num_frames)
+        return np.flatnonzero(self._details(name)["has_face"])
+
+    def seconds(self, name: str) -> np.ndarray:
+        """When each frame of a clip is shown, `(num_frames,)`.
+
+        Raises:
+            KeyError: If the cache has no such clip.
+        """
+        return np.array(self._details(name)["seconds"])
+
+    def _details(self, name: str) -> dict[str, Any]:
+        """What the shard says of a clip: the file before its crops. Tar begins each with a block that holds its name."""
+        row = self._row(name)
+        shard, block = self._map(row.shard), tarfile.BLOCKSIZE
+        member, start = f"{key_of(name)}.json".encode(), row.offset // block * block
+        while bytes(shard[start : start + len(member)]) != member:
+            start -= block
+        size = tarfile.TarInfo.frombuf(bytes(shard[start : start + block]), "utf-8", "strict").size
+        return json.loads(bytes(shard[start + block : start + block + size]))
+
+    def _map(self, shard: str) -> np.ndarray:
+        if shard not in self._shards:
+            self._shards[shard] = np.memmap(self.root / shard, dtype=np.uint8, mode="r")
+        return self._shards[shard]
 
     def check_processor(self, processor: Any) -> None:
         """Make sure that a model's processor wants faces found, aligned and lit as these were.

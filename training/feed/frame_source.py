@@ -1,15 +1,16 @@
 """Whole videos whose frames are labelled one by one, as evaluation sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from dfer_hf.faces.video_processing_dfer import DferVideoProcessor
 from dfer_hf.taxonomy import Emotion
-from dfer_hf.video.sampling import sliding_windows
+from dfer_hf.video.sampling import frame_rate, sliding_windows
 from training.cache.prepared import PreparedClips
 from training.datasets.corpus import Clip
+from training.feed.source import read_parts
 
 NO_LABEL = -1
 
@@ -61,9 +62,19 @@ class VideoFrames:
         self.frame_labels: Sequence[torch.Tensor] = frame_labels
         self.window_frames: Sequence[torch.Tensor] = window_frames
         self.window_videos = torch.tensor(window_videos, dtype=torch.long)
+        self.in_order = torch.full((len(window_frames),), window is None)
 
     def __len__(self) -> int:
         return len(self.window_frames)
+
+    def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
+        """A whole video in order, part by part, `(1, num_frames, 3, size, size)` each."""
+        name, frames = self.names[int(self.window_videos[index])], self.window_frames[index].numpy()
+        yield from read_parts(self.prepared, self.processor, name, frames, size)
+
+    def frames_per_second(self, index: int) -> float | None:
+        """Rate of a video's frames."""
+        return frame_rate(self.prepared.seconds(self.names[int(self.window_videos[index])]))
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
         """The windows at `indices`, which must be equally long, as inference sees them."""

@@ -1,7 +1,7 @@
 """Batches of a real corpus, read from its cache of face crops."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,13 @@ import torch
 
 from dfer_hf.faces.video_processing_dfer import DferVideoProcessor, to_luma
 from dfer_hf.taxonomy import Emotion
-from dfer_hf.video.sampling import jittered_indices, segment_indices
+from dfer_hf.video.sampling import Sampling, frame_rate
 from training.cache.prepared import PreparedClips
-from training.config import Augmentation, Sampling
+from training.config import Augmentation
 from training.datasets.corpus import Clip
 from training.feed.clip_augment import augment_clip
+
+FRAMES_PER_PART = 64
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,17 @@ def list_samples(clips: Sequence[Clip], label_names: Sequence[Emotion]) -> list[
     return samples
 
 
+def read_parts(
+    prepared: PreparedClips, processor: DferVideoProcessor, name: str, frames: np.ndarray, size: int
+) -> Iterator[torch.Tensor]:
+    """Frames of a clip as inference sees them, a few at a time, `(1, num_frames, 3, size, size)` each."""
+    for start in range(0, len(frames), FRAMES_PER_PART):
+        crops = torch.from_numpy(prepared.read(name, frames[start : start + FRAMES_PER_PART]))
+        side = {"height": size, "width": size}
+        inputs = processor([crops.permute(0, 3, 1, 2)], size=side, return_tensors="pt")
+        yield inputs["pixel_values_videos"]
+
+
 class ClipSource:
     """Clips of a corpus as batches.
 
@@ -104,6 +117,10 @@ class ClipSource:
         self.labels = torch.tensor([sample.label for sample in samples])
         share = torch.bincount(self.labels, minlength=len(label_names)) / len(samples)
         self.sampling_weights = share[self.labels].double() ** -balance
+        # Whole clips, of which each has a length of its own.
+        self.in_order = torch.tensor(
+            [sampling.every_frame and sample.frame is None for sample in self.samples], dtype=torch.bool
+        )
 
     @property
     def names(self) -> list[str]:
@@ -147,6 +164,15 @@ class ClipSource:
         pixel_values = self.processor(clips, size=side, return_tensors="pt")["pixel_values_videos"]
         return {"pixel_values_videos": pixel_values, "labels": self.labels[indices]}
 
+    def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
+        """A whole clip in order, part by part, `(1, num_frames, 3, size, size)` each."""
+        name = self.samples[index].name
+        yield from read_parts(self.prepared, self.processor, name, self.prepared.frames_with_face(name), size)
+
+    def frames_per_second(self, index: int) -> float | None:
+        """Rate of a clip's frames."""
+        return frame_rate(self.prepared.seconds(self.samples[index].name))
+
     def _read(self, index: int, generator: torch.Generator | None) -> torch.Tensor:
         """Crops of a sample, uint8 of shape `(num_frames, 3, 112, 112)`."""
         sample = self.samples[index]
@@ -156,17 +182,9 @@ class ClipSource:
         return torch.from_numpy(self.prepared.read(sample.name, places)).permute(0, 3, 1, 2)
 
     def _places(self, name: str, generator: torch.Generator | None) -> np.ndarray:
-        """Frames of a clip to look at: random ones of a generator, or the middle ones."""
-        num_frames, sampling = self.prepared.num_frames(name), self.sampling
+        """Frames of a clip to look at, of those that show its face: random ones of a generator, or the middle ones."""
         draws = None
         if generator is not None:
             draws = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        if sampling.jitter_frames:
-            length = sampling.num_segments * sampling.frames_per_segment
-            return jittered_indices(num_frames, length, jitter=sampling.jitter_frames, generator=draws)
-        return segment_indices(
-            num_frames,
-            num_segments=sampling.num_segments,
-            frames_per_segment=sampling.frames_per_segment,
-            generator=draws,
-        )
+        seen = self.prepared.frames_with_face(name)
+        return seen[self.sampling.indices(len(seen), generator=draws)]

@@ -12,8 +12,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 import dfer_hf
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
+from dfer_hf.video.sampling import Sampling
 from training.cache.prepared import Preparation, PreparedClips
-from training.config import Augmentation, Normalisation, Sampling, TrainConfig
+from training.config import Augmentation, Normalisation, TrainConfig
 from training.corpora import CORPORA, find_corpus
 from training.datasets.corpus import Clip
 from training.datasets.ferplus import load_ferplus
@@ -92,15 +93,15 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     elif config.select == "test":
         held_out = list_samples(find_prepared(split.test, prepared)[0], split.label_names)
 
-    def source(chosen: Sequence[Sample]) -> ClipSource:
+    def source(chosen: Sequence[Sample], sampling: Sampling) -> ClipSource:
         return ClipSource(
             chosen, split.label_names, prepared, processor,
-            sampling=config.sampling, augmentation=config.augmentation, balance=config.balance,
+            sampling=sampling, augmentation=config.augmentation, balance=config.balance,
         )  # fmt: skip
 
     return Data(
-        training=source(samples),
-        validation=None if held_out is None else source(held_out),
+        training=source(samples, config.sampling),
+        validation=None if held_out is None else source(held_out, processor.sampling),
         label_names=split.label_names,
         processor=processor,
         left_out={**split.left_out, **left_out},
@@ -123,11 +124,9 @@ def build_test_source(
     prepared.check_processor(processor)
     clips, _ = find_prepared(clips, prepared)
     if any(clip.frame_labels is not None for clip in clips):
-        window = None if model.takes_any_length else model.config.num_frames
+        window = None if processor.every_frame else model.config.num_frames
         return VideoFrames(clips, label_names, prepared, processor, window=window)
-    run = processor.frames_per_segment
-    sampling = Sampling(num_segments=processor.num_frames // run, frames_per_segment=run)
-    samples = list_samples(clips, label_names)
+    samples, sampling = list_samples(clips, label_names), processor.sampling
     return ClipSource(
         samples, label_names, prepared, processor, sampling=sampling, augmentation=Augmentation()
     )
@@ -144,8 +143,9 @@ def build_processor(
         "image_mean": list(normalisation.mean),
         "image_std": list(normalisation.std),
         "do_grayscale": normalisation.greyscale,
-        "num_frames": sampling.num_segments * sampling.frames_per_segment,
+        "num_frames": sampling.num_frames,
         "frames_per_segment": sampling.frames_per_segment,
+        "every_frame": sampling.num_frames == 1,
     }
     return dfer_hf.DferVideoProcessor(**settings)
 

@@ -85,9 +85,9 @@ class FeatureWatch:
         """Features of the batch that was just answered, `(batch, D)` float32 on the CPU."""
         features = []
         for inputs in self.inputs:
-            # A layer may be called again for what is no summary of the clip, such as snippets; frames that a net saw
-            # in several passes belong together.
-            seen = torch.cat(inputs) if self.place.parts else inputs[0]
+            # A layer may be called again for what is no summary of the clip, such as snippets; frames that it saw in
+            # several passes belong together.
+            seen = torch.cat(inputs) if self.place.reading == "mean" else inputs[0]
             vectors = seen.float().reshape(batch_size, -1, seen.shape[-1])  # (batch, vectors, D)
             reading = {"first": vectors[:, 0], "last": vectors[:, -1], "mean": vectors.mean(dim=1)}
             features.append(reading[self.place.reading])

@@ -116,15 +116,19 @@ def _of_columns(columns: Mapping[str, Sequence | np.ndarray], path: Path) -> Pre
             ) from error
         return np.ascontiguousarray(np.stack(chosen, axis=1))
 
+    logits = stack(LOGIT)
+    most_probable = [label_names[index] for index in logits.argmax(axis=1)]
     return Predictions(
         names=tuple(map(str, columns["name"])),
         labels=np.array([label_names.index(name) for name in labels], dtype=np.int64),
-        logits=stack(LOGIT),
+        logits=logits,
         coarse_logits=stack(COARSE_LOGIT),
         label_names=label_names,
         groups=groups,
         persons=tuple(map(str, columns["person"])) if "person" in columns else None,
         features=stack(FEATURE) if parts[FEATURE] else None,
+        # Where no answer tells the two rules apart, either gives these.
+        coarse_first=[str(name) for name in columns.get("predicted", most_probable)] != most_probable,
     )
 
 

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from dfer_hf.background import ahead
-from dfer_hf.models.modeling_dfer import DferPreTrainedModel
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel, decide
 from training.measures.features import FeatureWatch, watch_features
 from training.measures.metrics import group_indices
 
@@ -36,6 +36,7 @@ class Predictions:
         groups: Coarse class to its fine classes, in order; kept in the order of `label_names`.
         persons: Who is seen in each clip, or which video a frame is of, where it is known.
         features: What the system makes of each clip before its last layer, `(N, D)`, float32; see `training.measures.features`.
+        coarse_first: Whether the system decides on the group first; see `dfer_hf.models.modeling_dfer.decide`.
 
     Raises:
         PredictionsError: If shapes, names or groups do not fit together, or an answer is not a number.
@@ -49,6 +50,7 @@ class Predictions:
     groups: Mapping[str, tuple[str, ...]]
     persons: tuple[str, ...] | None = None
     features: np.ndarray | None = None
+    coarse_first: bool = False
 
     def __post_init__(self) -> None:
         order = {name: index for index, name in enumerate(self.label_names)}
@@ -107,8 +109,9 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """Index of the fine answer to each clip, `(N,)`."""
-        return self.logits.argmax(axis=1)
+        """Index of the fine answer to each clip, `(N,)`, as the system decides."""
+        logits = torch.from_numpy(self.logits)
+        return decide(logits, self.group_of.tolist(), coarse_first=self.coarse_first).numpy()
 
     @property
     def coarse_predicted(self) -> np.ndarray:
@@ -307,8 +310,13 @@ def _answer(
     rank, num_processes = (
         (accelerator.process_index, accelerator.num_processes) if accelerator is not None else (0, 1)
     )
-    chunks = torch.arange(len(source)).split(batch_size)[rank::num_processes]
-    batches = ((chunk, source.batch(chunk, image_size)["pixel_values_videos"]) for chunk in chunks)
+    # Whole clips go one by one, and part by part, since each has a length of its own.
+    in_order = getattr(source, "in_order", torch.zeros(len(source), dtype=torch.bool))
+    chunks = [chunk for chunk in (~in_order).nonzero()[:, 0].split(batch_size) if len(chunk)]
+    batches = (
+        (chunk, source.batch(chunk, image_size)["pixel_values_videos"])
+        for chunk in chunks[rank::num_processes]
+    )
     answered: list[tuple[int, tuple[np.ndarray, ...]]] = []
     watching = watch_features(model) if with_features else nullcontext()
     autocast = accelerator.autocast() if accelerator is not None else nullcontext()
@@ -316,6 +324,11 @@ def _answer(
         for chunk, pixel_values in ahead(batches, BATCHES_AHEAD):
             output = model(pixel_values_videos=pixel_values.to(model.device))
             answered += zip(chunk.tolist(), read(output, watch, len(chunk)), strict=True)
+        for index in in_order.nonzero()[rank::num_processes, 0].tolist():
+            parts = ahead(source.parts(index, image_size), BATCHES_AHEAD)
+            encoded = torch.cat([model.encode_frames(part.to(model.device)) for part in parts])
+            output = model.answer_encoded(encoded[None], frames_per_second=source.frames_per_second(index))
+            answered += [(index, row) for row in read(output, watch, 1)]
     if num_processes > 1:
         answered = gather_object(answered)
     return [row for _, row in sorted(answered, key=lambda entry: entry[0])]
@@ -340,7 +353,11 @@ def _check_not_empty(source: Source | FrameSource) -> None:
 def _classes_of(model: DferPreTrainedModel) -> dict[str, Any]:
     config = model.config
     groups = {name: tuple(config.groups[name]) for name in config.group_names or config.groups}
-    return {"label_names": tuple(config.label_names), "groups": groups}
+    return {
+        "label_names": tuple(config.label_names),
+        "groups": groups,
+        "coarse_first": config.coarse_first,
+    }
 
 
 def _labels_of_model(

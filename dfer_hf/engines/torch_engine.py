@@ -1,0 +1,116 @@
+"""Let a torch model answer face crops, from any number of threads and processes."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..explain import layer_cam
+from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
+
+CLIPS_PER_BATCH = 2
+
+
+@dataclass(frozen=True)
+class ClipAnswers:
+    """What the model says of clips of one face, as arrays; all probabilities are before the checkpoint's temperature.
+
+    Args:
+        fine: Probabilities of the fine classes, `(clips, labels)`.
+        coarse: Probabilities of the groups, `(clips, groups)`.
+        frame_fine: Probabilities of the fine classes for each frame, `(clips, frames, labels)`.
+        frame_weights: How much each frame counted, `(clips, frames)`.
+        maps: Heat maps, `(clips, frames, h, w)`; without height and width where none are wanted.
+    """
+
+    fine: np.ndarray
+    coarse: np.ndarray
+    frame_fine: np.ndarray
+    frame_weights: np.ndarray
+    maps: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence["ClipAnswers"]) -> "ClipAnswers":
+        """Put batches of clips together."""
+        names = (entry.name for entry in fields(cls))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+class TorchEngine:
+    """A model in evaluation and its processor.
+
+    One call runs at a time, since explaining hooks into the model. Torch's threads are lost in a forked process, and
+    asking for them again would wait forever, so that there it runs in one thread.
+    """
+
+    def __init__(self, model: DferPreTrainedModel, processor: Any) -> None:
+        self.model, self.processor = model.eval(), processor
+        self._lock, self._process = threading.RLock(), os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "processor": self.processor}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+    def answer(self, clips: np.ndarray, *, explain: bool = False) -> ClipAnswers:
+        """Answer clips, uint8 of shape `(clips, frames, 112, 112, 3)`, with heat maps if asked for."""
+        starts = range(0, len(clips), CLIPS_PER_BATCH)
+        return ClipAnswers.join([self._answer(clips[at : at + CLIPS_PER_BATCH], explain) for at in starts])
+
+    def encode(self, crops: np.ndarray) -> torch.Tensor:
+        """What each frame says by itself, `(frames, features)`, of crops `(frames, 112, 112, 3)`; see `encode_frames`."""
+        with self._running(), torch.inference_mode():
+            return self.model.encode_frames(self._pixel_values(crops[None])).cpu()
+
+    def answer_encoded(
+        self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None
+    ) -> ClipAnswers:
+        """Answer one clip whose frames were encoded part by part, as if it had been given whole."""
+        with self._running(), torch.inference_mode():
+            whole = torch.cat(list(encoded))[None].to(self.model.device)
+            output = self.model.answer_encoded(whole, frames_per_second=frames_per_second)
+        return _to_arrays(output, None)
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """Index of the class that answers, `(...,)`, of probabilities before the temperature, `(..., labels)`."""
+        logits = torch.from_numpy(probabilities).clamp_min(torch.finfo(torch.float32).tiny).log()
+        return self.model.decide(logits).numpy()
+
+    def _answer(self, clips: np.ndarray, explain: bool) -> ClipAnswers:
+        # Gradients need tensors that no caller's inference mode has touched.
+        with self._running(), torch.inference_mode(not explain):
+            pixel_values = self._pixel_values(clips)
+            if explain:
+                maps, output = layer_cam(self.model, pixel_values)
+                return _to_arrays(output, maps)
+            return _to_arrays(self.model(pixel_values_videos=pixel_values), None)
+
+    def _pixel_values(self, clips: np.ndarray) -> torch.Tensor:
+        inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
+        return inputs["pixel_values_videos"].to(self.model.device, self.model.dtype)
+
+    def _running(self) -> threading.RLock:
+        if os.getpid() != self._process:
+            torch.set_num_threads(1)
+            self._lock, self._process = threading.RLock(), os.getpid()
+        return self._lock
+
+
+def _to_arrays(output: DferOutput, maps: torch.Tensor | None) -> ClipAnswers:
+    logits, coarse_logits, frame_logits, frame_weights = (
+        part.detach().float().cpu()
+        for part in (output.logits, output.coarse_logits, output.frame_logits, output.frame_weights)
+        if part is not None
+    )
+    return ClipAnswers(
+        logits.softmax(dim=-1).numpy(),
+        coarse_logits.softmax(dim=-1).numpy(),
+        frame_logits.softmax(dim=-1).numpy(),
+        frame_weights.numpy(),
+        (torch.empty(*frame_weights.shape, 0, 0) if maps is None else maps.cpu()).numpy(),
+    )

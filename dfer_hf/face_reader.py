@@ -1,0 +1,222 @@
+"""Follow one face through a video and let the model answer as soon as enough of it was seen."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .engines import TorchEngine
+from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
+from .faces.quality import sharpness
+from .video.sampling import Sampling, frame_rate
+
+CROPS_PER_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class SeenFrame:
+    """Where a face was in one frame; its crop is gone."""
+
+    index: int
+    time_seconds: float
+    box: tuple[float, float, float, float]
+    points: np.ndarray
+    confidence: float
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What the model said of the frames that it saw; probabilities are before the checkpoint's temperature.
+
+    Args:
+        positions: Of the frames among those in which the face was seen, rising, `(looked_at,)`.
+        fine: Probabilities of the fine classes, `(looked_at, labels)`.
+        weights: Share of each frame in the answer, `(looked_at,)`.
+        sharpness: Of each crop, `(looked_at,)`.
+        maps: Heat maps, `(looked_at, h, w)`.
+    """
+
+    positions: np.ndarray
+    fine: np.ndarray
+    weights: np.ndarray
+    sharpness: np.ndarray
+    maps: np.ndarray
+
+    @classmethod
+    def join(cls, parts: list["LookedAt"]) -> "LookedAt":
+        """Put the parts of a video together."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__annotations__))
+
+
+@dataclass(frozen=True)
+class FaceReading:
+    """One face of a whole video: the frames that show it, and what the model said of them and of all together.
+
+    Args:
+        seen: Every frame that shows the face.
+        looked_at: What the model said of those it saw.
+        fine: Probabilities of the fine classes for the video, `(labels,)`.
+        coarse: Likewise of the groups, `(groups,)`.
+    """
+
+    seen: list[SeenFrame]
+    looked_at: LookedAt
+    fine: np.ndarray
+    coarse: np.ndarray
+
+
+class FaceReader(ABC):
+    """Takes the crops of one person in the order of time.
+
+    Args:
+        engine: What answers.
+        sampling: Which frames the system looks at.
+        explain: Whether to ask for heat maps.
+    """
+
+    def __init__(self, engine: TorchEngine, sampling: Sampling, *, explain: bool) -> None:
+        self.engine, self.sampling, self.explain = engine, sampling, explain
+        self.seen: list[SeenFrame] = []
+        self.waiting: list[np.ndarray] = []
+        self.parts: list[LookedAt] = []
+        self.total_area = 0.0
+
+    def add(self, frame: CroppedFrame, face: FaceCrop) -> None:
+        """Take the next crop, and answer what need not wait for more."""
+        self.seen.append(SeenFrame(frame.index, frame.time_seconds, face.box, face.points, face.confidence))
+        self.waiting.append(face.crop)
+        self.total_area += box_area(face.box)
+        self.answer_waiting()
+
+    @abstractmethod
+    def answer_waiting(self) -> None:
+        """Answer what need not wait for more crops."""
+
+    @abstractmethod
+    def finish(self) -> FaceReading:
+        """Answer the rest, and put everything together."""
+
+    def take(self, count: int) -> tuple[int, np.ndarray]:
+        """The oldest `count` crops that wait, `(count, 112, 112, 3)`, and the position of the first."""
+        start = len(self.seen) - len(self.waiting)
+        crops, self.waiting = np.stack(self.waiting[:count]), self.waiting[count:]
+        return start, crops
+
+
+class WindowReader(FaceReader):
+    """Reads a face for systems that see a fixed number of frames: window by window, each sampled as in evaluation.
+
+    The answer of a window is that of the very clip which evaluation picks from its frames. Further clips, of frames
+    that lie between, say what those show, and count for nothing else. A video of up to one and a half windows is one
+    window; the answer of a longer one is the mean over its windows, weighted by their frames.
+
+    Args:
+        engine: What answers.
+        sampling: Which frames of a window are looked at.
+        explain: Whether to ask for heat maps.
+        window_seconds: Length of a window.
+        max_analysed_rate: Frames a second that are looked at, about; None for all.
+    """
+
+    def __init__(
+        self,
+        engine: TorchEngine,
+        sampling: Sampling,
+        *,
+        explain: bool,
+        window_seconds: float,
+        max_analysed_rate: float | None,
+    ) -> None:
+        super().__init__(engine, sampling, explain=explain)
+        self.window_seconds, self.max_analysed_rate = window_seconds, max_analysed_rate
+        self.fine: list[np.ndarray] = []
+        self.coarse: list[np.ndarray] = []
+
+    def answer_waiting(self) -> None:
+        """Answer the oldest window once another whole one waits behind it, so that no short rest remains."""
+        times = self._times()
+        if times[-1] - times[0] >= 2 * self.window_seconds:
+            self._answer(int(np.searchsorted(times, times[0] + self.window_seconds)))
+
+    def finish(self) -> FaceReading:
+        """Answer what waits: one window, or two equal ones where it is much longer than one."""
+        times = self._times()
+        if times[-1] - times[0] > 1.5 * self.window_seconds:
+            self._answer(len(times) // 2)
+        self._answer(len(self.waiting))
+        num_seen = len(self.seen)
+        looked_at = LookedAt.join(self.parts)
+        return FaceReading(self.seen, looked_at, sum(self.fine) / num_seen, sum(self.coarse) / num_seen)
+
+    def _answer(self, count: int) -> None:
+        views = self.sampling.views(count, max_gap=self._max_gap(self._times()[:count]))
+        start, crops = self.take(count)
+        answers = self.engine.answer(crops[views], explain=self.explain)
+        positions, first, place = np.unique(views, return_index=True, return_inverse=True)
+        times_looked_at = np.bincount(place.ravel())
+        fine = np.zeros((len(positions), answers.fine.shape[1]))
+        np.add.at(fine, place.ravel(), answers.frame_fine.reshape(views.size, -1))
+        weights = np.bincount(views[0], answers.frame_weights[0], minlength=count)[positions]
+        self.parts.append(
+            LookedAt(
+                start + positions,
+                fine / times_looked_at[:, None],
+                weights * count,
+                np.array([sharpness(crop) for crop in crops[positions]]),
+                answers.maps.reshape(views.size, *answers.maps.shape[2:])[first],
+            )
+        )
+        self.fine.append(answers.fine[0] * count)
+        self.coarse.append(answers.coarse[0] * count)
+
+    def _times(self) -> list[float]:
+        return [frame.time_seconds for frame in self.seen[len(self.seen) - len(self.waiting) :]]
+
+    def _max_gap(self, times: list[float]) -> int:
+        """Frames from one that is looked at to the next; half a frame of tolerance, so that 20 a second are all."""
+        if self.max_analysed_rate is None or times[-1] <= times[0]:
+            return 1
+        rate = (len(times) - 1) / (times[-1] - times[0])
+        return max(1, math.ceil(rate / self.max_analysed_rate - 0.5))
+
+
+class InOrderReader(FaceReader):
+    """Reads a face for systems that take any number of frames and every one of them, in order.
+
+    What each frame says by itself is kept, which is little, and the whole video is answered from that at the end, so
+    that no border shows between its parts.
+    """
+
+    def __init__(self, engine: TorchEngine, sampling: Sampling, *, explain: bool) -> None:
+        super().__init__(engine, sampling, explain=explain)
+        self.encoded: list[torch.Tensor] = []
+
+    def answer_waiting(self) -> None:
+        """Let the model see the crops once there are many."""
+        if len(self.waiting) >= CROPS_PER_CHUNK:
+            self._encode()
+
+    def finish(self) -> FaceReading:
+        """Answer the whole video."""
+        if self.waiting:
+            self._encode()
+        rate = frame_rate([frame.time_seconds for frame in self.seen])
+        answers = self.engine.answer_encoded(self.encoded, frames_per_second=rate)
+        own = LookedAt.join(self.parts)
+        looked_at = LookedAt(
+            own.positions, answers.frame_fine[0], answers.frame_weights[0], own.sharpness, own.maps
+        )
+        return FaceReading(self.seen, looked_at, answers.fine[0], answers.coarse[0])
+
+    def _encode(self) -> None:
+        start, crops = self.take(len(self.waiting))
+        self.encoded.append(self.engine.encode(crops))
+        count = len(crops)
+        maps = (
+            self.engine.answer(crops[None], explain=True).maps[0] if self.explain else np.empty((count, 0, 0))
+        )
+        sharp = np.array([sharpness(crop) for crop in crops])
+        empty = np.empty(count)
+        self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, maps))

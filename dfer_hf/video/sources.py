@@ -1,0 +1,100 @@
+"""Whatever has frames, as a stream of them: files, bytes, pictures, arrays, and iterators of a camera."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from .probe import DEFAULT_LIMITS, VideoLimits, probe
+from .reader import Frame, read_frames
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """Frames that can be read.
+
+    Args:
+        name: What messages and predictions call it.
+        duration_seconds: Playing time, where it is known before.
+        read: Starts to read.
+        can_be_read_again: Whether `read` works more than once.
+    """
+
+    name: str
+    duration_seconds: float | None
+    read: Callable[[], Iterator[Frame]]
+    can_be_read_again: bool = True
+
+
+def open_source(
+    source: Any,
+    *,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    frames_per_second: float | None = None,
+    name: str | None = None,
+    max_side: int | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> VideoSource:
+    """Find out what a source is, and check a file's header.
+
+    Args:
+        source: A path, the bytes of a file, a binary file that can seek, a PIL picture, an RGB picture
+            `(height, width, 3)`, frames `(num_frames, height, width, 3)` or a list of them, or an iterator of frames,
+            as of a camera. Arrays are uint8. Frames that are `Frame` already bring their own time.
+        limits: What to refuse of files.
+        frames_per_second: Rate of frames that are given as arrays.
+        name: What messages and predictions call it; the file's name when left out.
+        max_side: Shrink each frame so that its longer side has at most this many pixels.
+        warn: Called with each sentence about what is odd in a file.
+
+    Raises:
+        VideoError: As in `probe`.
+        ValueError: If an array is no frames, or several come without their rate.
+    """
+    if isinstance(source, Image.Image) or (isinstance(source, np.ndarray) and source.ndim == 3):
+        source, frames_per_second = [source], frames_per_second or 1.0
+    elif isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "seek"):
+        file: Any = bytes(source) if isinstance(source, bytearray | memoryview) else source
+        info = probe(file, limits=limits)
+        return VideoSource(
+            name or (info.path.name if info.path else "the video"),
+            info.duration_seconds,
+            lambda: read_frames(file, limits=limits, max_side=max_side, warn=warn),
+        )
+    is_kept = isinstance(source, Sequence | np.ndarray)
+    if not isinstance(source, Iterable):
+        raise ValueError(
+            f"Expected a path, bytes, a binary file, a picture or frames, got {type(source).__name__}."
+        )
+    duration = len(source) / frames_per_second if is_kept and frames_per_second else None
+    read = lambda: _number(source, frames_per_second, max_side)  # noqa: E731
+    return VideoSource(name or "the frames", duration, read, can_be_read_again=is_kept)
+
+
+def _number(frames: Iterable[Any], frames_per_second: float | None, max_side: int | None) -> Iterator[Frame]:
+    """Give frames their place, their time and the working size."""
+    for index, frame in enumerate(frames):
+        if isinstance(frame, Frame):
+            rgb, seconds = frame.rgb, frame.time_seconds
+        else:
+            rgb = np.asarray(
+                ImageOps.exif_transpose(frame).convert("RGB") if isinstance(frame, Image.Image) else frame
+            )
+            if index and not frames_per_second:
+                raise ValueError(
+                    "Expected `frames_per_second` with several frames, got none. Say how fast they follow each other."
+                )
+            seconds = index / (frames_per_second or 1.0)
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+            raise ValueError(
+                f"Expected RGB frames, uint8 of shape (height, width, 3), got {rgb.dtype} of {rgb.shape}; convert them."
+            )
+        scale = 1.0 if max_side is None else max(1.0, max(rgb.shape[:2]) / max_side)
+        if scale > 1:
+            size = (max(1, round(rgb.shape[1] / scale)), max(1, round(rgb.shape[0] / scale)))
+            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        yield Frame(index, seconds, rgb, scale)
