@@ -1,15 +1,16 @@
-"""Video files: look before decoding, read RGB frames with times, write WebM, choose frames."""
+"""Video files: look before decoding, read RGB frames with times, write WebM and MP4, choose frames."""
 
 from .errors import (
     AudioOnlyError,
     CorruptVideoError,
     EmptyVideoError,
     NotAVideoError,
-    TruncatedVideoWarning,
+    UnsupportedCodecError,
     UnsupportedSuffixError,
     VideoError,
     VideoNotFoundError,
     VideoTooLargeError,
+    VideoWarning,
     VideoWriteError,
 )
 from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
@@ -24,13 +25,14 @@ __all__ = [
     "EmptyVideoError",
     "Frame",
     "NotAVideoError",
-    "TruncatedVideoWarning",
+    "UnsupportedCodecError",
     "UnsupportedSuffixError",
     "VideoError",
     "VideoInfo",
     "VideoLimits",
     "VideoNotFoundError",
     "VideoTooLargeError",
+    "VideoWarning",
     "VideoWriteError",
     "VideoWriter",
     "interleaved_clips",

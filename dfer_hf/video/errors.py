@@ -6,7 +6,7 @@ class VideoError(ValueError):
 
 
 class VideoNotFoundError(VideoError):
-    """There is no file at this path."""
+    """There is no file at this path, or it cannot be opened."""
 
 
 class EmptyVideoError(VideoError):
@@ -22,11 +22,23 @@ class AudioOnlyError(VideoError):
 
 
 class VideoTooLargeError(VideoError):
-    """The file is over one of the limits in `VideoLimits`."""
+    """The file is over one of the limits in `VideoLimits`.
+
+    Attributes:
+        limit: The field of `VideoLimits` that would have to be raised.
+    """
+
+    def __init__(self, message: str, *, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class CorruptVideoError(VideoError):
     """The file has the signature of a video or image, but no frame of it can be decoded."""
+
+
+class UnsupportedCodecError(VideoError):
+    """The pictures are encoded in a way that has no decoder here; the file itself may be whole."""
 
 
 class VideoWriteError(VideoError):
@@ -34,8 +46,8 @@ class VideoWriteError(VideoError):
 
 
 class UnsupportedSuffixError(VideoWriteError):
-    """The output file is not named `.webm`, the one format written here."""
+    """The output file is named neither `.webm` nor `.mp4`, the formats written here."""
 
 
-class TruncatedVideoWarning(UserWarning):
-    """Part of the file could not be decoded; the frames before and after it were."""
+class VideoWarning(UserWarning):
+    """Frames were read, but not all as the file has them: something is damaged, missing or was repaired."""

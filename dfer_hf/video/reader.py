@@ -1,23 +1,57 @@
-"""Read a video as a stream of RGB frames with their times."""
+"""Read a video as a stream of RGB frames as a player shows them, with their times."""
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from fractions import Fraction
 
-import cv2
+import av
 import numpy as np
+from av.container import InputContainer
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from PIL import Image
 
-from .errors import CorruptVideoError, TruncatedVideoWarning, VideoTooLargeError
-from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, check_size, open_capture, probe
+from .clock import Clock
+from .errors import VideoTooLargeError, VideoWarning
+from .probe import (
+    DEFAULT_LIMITS,
+    Source,
+    VideoInfo,
+    VideoLimits,
+    check_size,
+    frame_turn,
+    nothing_decodable,
+    open_container,
+    open_file,
+    probe,
+    square_size,
+    start_clock,
+)
+from .stills import PICTURE_ERRORS, decode_pictures, has_more_pages, open_picture, picture_turn
+from .tone_mapping import HLG, PQ, map_to_sdr
 
-# OpenCV says "no frame" for a damaged packet as for the end; only after this many in a row it is the end.
-_MAX_DAMAGED_PACKETS = 250
-_ASSUMED_FRAMES_PER_SECOND = 25.0
+# Each decoding thread holds frames of its own.
+_MAX_DECODING_THREADS = 4
+# After so many errors, nothing more can be read from a container.
+_MAX_READ_ERRORS = 100
 # Indexes and durations are a little off in sound files too; a tenth is more than that.
 _EXPECTED_SHARE = 0.9
 _DURATION_TOLERANCE_SECONDS = 1.0
+# Damage closer together than this is told as one stretch.
+_STRETCH_SECONDS = 0.5
+# A decoder refuses pictures of more pixels than this many times the limit, before it makes room for them.
+_PIXELS_OVER_LIMIT = 4
+_UNKNOWN_COLOURS, _HD_HEIGHT = 2, 720
+_MIN_INTERLACED_SIDE = 4
+_MAX_LISTED = 5
+
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,149 +72,304 @@ class Frame:
 
 
 def read_frames(
-    path: str | os.PathLike[str],
+    source: Source,
     *,
     limits: VideoLimits = DEFAULT_LIMITS,
     max_side: int | None = None,
+    warn: Warn | None = None,
 ) -> Iterator[Frame]:
-    """Decode a video or still image frame by frame, holding one frame at a time.
+    """Decode a video or picture frame by frame, holding few frames at a time.
 
-    The file is probed at once, and released after the last frame or when the iterator is closed. What the
-    header says about the number of frames is not relied on. A change of size within the video is scaled to
-    its first size. Transparency is dropped and 16-bit images become 8-bit.
+    The file is probed at once, and released after the last frame or when the iterator is closed. Frames are as a
+    player shows them: turned, with square pixels, without interlacing, HDR mapped to SDR. What the header says about
+    the number of frames is not relied on. A frame of another size is fitted into the first one's, with black bars.
+    Transparency is dropped. Where time stamps jump, the frames go on at their usual distance.
 
     Args:
+        source: A path, the bytes of a file, or a binary file that can seek.
         limits: What to refuse. They are checked against the header and again while decoding.
         max_side: Shrink each frame so that its longer side has at most this many pixels.
+        warn: Called after the last frame with each sentence on what is damaged, missing or was repaired; when left
+            out, it becomes a `VideoWarning`.
 
     Raises:
         ValueError: `max_side` is not positive.
         VideoError: As in `probe`; `VideoTooLargeError` may also come after the frames within the limits, and
             `CorruptVideoError` when no frame can be decoded.
-
-    Warns:
-        TruncatedVideoWarning: After the last frame, when part of the file could not be decoded.
     """
     if max_side is not None and max_side < 1:
         raise ValueError(f"Expected max_side of at least 1 pixel or None, got {max_side}; choose e.g. 640.")
-    return _read_frames(probe(path, limits=limits), limits, max_side)
+    info = probe(source, limits=limits)
+    return _read_frames(source, info, limits, max_side, warn or _warn)
 
 
-def _read_frames(info: VideoInfo, limits: VideoLimits, max_side: int | None) -> Iterator[Frame]:
-    path = info.path
-    if info.is_still:
-        rgb, scale = _shrink(_decode_still(path), max_side)
-        yield Frame(0, 0.0, rgb, scale)
-        return
-    clock = _Clock(info)
-    num_gaps = index = 0
-    with open_capture(path) as capture:
-        while (num_damaged := _grab_next(capture)) is not None:
-            time_seconds = clock.time_seconds(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-            _check_progress(path, index, time_seconds, limits=limits)
-            retrieved, bgr = capture.retrieve()
-            if not retrieved:
-                num_gaps += 1
-                continue
-            num_gaps += num_damaged > 0
-            check_size(path, bgr.shape[1], bgr.shape[0], limits=limits)
-            bgr, scale = _shrink(bgr, max_side)
-            yield Frame(index, time_seconds, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), scale)
-            index += 1
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, VideoWarning, stacklevel=4)
+
+
+def _read_frames(
+    source: Source, info: VideoInfo, limits: VideoLimits, max_side: int | None, warn: Warn
+) -> Iterator[Frame]:
+    with open_file(source) as stream:
+        picture = open_picture(stream)
+        if picture is not None:
+            yield from _read_pictures(picture, info, limits, max_side, warn)
+            return
+        with open_container(stream, info.name) as container:
+            yield from _read_film(container, info, limits, max_side, warn)
+
+
+def _read_pictures(
+    picture: Image.Image, info: VideoInfo, limits: VideoLimits, max_side: int | None, warn: Warn
+) -> Iterator[Frame]:
+    turn, index, seconds = picture_turn(picture), -1, 0.0
+    scale = _scale(picture.size, max_side)
+    size = _shrunk(picture.size, scale)
+    try:
+        for index, (shown, seconds) in enumerate(decode_pictures(picture)):
+            _check_progress(info, index, seconds, limits)
+            small = shown if scale == 1 else shown.resize(size, Image.Resampling.BOX)
+            yield Frame(index, seconds, turn.apply(np.array(small)), scale)
+    except PICTURE_ERRORS as error:
+        if isinstance(error, VideoTooLargeError):
+            raise
+        if index < 0:
+            raise nothing_decodable(info.name) from error
+        warn(
+            f"Expected {info.num_frames} pictures in {info.name}, got {index + 1} up to {seconds:.2f} seconds, as "
+            "what follows is damaged; export or upload it again if the rest matters."
+        )
+    if info.is_still and has_more_pages(picture):
+        warn(f"Expected one picture, got {info.name} with several pages; only the first was taken.")
+
+
+def _read_film(
+    container: InputContainer, info: VideoInfo, limits: VideoLimits, max_side: int | None, warn: Warn
+) -> Iterator[Frame]:
+    track = container.streams[info.track]
+    _set_up(track, limits)
+    clock, damage, easel, index = start_clock(container, track), _Damage(), _Easel(track, max_side), 0
+    for frame, seconds in _deinterlace(_decode(container, track, clock, damage)):
+        _check_progress(info, index, seconds, limits)
+        try:
+            rgb = easel.paint(frame, info.name, limits)
+        except av.FFmpegError:
+            damage.add(seconds, seconds)
+            continue
+        yield Frame(index, seconds, rgb, easel.scale)
+        index += 1
     if index == 0:
-        raise _nothing_decodable(path)
-    _warn_if_incomplete(info, index, clock.last_seconds, num_gaps)
-
-
-def _grab_next(capture: cv2.VideoCapture) -> int | None:
-    """Decode on to the next frame; return how many packets were damaged before it, or `None` at the end."""
-    for num_damaged in range(_MAX_DAMAGED_PACKETS):
-        if capture.grab():
-            return num_damaged
-    return None
-
-
-class _Clock:
-    """Turns a container's time stamps into seconds from the first frame that never run backwards."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        self._step_seconds = 1 / (info.frames_per_second or _ASSUMED_FRAMES_PER_SECOND)
-        self._first_stamp: float | None = None
-        self.last_seconds = 0.0
-
-    def time_seconds(self, stamp_seconds: float) -> float:
-        """Return the time of the next frame; one without a stamp of its own follows at the last distance."""
-        if self._first_stamp is None:
-            self._first_stamp = stamp_seconds
-            return 0.0
-        following = self.last_seconds + self._step_seconds
-        seconds = stamp_seconds - self._first_stamp
-        if stamp_seconds == 0:  # OpenCV's word for "no time stamp"
-            seconds = following
-        elif seconds < self.last_seconds:  # joined recordings start counting anew
-            self._first_stamp = stamp_seconds - following
-            seconds = following
-        if seconds > self.last_seconds:
-            self._step_seconds = seconds - self.last_seconds
-        self.last_seconds = seconds
-        return seconds
-
-
-def _check_progress(path: Path, index: int, time_seconds: float, *, limits: VideoLimits) -> None:
-    over_time = limits.max_seconds is not None and time_seconds > limits.max_seconds
-    over_count = limits.max_frames is not None and index >= limits.max_frames
-    if over_time or over_count:
-        allowed = f"{limits.max_seconds:g} seconds" if over_time else f"{limits.max_frames} frames"
-        raise VideoTooLargeError(
-            f"Expected at most {allowed}, got {path.name!r} which goes on after them although its header "
-            "does not say so; shorten the video or raise the limit in VideoLimits."
+        raise nothing_decodable(info.name)
+    problems = _what_is_missing(info, index, clock.seconds, damage)
+    if problems:
+        warn(
+            f"Expected all of {info.name}, got {index} frames up to {clock.seconds:.2f} seconds: "
+            f"{', '.join(problems)}; export or upload it again if the rest matters."
+        )
+    if clock.jumps:
+        places = _list(f"{seconds:.2f}" for seconds in clock.jumps)
+        warn(
+            f"Expected time stamps of {info.name} that go on, got jumps at {places} seconds; the frames after a "
+            "jump were moved up to those before it."
         )
 
 
-def _shrink(picture: np.ndarray, max_side: int | None) -> tuple[np.ndarray, float]:
-    height, width = picture.shape[:2]
-    longer = max(height, width)
-    if max_side is None or longer <= max_side:
-        return picture, 1.0
-    scale = longer / max_side
-    size = (max(1, round(width / scale)), max(1, round(height / scale)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), scale
+def _set_up(track: VideoStream, limits: VideoLimits) -> None:
+    codec = track.codec_context
+    codec.thread_type = "AUTO"
+    codec.thread_count = min(_MAX_DECODING_THREADS, os.cpu_count() or 1)
+    if limits.max_width is not None and limits.max_height is not None:
+        codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_width * limits.max_height)}
 
 
-def _decode_still(path: Path) -> np.ndarray:
-    data = np.fromfile(path, dtype=np.uint8)
-    try:
-        rgb = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise _nothing_decodable(path) from error
-    if rgb is None:
-        raise _nothing_decodable(path)
-    return rgb
+def _decode(
+    container: InputContainer, track: VideoStream, clock: Clock, damage: "_Damage"
+) -> Iterator[tuple[VideoFrame, float]]:
+    """Decode on past damage, and give every frame its time."""
+    is_damaged = False
+    for packet in _packets(container, track):
+        try:
+            frames = packet.decode() if packet else []
+            is_damaged |= packet is None
+        except av.FFmpegError:
+            frames, is_damaged = [], True
+        for frame in frames:
+            last = clock.seconds
+            clock.tick(frame.time, float((frame.duration or 0) * (frame.time_base or 0)))
+            if is_damaged or frame.is_corrupt:
+                damage.add(last, clock.seconds)
+            is_damaged = False
+            yield frame, clock.seconds
+    if is_damaged:
+        damage.add(clock.seconds, clock.end_seconds)
 
 
-def _nothing_decodable(path: Path) -> CorruptVideoError:
-    return CorruptVideoError(
-        f"Expected decodable frames, got none from {path.name!r}: it is damaged or of an unknown codec; "
-        "export or upload it again, best as mp4 or webm, or as an 8-bit image."
+def _packets(container: InputContainer, track: VideoStream) -> Iterator[av.Packet | None]:
+    """Read packets, and `None` where something between them cannot be read."""
+    for _ in range(_MAX_READ_ERRORS):
+        with suppress(av.FFmpegError):
+            yield from container.demux(track)
+            return
+        yield None
+
+
+def _deinterlace(frames: Iterator[tuple[VideoFrame, float]]) -> Iterator[tuple[VideoFrame, float]]:
+    """Send frames through FFmpeg's filter from the first interlaced one on; as many come out as go in."""
+    graph, kind, times = None, None, deque[float]()
+    for frame, seconds in frames:
+        if graph is not None and kind != (frame.width, frame.height, frame.format.name):
+            yield from _pull(graph, times, is_end=True)
+            graph = None
+        if (
+            graph is None
+            and frame.interlaced_frame
+            and min(frame.width, frame.height) >= _MIN_INTERLACED_SIDE
+        ):
+            graph, kind = _make_filter(frame), (frame.width, frame.height, frame.format.name)
+        if graph is None:
+            yield frame, seconds
+            continue
+        times.append(seconds)
+        graph.vpush(frame)
+        yield from _pull(graph, times)
+    if graph is not None:
+        yield from _pull(graph, times, is_end=True)
+
+
+def _make_filter(frame: VideoFrame) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width,
+        height=frame.height,
+        format=frame.format,
+        time_base=frame.time_base or Fraction(1, 1000),
+    )
+    graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def _pull(graph: Graph, times: deque[float], *, is_end: bool = False) -> Iterator[tuple[VideoFrame, float]]:
+    if is_end:
+        graph.vpush(None)
+    with suppress(av.BlockingIOError, av.EOFError):
+        while times:
+            frame = graph.vpull()
+            yield frame, times.popleft()
+
+
+class _Easel:
+    """Brings frames to the working size of the first one, in one pass of FFmpeg's scaler.
+
+    Attributes:
+        scale: Original pixels per pixel, set by the first frame.
+    """
+
+    def __init__(self, track: VideoStream, max_side: int | None) -> None:
+        self.scale = 1.0
+        self._track, self._max_side = track, max_side
+        self._stored = track.codec_context.width, track.codec_context.height
+        self._size = (0, 0)
+        self._scaler = VideoReformatter()
+
+    def paint(self, frame: VideoFrame, name: str, limits: VideoLimits) -> np.ndarray:
+        """Return uint8 RGB of shape (height, width, 3); all frames have the first one's shape.
+
+        Raises:
+            VideoTooLargeError: The frame is wider or higher than allowed.
+            av.FFmpegError: The pixels are of a kind that cannot be converted.
+        """
+        turn = frame_turn(frame)
+        shown = turn.size(*square_size(frame, self._track, self._stored))
+        check_size(name, *shown, limits=limits)
+        if self._size == (0, 0):
+            self.scale = _scale(shown, self._max_side)
+            self._size = _shrunk(shown, self.scale)
+        fit = max(shown[0] / self._size[0], shown[1] / self._size[1])
+        size = _shrunk(shown, fit)
+        rgb = turn.apply(self._convert(frame, *turn.size(*size)))
+        if size == self._size:
+            return rgb
+        canvas = np.zeros((self._size[1], self._size[0], 3), dtype=np.uint8)
+        left, top = (self._size[0] - size[0]) // 2, (self._size[1] - size[1]) // 2
+        canvas[top : top + size[1], left : left + size[0]] = rgb
+        return canvas
+
+    def _convert(self, frame: VideoFrame, width: int, height: int) -> np.ndarray:
+        is_hd = frame.colorspace == _UNKNOWN_COLOURS and frame.height >= _HD_HEIGHT
+        shrinks = width * height < frame.width * frame.height
+        rgb = self._scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            # Where nothing is said, players take what television uses at this height.
+            src_colorspace=Colorspace.ITU709 if is_hd else None,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
+        )
+        plane = rgb.planes[0]
+        # No copy: the array keeps the frame's memory.
+        pixels = np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
+        return map_to_sdr(pixels, frame.color_trc) if frame.color_trc in (PQ, HLG) else pixels
+
+
+class _Damage:
+    """Stretches of time in which something could not be decoded."""
+
+    def __init__(self) -> None:
+        self.stretches: list[tuple[float, float]] = []
+
+    def add(self, start: float, end: float) -> None:
+        """Note a stretch after those before."""
+        if self.stretches and start - self.stretches[-1][1] < _STRETCH_SECONDS:
+            start = self.stretches.pop()[0]
+        self.stretches.append((start, end))
+
+
+def _check_progress(info: VideoInfo, index: int, seconds: float, limits: VideoLimits) -> None:
+    max_frames, max_pixels = limits.max_frames, limits.max_decoded_pixels
+    if limits.max_seconds is not None and seconds > limits.max_seconds:
+        field, allowed = "max_seconds", f"{limits.max_seconds:g} seconds"
+    elif max_frames is not None and index >= max_frames:
+        field, allowed = "max_seconds", f"{max_frames} frames"
+    elif max_pixels is not None and (index + 1) * info.width * info.height > max_pixels:
+        field, allowed = "max_decoded_pixels", f"{max_pixels:g} pixels in all frames"
+    else:
+        return
+    raise VideoTooLargeError(
+        f"Expected at most {allowed}, got {info.name} which goes on after them although its header does not say "
+        f"so; shorten the video or raise {field}.",
+        limit=field,
     )
 
 
-def _warn_if_incomplete(info: VideoInfo, num_decoded: int, last_seconds: float, num_gaps: int) -> None:
+def _what_is_missing(info: VideoInfo, num_decoded: int, last_seconds: float, damage: _Damage) -> list[str]:
     problems = []
     if info.ends_early:
         problems.append("the file ends before its structure does")
-    if num_gaps:
-        problems.append(f"{num_gaps} stretches in between could not be decoded")
+    if damage.stretches:
+        places = _list(f"{start:.2f} to {end:.2f}" for start, end in damage.stretches)
+        problems.append(
+            f"{len(damage.stretches)} stretches in between could not be decoded whole ({places} seconds)"
+        )
     if num_decoded < _EXPECTED_SHARE * (info.num_indexed_frames or 0):
         problems.append(f"its index lists {info.num_indexed_frames} frames")
     if info.num_indexed_frames is None and info.duration_seconds is not None:
         expected_seconds = _EXPECTED_SHARE * info.duration_seconds - _DURATION_TOLERANCE_SECONDS
         if last_seconds < expected_seconds:
             problems.append(f"its header says {info.duration_seconds:g} seconds")
-    if problems:
-        warnings.warn(
-            f"Expected all of {info.path.name!r}, got {num_decoded} frames up to {last_seconds:.2f} seconds: "
-            f"{', '.join(problems)}; export or upload it again if the rest matters.",
-            TruncatedVideoWarning,
-            stacklevel=3,
-        )
+    return problems
+
+
+def _list(words: Iterable[str]) -> str:
+    words = list(words)
+    return ", ".join(words[:_MAX_LISTED]) + (", ..." if len(words) > _MAX_LISTED else "")
+
+
+def _scale(size: tuple[int, int], max_side: int | None) -> float:
+    return 1.0 if max_side is None else max(1.0, max(size) / max_side)
+
+
+def _shrunk(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(size[0] / scale)), max(1, round(size[1] / scale))

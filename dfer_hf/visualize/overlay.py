@@ -11,7 +11,7 @@ import numpy as np
 
 from ..faces.alignment import place_on_frame, region_of_crop, similarity_transform
 from ..prediction import ClipPrediction, FramePrediction
-from ..video import DEFAULT_LIMITS, Frame, TruncatedVideoWarning, VideoLimits, VideoWriter, read_frames
+from ..video import DEFAULT_LIMITS, Frame, VideoWarning, VideoLimits, VideoWriter, read_frames
 from .colours import Colour, group_colours
 
 STILL_SECONDS = 1.0
@@ -65,7 +65,7 @@ def write_overlay(
     rate = prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
     copies = round(STILL_SECONDS * rate) if prediction.num_frames == 1 else 1
     with warnings.catch_warnings(), VideoWriter(output_path, frames_per_second=rate) as writer:
-        warnings.simplefilter("ignore", TruncatedVideoWarning)  # the prediction already says so
+        warnings.simplefilter("ignore", VideoWarning)  # the prediction already says so
         for frame in read_frames(video_path, limits=limits, max_side=max_side):
             drawn = _draw_faces(
                 frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfer_hf.video import (
-    TruncatedVideoWarning,
+    VideoWarning,
     VideoError,
     VideoInfo,
     VideoLimits,
@@ -66,7 +66,7 @@ def check_clips(clips: Iterable[Clip], *, deep: bool = False, num_workers: int =
     """
     # Threads share the filters of warnings, so they are set here, once, for all.
     with warnings.catch_warnings(), ThreadPoolExecutor(num_workers) as pool:
-        warnings.simplefilter("error", TruncatedVideoWarning)
+        warnings.simplefilter("error", VideoWarning)
         waiting: deque[Future[ClipReport]] = deque()
         for clip in clips:
             waiting.append(pool.submit(check_clip, clip, deep=deep))
@@ -129,7 +129,7 @@ def _decode(path: Path) -> tuple[int, str | None]:
     try:
         for _ in read_frames(path, limits=LIMITS):
             num_frames += 1
-    except (VideoError, TruncatedVideoWarning) as error:
+    except (VideoError, VideoWarning) as error:
         return num_frames, str(error)
     return num_frames, None
 

@@ -1,0 +1,135 @@
+"""Still images and animated pictures, read with Pillow."""
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from .turns import Turn, turn_of_orientation
+
+# Each is recognised by its first bytes. GIF goes through FFmpeg, and EPS would start Ghostscript.
+_FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "AVIF",
+    "TIFF",
+    "BMP",
+    "JPEG2000",
+    "PPM",
+    "ICO",
+    "ICNS",
+    "PSD",
+    "QOI",
+    "DDS",
+    "SGI",
+    "PCX",
+)
+_ANIMATED_FORMATS = ("AVIF", "PNG", "WEBP")
+_ORIENTATION = 274
+# What browsers show a picture for that asks for less than they draw.
+_SHORTEST_SECONDS, _USUAL_SECONDS = 0.011, 0.1
+PICTURE_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow raises on damaged files."""
+
+
+def open_picture(stream: BinaryIO) -> Image.Image | None:
+    """Read the header of a still image or of an animated AVIF, PNG or WebP, without a limit on its size.
+
+    Returns:
+        The picture, not decoded yet, or `None` when the file is none, such as a stream of motion JPEG.
+    """
+    Image.init()
+    stream.seek(0)
+    head = stream.read(32)
+    for name in _FORMATS:
+        factory, accept = Image.OPEN.get(name, (None, None))
+        # The text that some give instead of True says that this Pillow was built without the format.
+        if factory is None or accept is None or accept(head) is not True:
+            continue
+        stream.seek(0)
+        try:
+            picture = factory(stream, "")
+        except PICTURE_ERRORS:
+            continue
+        return None if name == "JPEG" and _is_motion_jpeg(stream, picture) else picture
+    return None
+
+
+def count_pictures(picture: Image.Image) -> int:
+    """Count the pictures of an animation; further pages, sizes and thumbnails do not count."""
+    return getattr(picture, "n_frames", 1) - has_cover(picture) if picture.format in _ANIMATED_FORMATS else 1
+
+
+def has_cover(picture: Image.Image) -> bool:
+    """Whether the first picture of an animated PNG is only for those who cannot play it."""
+    return bool(getattr(picture, "default_image", False)) and getattr(picture, "n_frames", 1) > 1
+
+
+def has_more_pages(picture: Image.Image) -> bool:
+    """Whether pages of a TIFF follow the first."""
+    if picture.format != "TIFF":
+        return False
+    try:
+        picture.seek(1)
+    except PICTURE_ERRORS:
+        return False
+    finally:
+        picture.seek(0)
+    return True
+
+
+def picture_turn(picture: Image.Image) -> Turn:
+    """Read how the picture is to be turned when shown."""
+    try:
+        return turn_of_orientation(picture.getexif().get(_ORIENTATION))
+    except PICTURE_ERRORS:
+        return Turn()
+
+
+def decode_pictures(picture: Image.Image) -> Iterator[tuple[Image.Image, float]]:
+    """Decode each picture to RGB as stored, with the seconds since the first.
+
+    Raises:
+        PICTURE_ERRORS: What cannot be decoded.
+    """
+    seconds = 0.0
+    for index in range(has_cover(picture), has_cover(picture) + count_pictures(picture)):
+        if index:
+            picture.seek(index)
+        yield _to_rgb(picture), seconds
+        duration = picture.info.get("duration") or 0
+        seconds += duration / 1000 if duration / 1000 >= _SHORTEST_SECONDS else _USUAL_SECONDS
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """Make 8-bit RGB of any mode and drop the transparency."""
+    picture.load()
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture)
+        if picture.mode.startswith("I"):
+            values = values >> 8 if picture.mode.startswith("I;16") or values.max(initial=0) > 255 else values
+        else:
+            values = values * (255 / max(1.0, float(values.max(initial=0.0))))
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+    # Pillow warns of palettes whose colours are partly transparent unless they pass through RGBA.
+    return (picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB")
+
+
+def _is_motion_jpeg(stream: BinaryIO, picture: Image.Image) -> bool:
+    """Whether another picture of the same size follows at once, other than the extra ones of cameras."""
+    if "mp" in picture.info or picture.format != "JPEG":
+        return False
+    stream.seek(0)
+    data = stream.read()
+    start = data.find(b"\xff\xd9\xff\xd8\xff") + 2
+    try:
+        return start > 1 and Image.OPEN["JPEG"][0](BytesIO(data[start:]), "").size == picture.size
+    except PICTURE_ERRORS:
+        return False
