@@ -1,9 +1,44 @@
-"""Find what ships with the package, and checkpoints by name: shipped ones, folders, repositories of the Hub."""
+"""Find checkpoints by name (shipped ones, folders, repositories of the Hub), and load only those that are whole."""
 
+import json
 import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from .registration import imported, stand_in, system_configs
+
+if TYPE_CHECKING:
+    from .faces.video_processing_dfer import DferVideoProcessor
+    from .models.modeling_dfer import DferPreTrainedModel
 
 DEFAULT_CHECKPOINT = "dfer-aen-small"
+CONFIG, PROCESSOR, WEIGHTS = "config.json", "video_preprocessor_config.json", "model.safetensors"
+FILES = [CONFIG, PROCESSOR, WEIGHTS, "model-*.safetensors"]
+OTHER_FIELDS = {"model_type", "torch_dtype", "output_attentions"}
+# What values that make no sense raise, here and in the libraries.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be found, or whose answers would mean nothing."""
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A model in evaluation mode, its video processor, and what predictions call the two."""
+
+    model: "DferPreTrainedModel"
+    processor: "DferVideoProcessor"
+    name: str
 
 
 def shipped_folder(name: str) -> Path:
@@ -23,20 +58,162 @@ def find_checkpoint(name_or_path: str | Path) -> str:
     """Resolve a shipped name, a folder or a Hub id to what `from_pretrained` takes.
 
     Raises:
-        ValueError: If it is none of the three.
+        CheckpointError: If it is none of the three.
     """
     shipped = shipped_checkpoints()
     if str(name_or_path) in shipped:
         return str(shipped[str(name_or_path)])
     if Path(name_or_path).is_dir():
-        if not (Path(name_or_path) / "config.json").is_file():
-            raise ValueError(
+        if not (Path(name_or_path) / CONFIG).is_file():
+            raise CheckpointError(
                 f"Expected a checkpoint with a config.json in the folder {Path(name_or_path).name!r}."
             )
         return str(name_or_path)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(name_or_path)):
         return str(name_or_path)
-    raise ValueError(
+    raise CheckpointError(
         f"Unknown model {str(name_or_path)!r}: expected one of {', '.join(shipped) or 'no shipped checkpoints'}, "
         "a folder with a checkpoint, or a Hub id such as user/name."
     )
+
+
+def load_checkpoint(
+    name_or_path: str | Path,
+    *,
+    revision: str = "main",
+    token: str | bool | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LoadedCheckpoint:
+    """Load a checkpoint, and refuse one that would answer from noise.
+
+    Only data is read, into this package's own classes: no code of a checkpoint runs, and no other repository that it
+    names is fetched.
+
+    Args:
+        name_or_path: A checkpoint that ships with the package, a folder, or a Hub id.
+        revision: Of the Hub repository.
+        token: For a private Hub repository; the one of `hf auth login` where none is given.
+        device: Where the model goes.
+        dtype: What weights become, whatever they are stored as.
+
+    Raises:
+        CheckpointError: If it cannot be found or read, if tensors are missing, unexpected, of another shape or not
+            finite, if a field is unknown, or if model, configuration and processor contradict one another.
+    """
+    found = find_checkpoint(name_or_path)
+    is_local = Path(found).is_dir()
+    name = Path(found).resolve().name if is_local else found
+    # Weights made in the caller's inference mode could be neither trained nor explained outside of it.
+    with torch.inference_mode(False), _naming(name):
+        with _expecting(
+            f"a folder, or a Hub repository with revision {revision!r} that opens with the token"
+        ):
+            options = {"revision": revision, "token": token, "allow_patterns": FILES}
+            folder = Path(found if is_local else snapshot_download(found, **options))
+        model = _load_model(folder, dtype)
+        processor = _load_processor(folder, model)
+        torch.nn.Module.to(model, device)
+    model.name_or_path = model.config.name_or_path = found
+    return LoadedCheckpoint(model, processor, name)
+
+
+def _load_model(folder: Path, dtype: torch.dtype) -> "DferPreTrainedModel":
+    content = _read_json(folder / CONFIG)
+    systems = {config.model_type: (name, config) for name, config in system_configs().items()}
+    model_type = str(content.get("model_type"))
+    if model_type not in systems:
+        raise _refusal(f"a model_type of this package ({', '.join(systems)})", f"{model_type!r} in {CONFIG}")
+    system, config_class = systems[model_type]
+    _check_names(content, {field.name for field in fields(config_class)} | OTHER_FIELDS, CONFIG)
+    with _expecting(f"a {CONFIG} that makes a {model_type}"):
+        model_class: Any = imported(stand_in(system, config_class))
+        config: Any = config_class(**content)
+        with torch.device("meta"):
+            expected = model_class(config).state_dict()
+    if {index: label for label, index in config.label2id.items()} != dict(enumerate(config.label_names)):
+        raise _refusal(f"label2id in {CONFIG} to count as id2label does", f"{config.label2id}")
+    with _expecting("weights that safetensors can read"):
+        files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob(FILES[-1]))
+        # Copies: until then the tensors are the file itself, and change when somebody writes to it.
+        stored = {name: tensor.clone() for file in files for name, tensor in load_file(file).items()}
+    if not files:
+        others = [path.name for path in folder.iterdir() if path.suffix not in (".json", ".md", ".py")]
+        raise _refusal(f"weights in {WEIGHTS}, which unlike a pickle runs no code", _some(others) or "none")
+    faults = {
+        "missing": expected.keys() - stored.keys(),
+        "unexpected": stored.keys() - expected.keys(),
+        "of another shape": [
+            f"{key} of {tuple(stored[key].shape)}, not {tuple(expected[key].shape)}"
+            for key in expected.keys() & stored.keys()
+            if stored[key].shape != expected[key].shape
+        ],
+        # A sum is finite if all of its terms are, and takes a third of the time.
+        "NaN or infinite": [
+            key for key, tensor in stored.items() if not tensor.sum(dtype=torch.float64).isfinite()
+        ],
+    }
+    found = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
+    if found:
+        raise _refusal(f"the tensors of a {model_type} with this {CONFIG}, all finite", f"tensors {found}")
+    return model_class.from_pretrained(None, config=config, state_dict=stored, dtype=dtype)
+
+
+def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoProcessor":
+    from .faces.video_processing_dfer import DferVideoProcessor
+
+    content, config = _read_json(folder / PROCESSOR), model.config
+    known = {*DferVideoProcessor().to_dict(), *DferVideoProcessor.valid_kwargs.__annotations__}
+    _check_names(content, known, PROCESSOR)
+    # A corpus' own crops are what only prepared corpora have, and what their models are measured on.
+    wanted = {"video_processor_type": [DferVideoProcessor.__name__], "alignment": ["arcface_112", "corpus"]}
+    wanted |= {} if model.takes_any_length else {"num_frames": [config.num_frames]}
+    for name, values in wanted.items():
+        if content.get(name) not in values:
+            raise _refusal(f"{name} in {PROCESSOR} to be one of {values}", repr(content.get(name)))
+    with _expecting(f"a {PROCESSOR} that makes frames"):
+        processor: Any = DferVideoProcessor.from_dict(content)
+        clip = processor(torch.full((1, 3, 112, 112), 128, dtype=torch.uint8), return_tensors="pt")
+    frame = clip["pixel_values_videos"][0, 0]
+    shape = (config.num_channels, config.image_size, config.image_size)
+    if frame.shape != shape or not frame.isfinite().all():
+        made = f"{tuple(frame.shape)} with values from {frame.min():g} to {frame.max():g}"
+        raise _refusal(f"a processor that makes finite frames of {shape}, as {CONFIG} asks for", made)
+    return processor
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    with _expecting(f"named fields as JSON in {file.name}"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content.pop("auto_map", None)
+    return content
+
+
+def _check_names(content: dict[str, Any], known: set[str], file: str) -> None:
+    if unknown := content.keys() - known:
+        raise _refusal(f"fields of this package in {file}", _some(unknown), "Remove them, or update dfer_hf.")
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _refusal(expected: str, got: str, advice: str = "Save or download it again.") -> CheckpointError:
+    return CheckpointError(f"expected {expected}, got {got}. {advice}")
+
+
+@contextmanager
+def _expecting(what: str) -> Iterator[None]:
+    """Turn what impossible files and values make libraries raise into one sentence."""
+    try:
+        yield
+    except (SafetensorError, StrictDataclassError, ImportError, OSError, *_NONSENSE) as error:
+        raise _refusal(what, f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}") from error
+
+
+@contextmanager
+def _naming(checkpoint: str) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"The checkpoint {checkpoint!r} cannot be used: {error}") from error
