@@ -163,6 +163,7 @@ def probe(source: Source, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
         picture = open_picture(stream)
         if picture is None:
             return _describe_video(stream, path, name, size_bytes, limits=limits)
+        _check_longer_side(name, picture.size, limits)
         width, height = picture_turn(picture).size(*picture.size)
         num_frames = count_pictures(picture)
         check_size(name, width, height, limits=limits)
@@ -228,7 +229,7 @@ def open_container(stream: BinaryIO, name: str) -> Iterator[InputContainer]:
     """
     stream.seek(0)
     try:
-        container = av.open(stream, options=_OPTIONS, metadata_errors="ignore")
+        container = av.open(_Nameless(stream), options=_OPTIONS, metadata_errors="ignore")
     except av.FFmpegError as error:
         stream.seek(0)
         raise _unreadable(stream.read(400), name) from error
@@ -317,6 +318,12 @@ def check_limit(name: str, value: float, limits: VideoLimits, field: str, unit: 
         raise _too_large(name, value, limit, field, unit)
 
 
+def _check_longer_side(name: str, stored: tuple[int, int], limits: VideoLimits) -> None:
+    # The turn is not known yet, so both sides may be as long as the longer limit.
+    field = max("max_width", "max_height", key=lambda field: getattr(limits, field) or math.inf)
+    check_limit(name, max(stored), limits, field, "pixels on a side")
+
+
 def _too_large(name: str, value: float, limit: float, field: str, unit: str) -> VideoTooLargeError:
     return VideoTooLargeError(
         f"Expected at most {limit:g} {unit}, got {name} with {value:g}; shorten or shrink the video, "
@@ -332,9 +339,7 @@ def _describe_video(
         track = choose_track(container, name)
         index = track.index
         stored = track.codec_context.width, track.codec_context.height
-        # The turn is not known yet, so both sides may be as long as the longer limit.
-        field = max("max_width", "max_height", key=lambda field: getattr(limits, field) or math.inf)
-        check_limit(name, max(stored), limits, field, "pixels on a side")
+        _check_longer_side(name, stored, limits)
         timing = _read_timing(container, track)
         if _has_broken_stamps(container) or not timing.seconds or _is_over(timing, size_bytes, limits):
             timing = timing if timing.is_indexed else _measure_timing(stream, name, index, limits)
@@ -356,12 +361,19 @@ def _describe_video(
             num_frames=timing.num_frames,
             duration_seconds=timing.seconds,
             frames_per_second=timing.rate,
-            codec=track.codec_context.name,
+            codec=track.codec_context.codec.canonical_name,
             is_still=False,
             num_indexed_frames=timing.num_frames if timing.is_indexed else None,
             ends_early=ends_early,
             track=index,
         )
+
+
+class _Nameless:
+    """A file that does not tell PyAV its name, which FFmpeg would take for a format or for a row of pictures."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
 
 
 def _read_timing(container: InputContainer, track: VideoStream) -> _Timing:
@@ -429,8 +441,8 @@ def nothing_decodable(name: str) -> CorruptVideoError:
 
 
 def _check_timing(name: str, timing: _Timing, pixels: int, limits: VideoLimits) -> None:
-    check_limit(name, timing.seconds or 0, limits, "max_seconds", "seconds")
     _check_count(name, timing.num_frames or 0, pixels, limits)
+    check_limit(name, timing.seconds or 0, limits, "max_seconds", "seconds")
     check_limit(name, timing.rate or 0, limits, "max_frames_per_second", "frames per second")
 
 
@@ -492,7 +504,7 @@ def _is_cut_off(stream: BinaryIO, size_bytes: int) -> bool:
 
 def _unreadable(head: bytes, name: str) -> NotAVideoError | CorruptVideoError:
     if head[4:8] == b"ftyp" and head[8:12] in _PHOTO_BRANDS:
-        hint = "a HEIC photo; convert it to jpeg"
+        hint = "which starts like none of them but like a HEIC photo; convert it to jpeg"
     else:
         hint = "which starts like none of them; convert it to mp4 or webm"
     is_mp4 = head[4:8] in _MP4_BOXES and "HEIC" not in hint

@@ -34,9 +34,9 @@ _ORIENTATION = 274
 _SHORTEST_SECONDS, _USUAL_SECONDS = 0.011, 0.1
 PICTURE_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error,
-    Image.DecompressionBombError,
+    UserWarning,
 )  # fmt: skip
-"""What Pillow raises on damaged files."""
+"""What Pillow raises on damaged files; it warns of some, which Python may be told to raise."""
 
 
 def open_picture(stream: BinaryIO) -> Image.Image | None:
@@ -86,7 +86,10 @@ def has_more_pages(picture: Image.Image) -> bool:
 
 
 def picture_turn(picture: Image.Image) -> Turn:
-    """Read how the picture is to be turned when shown."""
+    """Read how the picture is to be turned when shown, without decoding it."""
+    # Pillow decodes a PNG to find what stands behind the pixels.
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return Turn()
     try:
         return turn_of_orientation(picture.getexif().get(_ORIENTATION))
     except PICTURE_ERRORS:

@@ -3,8 +3,10 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -117,6 +119,12 @@ def forget_webm_rate_and_duration(path: Path) -> Path:
     return path
 
 
+def set_webm_duration(path: Path, milliseconds: float) -> Path:
+    """Let the header state another duration, and the track none."""
+    path.write_bytes(path.read_bytes().replace(b"DURATION", b"duration"))
+    return patch(path, b"\x44\x89\x88", 0, struct.pack(">d", milliseconds))
+
+
 def set_webm_times(path: Path, times_milliseconds: list[int]) -> Path:
     """Give each frame of a WebM file with one cluster its own time."""
     data = bytearray(path.read_bytes())
@@ -172,6 +180,33 @@ def encode(suffix: str, rgb: np.ndarray) -> bytes:
     encoded, data = cv2.imencode(suffix, rgb[..., ::-1] if rgb.ndim == 3 and rgb.shape[2] == 3 else rgb)
     assert encoded
     return data.tobytes()
+
+
+SOUND_CODECS = {
+    ".mp4": "aac", ".webm": "libopus", ".mkv": "aac", ".avi": "mp3", ".ogg": "libopus", ".wmv": "wmav2", ".mp3": "mp3",
+    ".flac": "flac",
+}  # fmt: skip
+
+
+def write_sound(path: Path, *, seconds: float = 1.0) -> Path:
+    """A file with sound alone."""
+    with av.open(str(path), "w", format="asf" if path.suffix == ".wmv" else None) as container:
+        stream = container.add_stream(SOUND_CODECS[path.suffix], rate=48_000, bit_rate=96_000)
+        for packet in encode_sound(stream, seconds=seconds):
+            container.mux(packet)
+    return path
+
+
+def encode_sound(stream: av.AudioStream, *, seconds: float) -> Iterator[av.Packet]:
+    """Packets of a tone of 440 Hz."""
+    tone = np.sin(np.arange(round(48_000 * seconds)) * (2 * np.pi * 440 / 48_000)) * 8000
+    samples = np.ascontiguousarray(np.repeat(tone.astype(np.int16), 2)[None])
+    frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+    resampler = av.AudioResampler(stream.format, stream.layout, 48_000, frame_size=stream.frame_size or 1024)
+    for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        yield from stream.encode(part)
+    yield from stream.encode(None)
 
 
 def wav() -> bytes:
