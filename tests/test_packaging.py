@@ -1,4 +1,5 @@
 import ast
+import inspect
 import json
 import os
 import site
@@ -12,20 +13,20 @@ import pytest
 
 import dfer_hf
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
-from dfer_hf.hub.export import code_files
+from dfer_hf.models.hub_code import code_files
 
 ROOT = Path(__file__).resolve().parent.parent
-PROCESSOR_FILES = code_files(dfer_hf.DferVideoProcessor)
+PROCESSOR_FILES = code_files(Path(inspect.getfile(dfer_hf.DferVideoProcessor)))
 HUB_FILES = sorted({*ROOT.glob("dfer_hf/models/*.py"), *PROCESSOR_FILES})
 HUB_LIBRARIES = {"torch", "torchvision", "timm", "transformers", "huggingface_hub"} | set(
     sys.stdlib_module_names
 )
-FACE_LIBRARIES = {"cv2", "facenet_pytorch", "numpy"}
+FACE_LIBRARIES = {"PIL", "av", "cv2", "facenet_pytorch", "numpy"}
 
 
 @pytest.mark.parametrize("path", HUB_FILES, ids=lambda path: path.name)
 def test_files_copied_to_the_hub_import_only_what_is_there(path):
-    """Beside such a file on the Hub lie its siblings, and nothing else of this package."""
+    """There they lie in one folder, so that `from ..video.reader import` becomes `from .reader import`."""
     libraries = HUB_LIBRARIES | (FACE_LIBRARIES if path in PROCESSOR_FILES else set())
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,8 +34,15 @@ def test_files_copied_to_the_hub_import_only_what_is_there(path):
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             assert node.module.partition(".")[0] in libraries
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 1, f"line {node.lineno}"
-            assert (path.parent / f"{node.module}.py").is_file(), f"line {node.lineno}"
+            folder = path.parents[node.level - 1]
+            assert (folder / f"{(node.module or '').replace('.', '/')}.py") in HUB_FILES, (
+                f"line {node.lineno}"
+            )
+
+
+def test_no_two_files_copied_to_the_hub_have_the_same_name():
+    names = [path.name for path in HUB_FILES]
+    assert sorted(set(names)) == sorted(names)
 
 
 @pytest.fixture(scope="module")

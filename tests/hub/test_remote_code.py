@@ -2,21 +2,24 @@
 
 import ast
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf
-from dfer_hf.hub.export import code_files, export_checkpoint, export_repository
+from dfer_hf.hub.export import export_checkpoint, export_repository
 
 from .conftest import processor_of, with_random_statistics
 
 SYSTEMS = list(dfer_hf.systems())
 FIELDS = ("logits", "coarse_logits", "frame_logits", "frame_weights")
 DATA_FILES = {"config.json", "model.safetensors", "video_preprocessor_config.json"}
-PROCESSOR_FILES = {"video_processing_dfer.py", "clip_crops.py", "detection.py", "alignment.py"}
+PROCESSOR_FILES = {"video_processing_dfer.py", "hub_code.py", "reader.py", "sampling.py", "detection.py"}
 
 ANSWER = """
 import json
@@ -35,6 +38,11 @@ for folder in folders:
         assert not model.training
         for ours in (config, processor, model):
             assert type(ours).__module__.startswith("transformers_modules."), type(ours)
+        again = Path("again", folder.name)
+        model.save_pretrained(again)
+        processor.save_pretrained(again)
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".safetensors"}
+        assert {path.name: path.read_bytes() for path in again.iterdir() if path.suffix != ".safetensors"} == files
         with torch.no_grad():
             output = model(**clip)
         for field in ("logits", "coarse_logits", "frame_logits", "frame_weights"):
@@ -58,6 +66,16 @@ def answer(model, clip):
         return model(**clip)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def repositories(models, repositories, tmp_path_factory):
+    """Every system's folder; of some exported, of some what `save_pretrained` of its model and processor leaves."""
+    folder = tmp_path_factory.mktemp("saved")
+    for system in SYSTEMS[1::2]:
+        models[system].save_pretrained(folder / system)
+        processor_of(models[system].config).save_pretrained(folder / system)
+    return repositories | {system: folder / system for system in SYSTEMS[1::2]}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +110,7 @@ def test_its_own_code_answers_as_the_package_does_bit_for_bit(
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_the_folder_holds_what_is_needed_and_nothing_else(models, repositories, system):
+def test_the_folder_holds_what_is_needed_and_nothing_else(repositories, system):
     folder = repositories[system]
     names = {path.name for path in folder.iterdir()}
     code = {name for name in names if name.endswith(".py")}
@@ -107,8 +125,6 @@ def test_the_folder_holds_what_is_needed_and_nothing_else(models, repositories, 
             if isinstance(node, ast.ImportFrom) and node.level
         }
     assert code == needed
-    package = {path.name: path for path in code_files(type(models[system]), dfer_hf.DferVideoProcessor)}
-    assert all((folder / name).read_bytes() == path.read_bytes() for name, path in package.items())
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -120,7 +136,6 @@ def test_the_configuration_names_classes_and_labels(models, repositories, system
         "AutoConfig": f"configuration_{system}.{type(model.config).__name__}",
         "AutoModel": modeling,
         "AutoModelForVideoClassification": modeling,
-        "AutoVideoProcessor": "video_processing_dfer.DferVideoProcessor",
     }
     assert [config["id2label"][str(index)] for index in range(len(config["id2label"]))] == (
         model.config.label_names
@@ -130,7 +145,7 @@ def test_the_configuration_names_classes_and_labels(models, repositories, system
     processor = json.loads(
         (repositories[system] / "video_preprocessor_config.json").read_text(encoding="utf-8")
     )
-    assert processor["auto_map"]["AutoVideoProcessor"] == "video_processing_dfer.DferVideoProcessor"
+    assert processor["auto_map"] == {"AutoVideoProcessor": "video_processing_dfer.DferVideoProcessor"}
     assert processor["num_frames"] == model.config.num_frames
 
 
@@ -186,11 +201,60 @@ def test_exporting_again_is_allowed_and_strangers_are_not_overrun(models, tmp_pa
         export_repository(model, processor_of(model.config), folder)
 
 
-def test_exporting_changes_no_class_for_the_rest_of_the_process(models, tmp_path):
+def test_saving_changes_no_class_and_no_configuration(models, repositories):
     for system, model in models.items():
-        export_repository(model, processor_of(model.config), tmp_path / "exported" / system)
+        assert repositories[system].is_dir()
         assert model._auto_class is None, system
         assert getattr(model.config, "auto_map", None) is None, system
-        model.save_pretrained(tmp_path / system)
-        assert {path.suffix for path in (tmp_path / system).iterdir()} == {".json", ".safetensors"}
+        assert model.config._auto_class is None, system
     assert dfer_hf.DferVideoProcessor._auto_class is None
+
+
+def test_registering_a_class_as_tutorials_say_harms_nothing(models, repositories, tmp_path, monkeypatch):
+    model = models["aen"]
+    monkeypatch.setattr(type(model), "_auto_class", None)
+    model.register_for_auto_class("AutoModelForVideoClassification")
+    model.config.register_for_auto_class()
+    dfer_hf.DferVideoProcessor.register_for_auto_class("AutoVideoProcessor")
+    config = type(model.config).from_dict(model.config.to_dict())
+    type(model)(config).save_pretrained(tmp_path)
+    processor_of(config).save_pretrained(tmp_path)
+    for path in repositories["aen"].glob("*[yn]"):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("way", ["push_to_hub", "save_pretrained"])
+def test_what_is_pushed_is_what_is_saved(models, tmp_path, monkeypatch, way):
+    model = models["resnet_rnn"]
+    uploaded = tmp_path / "uploaded"
+    uploaded.mkdir()
+
+    class Api:
+        """Keeps what is uploaded, which lies in a temporary folder."""
+
+        def create_repo(self, repo_id, **options):
+            assert options["token"] == "secret"
+            return SimpleNamespace(repo_id=repo_id)
+
+        def create_commit(self, *, repo_id, operations, **options):
+            assert repo_id == "someone/mine"
+            for operation in operations:
+                shutil.copy(operation.path_or_fileobj, uploaded / operation.path_in_repo)
+
+    for module in ("utils.hub", "modeling_utils", "configuration_utils", "video_processing_utils"):
+        monkeypatch.setattr(f"transformers.{module}.hf_api", Api)
+        monkeypatch.setattr(f"transformers.{module}.create_and_tag_model_card", card, raising=False)
+    for part in (model, processor_of(model.config)):
+        if way == "push_to_hub":
+            part.push_to_hub("someone/mine", token="secret")
+        else:
+            part.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="someone/mine", token="secret")
+        part.save_pretrained(tmp_path / "saved")
+    (uploaded / "README.md").unlink()
+    assert {path.name: path.read_bytes() for path in uploaded.iterdir()} == {
+        path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()
+    }
+
+
+def card(repository, *arguments, **options):
+    return ModelCard(f"# {repository}")
