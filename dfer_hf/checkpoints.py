@@ -167,14 +167,19 @@ def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoPro
     _check_names(content, known, PROCESSOR)
     # A corpus' own crops are what only prepared corpora have, and what their models are measured on.
     wanted = {"video_processor_type": [DferVideoProcessor.__name__], "alignment": ["arcface_112", "corpus"]}
-    wanted |= {} if model.takes_any_length else {"num_frames": [config.num_frames]}
     for name, values in wanted.items():
         if content.get(name) not in values:
             raise _refusal(f"{name} in {PROCESSOR} to be one of {values}", repr(content.get(name)))
     with _expecting(f"a {PROCESSOR} that makes frames"):
         processor: Any = DferVideoProcessor.from_dict(content)
-        clip = processor(torch.full((1, 3, 112, 112), 128, dtype=torch.uint8), return_tensors="pt")
-    frame = clip["pixel_values_videos"][0, 0]
+        if not processor.window_seconds > 0:
+            raise ValueError("window_seconds is not above 0")
+        num_frames = len(processor.sampling.indices(1))
+        grey = torch.full((1, 3, 112, 112), 128, dtype=torch.uint8)
+        frame = processor(grey, do_crop_faces=False, return_tensors="pt")["pixel_values_videos"][0, 0]
+    if not model.takes_any_length and num_frames != config.num_frames:
+        expected = f"a processor that takes {config.num_frames} frames, as {CONFIG} asks for"
+        raise _refusal(expected, f"one that takes {num_frames} of them ({processor.sampling})")
     shape = (config.num_channels, config.image_size, config.image_size)
     if frame.shape != shape or not frame.isfinite().all():
         made = f"{tuple(frame.shape)} with values from {frame.min():g} to {frame.max():g}"

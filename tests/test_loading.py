@@ -186,6 +186,8 @@ FAULTS = {
         processor(image_std=[0.0, 0.0, 0.0]),
         "video_preprocessor_config|finite",
     ),
+    "the processor takes no frame": (processor(num_frames=0), "makes frames"),
+    "the processor takes no time": (processor(window_seconds=0), "window_seconds"),
     "the processor means nothing": (processor(size="large"), "video_preprocessor_config"),
 }
 
@@ -236,9 +238,12 @@ def test_a_processor_of_another_length_than_the_model_is_refused(tmp_path):
     size = {"height": config.image_size, "width": config.image_size}
     dfer_hf.DferVideoProcessor(num_frames=8, size=size).save_pretrained(tmp_path)
     load_checkpoint(tmp_path)
-    dfer_hf.DferVideoProcessor(num_frames=16, size=size).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"num_frames .* \[8\], got 16"):
-        load_checkpoint(tmp_path)
+    for settings in ({"num_frames": 16}, {"num_frames": 8, "frames_per_segment": 3}, {"every_frame": True}):
+        dfer_hf.DferVideoProcessor(size=size, **settings).save_pretrained(tmp_path)
+        with pytest.raises(
+            CheckpointError, match=r"takes 8 frames, as config\.json asks for, got one that takes"
+        ):
+            load_checkpoint(tmp_path)
 
 
 def test_a_system_that_takes_any_length_may_have_a_processor_of_any_length(tmp_path):
