@@ -315,10 +315,11 @@ def test_whatever_holds_the_frames_gives_the_same_answer(predictor, prediction, 
     answer = predictor(source, frames_per_second=10, name="face.webm")
     assert (answer.source, answer.num_frames) == ("face.webm", 24)
     ours, theirs = answer.faces[0], prediction.faces[0]
-    assert ours.fine.probabilities == pytest.approx(theirs.fine.probabilities, abs=1e-4)
-    assert [frame.box for frame in ours.frames] == pytest.approx(
-        [frame.box for frame in theirs.frames], abs=0.1
-    )
+    # A file's times are rounded, and with them the frames on which faces are searched.
+    tolerance = 0.02 if kind in ("array", "list", "iterator") else 1e-4
+    assert ours.fine.probabilities == pytest.approx(theirs.fine.probabilities, abs=tolerance)
+    boxes, expected = ([frame.box for frame in face.frames] for face in (ours, theirs))
+    np.testing.assert_allclose(boxes, expected, atol=3 if kind in ("array", "list", "iterator") else 0.01)
 
 
 def test_a_picture_is_a_clip_of_one_frame(predictor, clips):
