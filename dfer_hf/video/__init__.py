@@ -16,6 +16,7 @@ from .errors import (
 from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
 from .reader import Frame, read_frames
 from .sampling import interleaved_clips, segment_indices, sliding_windows, uniform_indices
+from .spool import FrameSpool
 from .writer import VideoWriter, write_video
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CorruptVideoError",
     "EmptyVideoError",
     "Frame",
+    "FrameSpool",
     "NotAVideoError",
     "UnsupportedCodecError",
     "UnsupportedSuffixError",
