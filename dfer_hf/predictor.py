@@ -155,6 +155,7 @@ class VideoPredictor:
             NoFaceFoundError: If no face is found in any frame.
             ValueError: If the source is none of these.
         """
+        self.engine.settle()
         notes: list[str] = []
         video = open_source(
             source,

@@ -13,6 +13,7 @@ from ..explain import layer_cam
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
 
 CLIPS_PER_BATCH = 2
+_IMPORTED_IN = os.getpid()
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,28 @@ class ClipAnswers:
 class TorchEngine:
     """A model in evaluation and its processor.
 
-    One call runs at a time, since explaining hooks into the model. Torch's threads are lost in a forked process, and
-    asking for them again would wait forever, so that there it runs in one thread.
+    One call runs at a time, since explaining hooks into the model.
     """
 
     def __init__(self, model: DferPreTrainedModel, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
-        self._lock, self._process = threading.RLock(), os.getpid()
+        self._lock, self._process = threading.Lock(), os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": self.model, "processor": self.processor}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
+
+    def settle(self) -> None:
+        """Get ready for work in this process, which may have been forked from the one that loaded the model.
+
+        Torch's threads do not come along, and asking for them would wait forever; a lock that was held stays so.
+        """
+        if os.getpid() != _IMPORTED_IN:
+            torch.set_num_threads(1)
+        if os.getpid() != self._process:
+            self._lock, self._process = threading.Lock(), os.getpid()
 
     def answer(self, clips: np.ndarray, *, explain: bool = False) -> ClipAnswers:
         """Answer clips, uint8 of shape `(clips, frames, 112, 112, 3)`, with heat maps if asked for."""
@@ -64,14 +74,14 @@ class TorchEngine:
 
     def encode(self, crops: np.ndarray) -> torch.Tensor:
         """What each frame says by itself, `(frames, features)`, of crops `(frames, 112, 112, 3)`; see `encode_frames`."""
-        with self._running(), torch.inference_mode():
+        with self._lock, torch.inference_mode():
             return self.model.encode_frames(self._pixel_values(crops[None])).cpu()
 
     def answer_encoded(
         self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None
     ) -> ClipAnswers:
         """Answer one clip whose frames were encoded part by part, as if it had been given whole."""
-        with self._running(), torch.inference_mode():
+        with self._lock, torch.inference_mode():
             whole = torch.cat(list(encoded))[None].to(self.model.device)
             output = self.model.answer_encoded(whole, frames_per_second=frames_per_second)
         return _to_arrays(output, None)
@@ -83,7 +93,7 @@ class TorchEngine:
 
     def _answer(self, clips: np.ndarray, explain: bool) -> ClipAnswers:
         # Gradients need tensors that no caller's inference mode has touched.
-        with self._running(), torch.inference_mode(not explain):
+        with self._lock, torch.inference_mode(not explain):
             pixel_values = self._pixel_values(clips)
             if explain:
                 maps, output = layer_cam(self.model, pixel_values)
@@ -93,12 +103,6 @@ class TorchEngine:
     def _pixel_values(self, clips: np.ndarray) -> torch.Tensor:
         inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
         return inputs["pixel_values_videos"].to(self.model.device, self.model.dtype)
-
-    def _running(self) -> threading.RLock:
-        if os.getpid() != self._process:
-            torch.set_num_threads(1)
-            self._lock, self._process = threading.RLock(), os.getpid()
-        return self._lock
 
 
 def _to_arrays(output: DferOutput, maps: torch.Tensor | None) -> ClipAnswers:
