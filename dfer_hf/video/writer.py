@@ -144,7 +144,9 @@ class VideoWriter:
             io_open=self._sink.open_again,
         )
         rate = Fraction(self.frames_per_second).limit_denominator(_TICKS_PER_SECOND)
-        self._stream = self._container.add_stream(codec, rate=rate, options=options, width=width, height=height)
+        self._stream = self._container.add_stream(
+            codec, rate=rate, options=options, width=width, height=height
+        )
         context = self._stream.codec_context
         context.time_base = Fraction(1, _TICKS_PER_SECOND)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
@@ -192,11 +194,11 @@ class _Sink:
 
     def write(self, data: bytes) -> int:
         left = memoryview(data)
-        while left and self._error is None:
-            try:
+        try:
+            while left and self._error is None:
                 left = left[self._file.write(left) :]
-            except OSError as error:
-                self._error = error
+        except OSError as error:
+            self._error = error
         return len(data)
 
     def open_again(self, *_: object) -> BinaryIO:

@@ -1,17 +1,17 @@
 """Draw a prediction onto its video: box, class and heat map of every face."""
 
 import os
-import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
 from ..faces.alignment import place_on_frame, region_of_crop, similarity_transform
 from ..prediction import ClipPrediction, FramePrediction
-from ..video import DEFAULT_LIMITS, Frame, VideoWarning, VideoLimits, VideoWriter, read_frames
+from ..video import DEFAULT_LIMITS, Frame, VideoLimits, VideoWriter, read_frames
 from .colours import Colour, group_colours
 
 STILL_SECONDS = 1.0
@@ -27,10 +27,11 @@ _COLOUR_OF_LEVEL = np.ascontiguousarray(cv2.applyColorMap(_LEVELS, cv2.COLORMAP_
 
 
 def write_overlay(
-    video_path: str | os.PathLike[str],
+    frames: str | os.PathLike[str] | bytes | BinaryIO | Iterable[Frame],
     prediction: ClipPrediction,
     output_path: str | os.PathLike[str],
     *,
+    sound: str | os.PathLike[str] | bytes | BinaryIO | None = None,
     heat_map_opacity: float = 0.6,
     max_side: int = 960,
     limits: VideoLimits = DEFAULT_LIMITS,
@@ -42,12 +43,13 @@ def write_overlay(
     prediction has them, all on the same scale.
 
     Args:
-        video_path: The file that was analysed.
+        frames: The file that was analysed, or its frames, such as a `FrameSpool` kept them.
         prediction: What was found in it.
-        output_path: Where to write, a name ending in `.webm`.
+        output_path: Where to write, a name ending in `.webm` or `.mp4`.
+        sound: The file whose sound is kept; `frames` if that is a file, when left out.
         heat_map_opacity: How much the highest value covers, from 0 to 1; lower values cover less.
-        max_side: Pixels of the longer side, at most.
-        limits: What to refuse, as in the analysis.
+        max_side: Pixels of the longer side of frames that are read from a file, at most.
+        limits: What to refuse of a file, as in the analysis.
         progress: Called after every frame with the share of the video that is done, from 0 to 1.
 
     Raises:
@@ -56,22 +58,25 @@ def write_overlay(
     """
     if not 0 <= heat_map_opacity <= 1:
         raise ValueError(f"Expected heat_map_opacity from 0 to 1, got {heat_map_opacity}; 0.6 is usual.")
+    if isinstance(frames, str | os.PathLike | bytes) or hasattr(frames, "read"):
+        sound = frames if sound is None else sound
+        # What is odd in the file stands in the prediction.
+        frames = read_frames(frames, limits=limits, max_side=max_side, warn=lambda _: None)
     faces_by_frame: dict[int, list[tuple[str, FramePrediction]]] = defaultdict(list)
     for face in prediction.faces:
         name = f"{face.track_id + 1}: " if len(prediction.faces) > 1 else ""
         for seen in face.frames:
             faces_by_frame[seen.frame_index].append((name, seen))
     colours = group_colours(prediction.faces[0].coarse.probabilities) if prediction.faces else {}
-    rate = prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
-    copies = round(STILL_SECONDS * rate) if prediction.num_frames == 1 else 1
-    with warnings.catch_warnings(), VideoWriter(output_path, frames_per_second=rate) as writer:
-        warnings.simplefilter("ignore", VideoWarning)  # the prediction already says so
-        for frame in read_frames(video_path, limits=limits, max_side=max_side):
+    is_still = prediction.num_frames == 1
+    rate = _STILL_FRAMES_PER_SECOND if is_still else prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
+    with VideoWriter(output_path, frames_per_second=rate, sound=sound) as writer:
+        for frame in frames:
             drawn = _draw_faces(
                 frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity
             )
-            for _ in range(copies):
-                writer.write(drawn)
+            for copy in range(round(STILL_SECONDS * rate) if is_still else 1):
+                writer.write(drawn, frame.time_seconds + copy / rate)
             if progress is not None:
                 progress(min(1.0, (frame.index + 1) / prediction.num_frames))
 
@@ -98,7 +103,8 @@ def draw_face(
     cv2.rectangle(rgb, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
     if seen.fine is not None:
         group = "" if seen.coarse is None else f", {seen.coarse.label}"
-        text = f"{name}{seen.fine.label} {seen.fine.confidence:.0%}{group}"
+        doubt = "not sure: " if seen.is_unsure else ""
+        text = f"{name}{doubt}{seen.fine.label} {seen.fine.confidence:.0%}{group}"
         _draw_label(rgb, text, (left, top), colour=colour)
 
 
@@ -109,7 +115,7 @@ def _draw_faces(
     *,
     heat_map_opacity: float,
 ) -> np.ndarray:
-    rgb = np.ascontiguousarray(frame.rgb)
+    rgb = frame.rgb.copy()
     for name, seen in faces:
         if seen.box is None:
             continue

@@ -197,6 +197,20 @@ def write_sound(path: Path, *, seconds: float = 1.0) -> Path:
     return path
 
 
+def write_clip_with_sound(path: Path, *, seconds: float) -> Path:
+    """Numbered frames as in `write_clip`, with a tone."""
+    codecs = {".webm": ("libvpx", "libopus"), ".avi": ("mpeg4", "mp3"), ".ts": ("mpeg2video", "aac")}
+    codec, sound_codec = codecs.get(path.suffix, ("libx264", "aac"))
+    with av.open(str(path), "w") as container:
+        film = container.add_stream(codec, rate=25, width=WIDTH, height=HEIGHT)
+        sound = container.add_stream(sound_codec, rate=48_000, bit_rate=96_000)
+        for index in range(round(25 * seconds)):
+            container.mux(film.encode(av.VideoFrame.from_ndarray(numbered_frame(index))))
+        container.mux(film.encode(None))
+        container.mux(encode_sound(sound, seconds=seconds))
+    return path
+
+
 def encode_sound(stream: av.AudioStream, *, seconds: float) -> Iterator[av.Packet]:
     """Packets of a tone of 440 Hz."""
     tone = np.sin(np.arange(round(48_000 * seconds)) * (2 * np.pi * 440 / 48_000)) * 8000

@@ -9,9 +9,9 @@ import pytest
 from dfer_hf.video import (
     CorruptVideoError,
     EmptyVideoError,
-    VideoWarning,
     VideoLimits,
     VideoTooLargeError,
+    VideoWarning,
     probe,
     read_frames,
 )

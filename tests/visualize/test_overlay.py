@@ -1,10 +1,15 @@
+from dataclasses import replace
+
+import av
+import cv2
 import numpy as np
 import pytest
 
 from dfer_hf import ClipPrediction, FacePrediction, FramePrediction, Scores
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE, align
-from dfer_hf.video import VideoError, read_frames, write_video
+from dfer_hf.video import Frame, FrameSpool, VideoError, read_frames, write_video
 from dfer_hf.visualize import draw_face, group_colours, write_overlay
+from tests.video.make_clips import write_clip_with_sound
 
 GREY = 100
 FINE = Scores({"happiness": 0.75, "fear": 0.25})
@@ -118,6 +123,41 @@ def test_every_face_of_a_frame_is_drawn(tmp_path):
     colours = group_colours(["positive", "negative"])
     assert near(first[150, 100], colours["positive"])
     assert near(first[150, 280], colours["negative"])
+
+
+def test_overlay_is_drawn_from_kept_frames_with_sound_and_true_times(tmp_path):
+    source = write_clip_with_sound(tmp_path / "in.mp4", seconds=1.0)
+    prediction = clip(face(*(seen(index, box=(5.0, 5.0, 40.0, 40.0)) for index in range(4))), num_frames=4)
+    with FrameSpool(max_side=48) as spool:
+        for index, seconds in enumerate((0.0, 0.1, 0.5, 0.75)):
+            spool.add(Frame(index, seconds, grey()))
+        write_overlay(spool, prediction, tmp_path / "out.mp4", sound=source)
+    frames = list(read_frames(tmp_path / "out.mp4"))
+    assert [frame.time_seconds for frame in frames] == pytest.approx([0.0, 0.1, 0.5, 0.75], abs=0.001)
+    assert {frame.rgb.shape for frame in frames} == {(36, 48, 3)}
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert len(container.streams.audio) == 1
+
+
+def test_a_file_brings_its_own_sound(tmp_path):
+    source = write_clip_with_sound(tmp_path / "in.mp4", seconds=1.0)
+    write_overlay(source, clip(num_frames=25, frames_per_second=25.0), tmp_path / "out.webm")
+    with av.open(str(tmp_path / "out.webm")) as container:
+        assert len(container.streams.audio) == 1
+
+
+def test_frames_that_are_passed_in_are_not_drawn_on(tmp_path):
+    frame = Frame(0, 0.0, grey())
+    write_overlay([frame], clip(face(seen(0)), num_frames=1), tmp_path / "out.webm")
+    assert (frame.rgb == GREY).all()
+
+
+def test_a_label_says_where_the_answer_is_not_sure(monkeypatch):
+    written = []
+    monkeypatch.setattr(cv2, "putText", lambda _rgb, text, *_arguments: written.append(text))
+    for is_unsure in (False, True):
+        draw_face(grey(), replace(seen(), is_unsure=is_unsure), colour=(0, 0, 0), name="1: ")
+    assert written == ["1: happiness 75%, positive", "1: not sure: happiness 75%, positive"]
 
 
 def test_a_still_is_shown_for_a_second(tmp_path, clips):
