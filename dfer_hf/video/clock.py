@@ -9,12 +9,14 @@ class Clock:
 
     Attributes:
         seconds: Time of the last frame.
-        jumps: Times at which the stamps ran backwards or leapt ahead.
+        breaks: Times at which the stamps ran backwards or leapt ahead.
+        jumps: Those of them that are worth a word.
     """
 
     def __init__(self, *, step_seconds: float, longest_pause_seconds: float) -> None:
         """Set what follows a frame without a duration, and how long one may be shown without it."""
         self.seconds = 0.0
+        self.breaks: list[float] = []
         self.jumps: list[float] = []
         self._step_seconds = step_seconds
         self._longest_pause_seconds = longest_pause_seconds
@@ -34,8 +36,8 @@ class Clock:
             if self._first_stamp is None:
                 self._first_stamp = stamp_seconds - following
             seconds = stamp_seconds - self._first_stamp
-            runs_back = seconds < self.seconds
-            if runs_back or seconds > following + self._longest_pause_seconds:
+            if not self.seconds <= seconds <= following + self._longest_pause_seconds:
+                self.breaks.append(following)
                 if abs(seconds - following) > _UNREMARKED_SECONDS:
                     self.jumps.append(following)
                 self._first_stamp, seconds = stamp_seconds - following, following

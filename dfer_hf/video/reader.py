@@ -18,21 +18,18 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from .clock import Clock
-from .errors import VideoTooLargeError, VideoWarning
-from .probe import (
-    DEFAULT_LIMITS,
+from .container import (
     Source,
-    VideoInfo,
-    VideoLimits,
-    check_size,
+    duration_seconds,
     frame_turn,
     nothing_decodable,
     open_container,
     open_file,
-    probe,
     square_size,
     start_clock,
 )
+from .errors import VideoTooLargeError, VideoWarning
+from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
 from .stills import PICTURE_ERRORS, decode_pictures, has_more_pages, open_picture, picture_turn
 from .tone_mapping import HLG, PQ, map_to_sdr
 
@@ -146,9 +143,14 @@ def _read_pictures(
 def _read_film(
     container: InputContainer, info: VideoInfo, limits: VideoLimits, max_side: int | None, warn: Warn
 ) -> Iterator[Frame]:
-    track = container.streams[info.track]
-    _set_up(track, limits)
-    clock, damage, easel, index = start_clock(container, track), _Damage(), _Easel(track, max_side), 0
+    track = next(track for track in container.streams.video if track.index == info.track)
+    codec = track.codec_context
+    easel = _Easel(track, max_side)
+    codec.thread_type = "AUTO"
+    codec.thread_count = min(_MAX_DECODING_THREADS, os.cpu_count() or 1)
+    if limits.max_width is not None and limits.max_height is not None:
+        codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_width * limits.max_height)}
+    clock, damage, index = start_clock(container, track), _Damage(), 0
     for frame, seconds in _deinterlace(_decode(container, track, clock, damage)):
         _check_progress(info, index, seconds, limits)
         try:
@@ -160,7 +162,7 @@ def _read_film(
         index += 1
     if index == 0:
         raise nothing_decodable(info.name)
-    problems = _what_is_missing(info, index, clock.seconds, damage)
+    problems = _what_is_missing(info, index, clock, damage)
     if problems:
         warn(
             f"Expected all of {info.name}, got {index} frames up to {clock.seconds:.2f} seconds: "
@@ -174,31 +176,26 @@ def _read_film(
         )
 
 
-def _set_up(track: VideoStream, limits: VideoLimits) -> None:
-    codec = track.codec_context
-    codec.thread_type = "AUTO"
-    codec.thread_count = min(_MAX_DECODING_THREADS, os.cpu_count() or 1)
-    if limits.max_width is not None and limits.max_height is not None:
-        codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_width * limits.max_height)}
-
-
 def _decode(
     container: InputContainer, track: VideoStream, clock: Clock, damage: "_Damage"
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Decode on past damage, and give every frame its time."""
-    is_damaged = False
+    is_damaged, marked = False, set[int | None]()
     for packet in _packets(container, track):
         try:
-            frames = packet.decode() if packet else []
-            is_damaged |= packet is None
+            frames = [] if packet is None else packet.decode()
         except av.FFmpegError:
-            frames, is_damaged = [], True
+            frames, packet = [], None
+        is_damaged |= packet is None
+        if packet is not None and packet.is_corrupt:
+            marked.add(packet.pts)
         for frame in frames:
-            last = clock.seconds
-            clock.tick(frame.time, float((frame.duration or 0) * (frame.time_base or 0)))
-            if is_damaged or frame.is_corrupt:
-                damage.add(last, clock.seconds)
+            start = clock.seconds
+            clock.tick(frame.time, duration_seconds(frame))
+            if is_damaged or frame.is_corrupt or frame.pts in marked:
+                damage.add(start, clock.seconds)
             is_damaged = False
+            marked.discard(frame.pts)
             yield frame, clock.seconds
     if is_damaged:
         damage.add(clock.seconds, clock.end_seconds)
@@ -281,7 +278,7 @@ class _Easel:
         """
         turn = frame_turn(frame)
         shown = turn.size(*square_size(frame, self._track, self._stored))
-        check_size(name, *shown, limits=limits)
+        limits.check_size(name, *shown)
         if self._size == (0, 0):
             self.scale = _scale(shown, self._max_side)
             self._size = _shrunk(shown, self.scale)
@@ -344,20 +341,24 @@ def _check_progress(info: VideoInfo, index: int, seconds: float, limits: VideoLi
     )
 
 
-def _what_is_missing(info: VideoInfo, num_decoded: int, last_seconds: float, damage: _Damage) -> list[str]:
+def _what_is_missing(info: VideoInfo, num_decoded: int, clock: Clock, damage: _Damage) -> list[str]:
     problems = []
+    # Where recordings were joined, packets are marked without being damaged.
+    stretches = [
+        f"{start:.2f} to {end:.2f}"
+        for start, end in damage.stretches
+        if not any(0 <= seconds - end < _STRETCH_SECONDS for seconds in clock.breaks)
+    ]
     if info.ends_early:
         problems.append("the file ends before its structure does")
-    if damage.stretches:
-        places = _list(f"{start:.2f} to {end:.2f}" for start, end in damage.stretches)
-        problems.append(
-            f"{len(damage.stretches)} stretches in between could not be decoded whole ({places} seconds)"
-        )
+    if stretches:
+        count = "1 stretch" if len(stretches) == 1 else f"{len(stretches)} stretches"
+        problems.append(f"{count} in between could not be decoded whole ({_list(stretches)} seconds)")
     if num_decoded < _EXPECTED_SHARE * (info.num_indexed_frames or 0):
         problems.append(f"its index lists {info.num_indexed_frames} frames")
     if info.num_indexed_frames is None and info.duration_seconds is not None:
         expected_seconds = _EXPECTED_SHARE * info.duration_seconds - _DURATION_TOLERANCE_SECONDS
-        if last_seconds < expected_seconds:
+        if clock.seconds < expected_seconds:
             problems.append(f"its header says {info.duration_seconds:g} seconds")
     return problems
 

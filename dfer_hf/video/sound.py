@@ -10,8 +10,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from .clock import Clock
+from .container import Source, choose_track, duration_seconds, name_source, open_container, open_file
 from .errors import VideoError
-from .probe import Source, choose_track, name_source, open_container, open_file
 
 # What browsers play, by container; anything else is encoded anew.
 _COPIED = {"webm": ("opus", "vorbis"), "mp4": ("aac", "mp3")}
@@ -70,6 +70,6 @@ def _timed(pieces: Iterable[_Piece], film_start: float) -> Iterator[tuple[float,
             continue
         stamp = float(piece.pts * piece.time_base)
         first_seconds = stamp - film_start if first_seconds is None else first_seconds
-        seconds = first_seconds + clock.tick(stamp, float((piece.duration or 0) * piece.time_base))
+        seconds = first_seconds + clock.tick(stamp, duration_seconds(piece))
         if seconds >= 0:
             yield seconds, piece

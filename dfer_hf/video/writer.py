@@ -14,8 +14,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from .container import Source
 from .errors import UnsupportedSuffixError, VideoWriteError
-from .probe import Source
 from .sound import carry_sound
 
 # VP9 set like this takes a fifth of the time of VP8 at its usual setting, and a tenth of the room.

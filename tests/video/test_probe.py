@@ -33,7 +33,7 @@ def no_decoder(monkeypatch):
         raise AssertionError("the file was handed to a decoder")
 
     # The package shows the function of this name instead of the module.
-    monkeypatch.setattr(sys.modules["dfer_hf.video.probe"], "_first_frame", refuse)
+    monkeypatch.setattr(sys.modules["dfer_hf.video.probe"], "first_frame", refuse)
     for picture in (ImageFile.ImageFile, WebPImagePlugin.WebPImageFile, AvifImagePlugin.AvifImageFile):
         monkeypatch.setattr(picture, "load", refuse)
 
