@@ -5,23 +5,29 @@ A module of its own, because importing anything of `dfer_hf` imports torch and t
 
 import argparse
 import gc
+import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv",
-    ".ts", ".webm", ".wmv",
+SUFFIXES = frozenset({
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".hevc", ".ivf",
+    ".m1v", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+    ".apng", ".avif", ".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp",
 })  # fmt: skip
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Names of videos and of images; a folder may hold other files too."""
 
+_MODEL = "shipped checkpoint, folder, or Hub id"
 _MODELS = "List the systems of the package and the checkpoints with weights that come with it."
 _EXIT_CODES = """\
-exit codes: 0 every file was answered; 1 some were not, and have an error in their place; 2 wrong use of the command.
+exit codes: 0 every file was answered; 1 some were not, and have an error in their place; 2 wrong use of the command;
+130 it was interrupted.
 
 examples:
   dfer predict clip.mp4
@@ -33,7 +39,8 @@ examples:
 def find_inputs(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]:
     """List the files that paths stand for: files themselves, and the videos and images of folders, sorted.
 
-    Hidden files of folders are left out, and a file that is named twice is listed once.
+    Hidden files of folders are left out, and a file that is named twice is listed once. Whatever else has the name of a
+    video or an image is listed, be it unreadable or a broken link, so that it is answered with an error.
 
     Raises:
         FileNotFoundError: If there is nothing at a path, or no video and no image in a folder.
@@ -46,25 +53,24 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]
             )
         files = _files_of_folder(path, recursive=recursive) if path.is_dir() else [path]
         for file in files:
-            found.setdefault(file.resolve(), file)
+            found.setdefault(Path(os.path.realpath(file)), file)
     return list(found.values())
 
 
 def _files_of_folder(folder: Path, *, recursive: bool) -> list[Path]:
-    files = sorted(
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    files: list[Path] = []
+    # A folder that cannot be listed stands in the list itself, and is answered with an error.
+    for place, folders, names in os.walk(folder, onerror=lambda error: files.append(Path(error.filename))):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        paths = (Path(place, name) for name in names if not name.startswith("."))
+        files.extend(path for path in paths if path.suffix.lower() in SUFFIXES)
     if not files:
         advice = "" if recursive else ", or add --recursive for those in folders below"
         raise FileNotFoundError(
             f"Expected videos or images in the folder {str(folder)!r}, but there are none. "
             f"Name another folder{advice}."
         )
-    return files
+    return sorted(files)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,22 +107,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from dfer_hf.cli import COMMANDS, UsageError
 
     gc.enable()
+    code = 0
     try:
-        return COMMANDS[options.command](options)
+        code = COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has had enough
+        pass
+    except OSError as error:
+        parser.error(f"Expected to print the answer, but it cannot be written: {error}.")
     except UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        code = _say_interrupted()
+    return code
 
 
 def run() -> NoReturn:
     """Run the command line as a process, and leave without taking the interpreter apart: after torch that takes a second."""
-    code = main()
-    with suppress(BrokenPipeError):  # whoever read our output has had enough
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # The next file that is opened takes the number of a closed stream, and what libraries print would go into it.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Before an output is begun there is nothing to clean up, and some libraries swallow exceptions as they load.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_say_interrupted()))
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = stop.code
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def _say_interrupted() -> int:
+    with suppress(OSError):
+        os.write(2, b"interrupted\n")
+    return 130
 
 
 def run_training() -> NoReturn:
@@ -141,38 +170,27 @@ def _add_predict(commands) -> None:
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, or a folder of them"
+    add = parser.add_argument
+    add("paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, or a folder of them")
+    add("--model", metavar="NAME", help=f"{_MODEL}; see `dfer models`")
+    _add_hub_options(parser)
+    add("--json", type=Path, metavar="FILE", help="an object for one file, else a list; - for the screen")
+    add("--csv", type=Path, metavar="FILE", help="a row per face and frame, or per error; - for the screen")
+    add(
+        "--overlay", type=Path, metavar="FILE", help="draw answers into a .webm or .mp4; a folder for several"
     )
-    parser.add_argument(
-        "--model", metavar="NAME", help="shipped checkpoint, folder, or Hub id; see `dfer models`"
-    )
-    parser.add_argument(
-        "--revision", default="main", help="of a Hub id: a commit, to always get the same weights"
-    )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help="write an object for one file, else a list; - for the screen",
-    )
-    parser.add_argument(
-        "--csv",
-        type=Path,
-        metavar="FILE",
-        help="write a row per face and frame, or per error; - for the screen",
-    )
-    parser.add_argument(
-        "--overlay",
-        type=Path,
-        metavar="FILE",
-        help="draw answers into a .webm video; a folder for several files",
-    )
-    parser.add_argument(
-        "--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one"
-    )
-    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders too")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
+    add("--recursive", action="store_true", help="look into the folders of folders too")
+    add("--quiet", action="store_true", help="print errors only")
+    limits = parser.add_argument_group("limits", "Larger files are refused before they are decoded.")
+    for option, default, unit in (
+        ("--max-seconds", 600, "seconds of playing time"),
+        ("--max-megabytes", 500, "megabytes of a file"),
+        ("--max-side", 4096, "pixels of width and of height"),
+        ("--max-rate", 120, "frames a second"),
+    ):
+        text = f"at most N {unit}, or none (default: {default})"
+        limits.add_argument(option, default=default, type=_limit, metavar="N", help=text)
 
 
 def _add_models(commands) -> None:
@@ -195,15 +213,28 @@ def _add_export(commands) -> None:
         description="Write what a Hub repository needs: configuration, weights, processor, and the code, so that it "
         "loads where this package is not installed, with trust_remote_code=True.",
     )
-    parser.add_argument(
-        "source",
-        metavar="MODEL",
-        help="shipped checkpoint, folder, or Hub id; or SYSTEM[:PRESET], with random weights",
-    )
+    parser.add_argument("source", metavar="MODEL", help=f"{_MODEL}; or SYSTEM[:PRESET], with random weights")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to: a new folder")
+    _add_hub_options(parser)
+
+
+def _add_hub_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--revision", default="main", help="of a Hub id: a commit, to always get the same weights"
     )
+    parser.add_argument(
+        "--token", help="for a private Hub id; HF_TOKEN in the environment is seen by fewer people"
+    )
+
+
+def _limit(text: str) -> float | None:
+    """Read a limit: a number above 0, or `none`."""
+    if text == "none":
+        return None
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number above 0, or none, got {text!r}")
 
 
 class _ShowVersion(argparse.Action):

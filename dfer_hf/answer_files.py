@@ -2,10 +2,13 @@
 
 import csv
 import json
+import os
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from .prediction import ClipPrediction, error_row
@@ -17,8 +20,23 @@ SCREEN = Path("-")
 """Stands for standard output."""
 
 
+class UsageError(ValueError):
+    """The command line asks for something that cannot be."""
+
+
+def partial_path(target: Path) -> Path:
+    """Where a file is written until it is whole: beside it."""
+    return target.with_name(_fitting_name(target.stem, f".partial{target.suffix}"))
+
+
+def _fitting_name(stem: str, suffix: str) -> str:
+    """A file name, shortened where file systems would refuse it."""
+    name = stem + suffix
+    return name if len(os.fsencode(name)) < 256 else stem[:30] + suffix[:30]
+
+
 class AnswerFile(ABC):
-    """A file that takes its place only when it is whole; until then its name ends in `.partial`.
+    """A file that takes its place only when it is whole; until then its name has `.partial` in it.
 
     A run that breaks off leaves what was there before, and what it had found beside it.
     """
@@ -27,36 +45,49 @@ class AnswerFile(ABC):
         self.path = path
         # Renaming would put a plain file in the place of a device or a pipe.
         in_place = path == SCREEN or (path.exists() and not path.is_file())
-        self.written_to = path if in_place else path.with_name(f"{path.name}.partial")
+        self.written_to = path if in_place else partial_path(path)
         self.stream: TextIO = sys.stdout
+        self.num_answers = 0
 
     def __enter__(self) -> "AnswerFile":
         if self.path != SCREEN:
-            self.stream = self.written_to.open("w", encoding="utf-8", newline="")
+            # Bytes of file names that are no text are spelled out.
+            self.stream = self.written_to.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.finish()
-        self.stream.flush()
-        if self.path != SCREEN:
-            self.stream.close()
-        if error_type is not None:
-            sys.stderr.write(f"What was answered so far is in {str(self.written_to)!r}.\n")
-        elif self.written_to != self.path:
-            self.written_to.replace(self.path)
+    def __exit__(self, error_type: type[BaseException] | None, *unused: object) -> None:
+        is_whole = False
+        try:
+            with nullcontext() if self.path == SCREEN else self.stream:
+                self.finish()
+                self.stream.flush()
+            if error_type is None and self.written_to != self.path:
+                self.written_to.replace(self.path)
+            is_whole = error_type is None
+        finally:
+            if not is_whole and self.written_to != self.path:
+                self._explain()
 
-    @abstractmethod
     def add(self, answer: Answer) -> None:
         """Write the next answer."""
+        self.write(answer)
+        self.num_answers += 1
+
+    @abstractmethod
+    def write(self, answer: Answer) -> None:
+        """Write the next answer in the file's format."""
 
     @abstractmethod
     def finish(self) -> None:
         """Write what is still to be written."""
+
+    def _explain(self) -> None:
+        """Say where the answers are that were found before the run broke off."""
+        with suppress(OSError):
+            if self.num_answers:
+                sys.stderr.write(f"What was answered so far is in {str(self.written_to)!r}.\n")
+            else:
+                self.written_to.unlink()
 
 
 class JsonFile(AnswerFile):
@@ -65,15 +96,13 @@ class JsonFile(AnswerFile):
     def __init__(self, path: Path, *, as_list: bool) -> None:
         super().__init__(path)
         self.as_list = as_list
-        self.num_answers = 0
 
-    def add(self, answer: Answer) -> None:
+    def write(self, answer: Answer) -> None:
         """Write the next answer."""
         entry = answer if isinstance(answer, dict) else answer.to_dict()
         if self.as_list:
             self.stream.write(",\n" if self.num_answers else "[\n")
-        json.dump(entry, self.stream, indent=2, ensure_ascii=False)
-        self.num_answers += 1
+        json.dump(entry, self.stream, indent=2, ensure_ascii=self.stream.encoding.lower() != "utf-8")
 
     def finish(self) -> None:
         """Close the list."""
@@ -93,7 +122,7 @@ class CsvFile(AnswerFile):
         self.writer: csv.DictWriter | None = None
         self.waiting: list[dict[str, Any]] = []
 
-    def add(self, answer: Answer) -> None:
+    def write(self, answer: Answer) -> None:
         """Write the next answer."""
         rows = [answer] if isinstance(answer, dict) else list(answer.to_rows())
         if self.writer is None and isinstance(answer, dict):
@@ -112,3 +141,66 @@ class CsvFile(AnswerFile):
         self.writer.writeheader()
         self.writer.writerows(self.waiting)
         return self.writer
+
+
+def overlay_files(overlay: Path | None, files: Sequence[Path]) -> dict[Path, Path]:
+    """Input to overlay file: the one that was named, or one for each input in the folder that was named.
+
+    Raises:
+        UsageError: If that is no name of a video, or no folder.
+    """
+    if overlay is None:
+        return {}
+    if len(files) == 1 and overlay.suffix and not overlay.is_dir():
+        if overlay.suffix.lower() not in (".webm", ".mp4"):
+            raise UsageError(
+                f"Expected an overlay ending in .webm or .mp4, got {str(overlay)!r}. Name it so."
+            )
+        return {files[0]: overlay}
+    try:
+        overlay.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Expected a folder for the overlays of {len(files)} files: {error}.") from error
+    targets: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for file in files:
+        target, number = overlay / _fitting_name(file.stem, ".webm"), 2
+        while target in taken:
+            target, number = overlay / _fitting_name(file.stem, f"-{number}.webm"), number + 1
+        targets[file] = target
+        taken.add(target)
+    return targets
+
+
+def check_outputs(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> None:
+    """Refuse outputs that would overwrite an input or each other, or that have no place.
+
+    Raises:
+        UsageError: Naming the output.
+    """
+    given = {os.path.realpath(file) for file in inputs}
+    seen: set[str] = set()
+    for path in filter(None, outputs):
+        if path == SCREEN and sys.__stdout__ is None:
+            raise UsageError("Standard output is closed, so that nothing can be written there. Name a file.")
+        if path != SCREEN and given & {os.path.realpath(path), os.path.realpath(partial_path(path))}:
+            raise UsageError(f"The output {str(path)!r} would overwrite an input. Name another file.")
+        if os.path.realpath(path) in seen:
+            raise UsageError(f"Two outputs would both be written to {str(path)!r}. Name another one.")
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"Expected a file in a folder that exists as output, got {str(path)!r}.")
+        seen.add(os.path.realpath(path))
+
+
+def answer_names(files: Sequence[Path]) -> list[str]:
+    """What answers call the files: their names, or their paths where several have the same name."""
+    counts = Counter(file.name for file in files)
+    return [printable(file.name if counts[file.name] == 1 else str(file)) for file in files]
+
+
+def printable(text: str) -> str:
+    """Spell out control characters, which could steer a terminal, and bytes of file names that are no text."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

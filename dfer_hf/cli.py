@@ -1,35 +1,58 @@
 """What the commands of `dfer` do; `dfer_cli` reads the command line and comes here only when a command runs."""
 
 import argparse
+import functools
+import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCard
-from safetensors import SafetensorError
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoProcessor
+from transformers import AutoConfig, AutoModelForVideoClassification
 from transformers.utils import logging
 
 from . import systems
-from .answer_files import SCREEN, Answer, AnswerFile, CsvFile, JsonFile
-from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, shipped_checkpoints
-from .faces import NoFaceFoundError
+from .answer_files import (
+    SCREEN,
+    Answer,
+    AnswerFile,
+    CsvFile,
+    JsonFile,
+    UsageError,
+    answer_names,
+    check_outputs,
+    overlay_files,
+    partial_path,
+    printable,
+)
+from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, load_checkpoint, shipped_checkpoints
 from .faces.video_processing_dfer import DferVideoProcessor
 from .hub.export import CARD, export_repository
 from .measure import Size, measure_preset
 from .models.configuration_dfer import PrintedSize
 from .prediction import ClipPrediction, error_row
 from .predictor import VideoPredictor
-from .video import VideoError
+from .video import FrameSpool, VideoLimits, VideoTooLargeError
+from .visualize import summarise, write_overlay
 
+OVERLAY_SIDE = 960
+LIMIT_OPTIONS = {
+    "max_bytes": "--max-megabytes",
+    "max_seconds": "--max-seconds",
+    "max_width": "--max-side",
+    "max_height": "--max-side",
+    "max_frames_per_second": "--max-rate",
+}
+"""Field of `VideoLimits` to the option that sets it."""
 
-class UsageError(ValueError):
-    """The command line asks for something that cannot be."""
+# What a file can make its reader and the model raise; torch has no narrower name for most of what it cannot do.
+_FILE_ERRORS = (OSError, ValueError, MemoryError, RuntimeError)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -38,40 +61,46 @@ def predict(options: argparse.Namespace) -> int:
     Raises:
         UsageError: If the model, the device or an output cannot be had.
     """
-    overlays = _overlay_files(options.overlay, options.files)
-    _check_outputs(options, overlays)
-    predictor = _load_predictor(options)
-    is_batch = len(options.paths) > 1 or options.paths[0].is_dir()
-    outputs: list[AnswerFile] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
-    outputs += [CsvFile(options.csv)] if options.csv else []
-    say = _reporter(options)
-    num_failed = 0
+    num_answered = 0
     try:
-        with ExitStack() as stack:
-            for output in outputs:
+        overlays = overlay_files(options.overlay, options.files)
+        check_outputs(options.files, [options.json, options.csv, *overlays.values()])
+        predictor, say = _load_predictor(options), _reporter(options)
+        is_batch = len(options.paths) > 1 or options.paths[0].is_dir()
+        outputs: list[AnswerFile] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
+        outputs += [CsvFile(options.csv)] if options.csv else []
+        bar = _FileBar(len(options.files), is_shown=not options.quiet)
+        analyse = functools.partial(predictor, limits=limits_of(options), progress=bar.move)
+        # Of a broken pipe: whoever read the answers has had enough of them.
+        with suppress(BrokenPipeError), ExitStack() as stack:
+            stack.enter_context(_ctrl_c_to(bar.interrupt))
+            for output in (*outputs, bar):
                 stack.enter_context(output)
-            bar = stack.enter_context(_FileBar(len(options.files), is_shown=not options.quiet))
-            for file, name in zip(options.files, _names(options.files), strict=True):
-                answer = _answer(predictor, file, name, explain=bool(overlays), progress=bar.start(name))
-                for output in outputs:
-                    output.add(answer)
-                error = (
-                    answer["error"] if isinstance(answer, dict) else _draw(file, answer, overlays.get(file))
-                )
-                num_failed += bool(error)
-                say(answer, overlays.get(file))
+            for file, name in zip(options.files, answer_names(options.files), strict=True):
+                bar.start(name)
+                target = overlays.get(file)
+                with FrameSpool(max_side=OVERLAY_SIDE) if target else nullcontext() as spool:
+                    answer = _answer(analyse, file, name, spool)
+                    for output in outputs:
+                        output.add(answer)
+                    error = answer["error"] if isinstance(answer, dict) else ""
+                    if spool is not None and target and isinstance(answer, ClipPrediction):
+                        error = _draw(spool, answer, target, sound=file, progress=bar.move)
+                say(answer, None if error else target)
+                num_answered += not error
                 if error:
-                    tqdm.write(f"{name}: {error}", file=sys.stderr)
+                    with suppress(OSError):
+                        tqdm.write(f"{name}: {error}", file=sys.stderr)
     except OSError as error:
         raise UsageError(f"An output could not be written: {error}. Name another place.") from error
-    return 1 if num_failed else 0
+    return 0 if num_answered == len(options.files) else 1
 
 
 def list_models(options: argparse.Namespace) -> int:
     """Print the systems and the shipped checkpoints, or the sizes of the systems, and return the exit code.
 
     Raises:
-        UsageError: If the size of an unknown system or preset is asked for.
+        UsageError: If the size of an unknown system or preset is asked for, or a shipped checkpoint is broken.
     """
     if options.measure is not None:
         return _print_sizes(options.measure)
@@ -80,9 +109,12 @@ def list_models(options: argparse.Namespace) -> int:
     print(_columns([(name, _first_line(model_class.__doc__)) for name, model_class in systems().items()]))
     rows = [("name", "system", "parameters", "size", "description")]
     for name, folder in shipped_checkpoints().items():
-        config = AutoConfig.from_pretrained(folder)
-        with torch.device("meta"):
-            model = AutoModelForVideoClassification.from_config(config)
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            with torch.device("meta"):
+                model = AutoModelForVideoClassification.from_config(config)
+        except (OSError, ValueError, ImportError) as error:
+            raise UsageError(f"The checkpoint {name!r} cannot be read: {_sentence(error)}") from error
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         size_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         sizes = (f"{num_parameters / 1e6:.1f} M", f"{size_bytes / 1e6:.1f} MB")
@@ -111,17 +143,13 @@ def export(options: argparse.Namespace) -> int:
             )
             card = None
         else:
-            found = find_checkpoint(options.source)
-            model = AutoModelForVideoClassification.from_pretrained(
-                found, revision=options.revision, dtype=torch.float32
-            )
-            processor = AutoVideoProcessor.from_pretrained(found, revision=options.revision)
-            card = Path(found) / CARD
-        files = export_repository(
-            model, processor, options.folder, card=card if card is not None and card.is_file() else None
-        )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise UsageError(f"{options.source!r} cannot be exported: {error}") from error
+            loaded = load_checkpoint(options.source, revision=options.revision, token=options.token)
+            model, processor = loaded.model, loaded.processor
+            card = Path(find_checkpoint(options.source)) / CARD
+            card = card if card.is_file() else None
+        files = export_repository(model, processor, options.folder, card=card)
+    except (OSError, ValueError, ImportError) as error:
+        raise UsageError(f"{options.source!r} cannot be exported: {_sentence(error)}") from error
     size_bytes = sum(file.stat().st_size for file in files)
     print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
     print(_columns([(file.name,) for file in files]))
@@ -132,52 +160,73 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "predict": predict,
-    "models": list_models,
-    "export": export,
-}
+COMMANDS = {"predict": predict, "models": list_models, "export": export}
 
 
-class _FileBar:
-    """One bar over all files that also moves within a file; only where a person looks on."""
+class _FileBar(tqdm):
+    """One bar over all files that also moves within a file; drawn only where a person looks on.
+
+    Where it moves, the first Ctrl-C takes effect, because files can be left whole there; the second does at once.
+    """
 
     def __init__(self, num_files: int, *, is_shown: bool) -> None:
-        self.bar = tqdm(
+        super().__init__(
             total=num_files,
             disable=not (is_shown and sys.stderr.isatty()),
             bar_format="{desc} {percentage:3.0f} %|{bar}| {elapsed}, {remaining} left",
             file=sys.stderr,
         )
-        self.num_started = 0
+        self.num_started, self.is_interrupted = 0, False
 
-    def __enter__(self) -> "_FileBar":
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.bar.close()
-
-    def start(self, name: str) -> Callable[[float], None]:
-        """Begin the next file; returns what to call with the share of it that is done."""
-        self.bar.set_description(name, refresh=False)
-        first = self.num_started
+    def start(self, name: str) -> None:
+        """Begin the next file."""
         self.num_started += 1
+        self.set_description(name, refresh=False)
+        self.move(0.0)
 
-        def move(share: float) -> None:
-            self.bar.update(first + share - self.bar.n)
+    def move(self, share: float) -> None:
+        """Show which share of the file is done."""
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+        self.update(self.num_started - 1 + share - self.n)
 
-        move(0.0)
-        return move
+    def interrupt(self, *unused: object) -> None:
+        """Take notice of Ctrl-C."""
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+        self.is_interrupted = True
+
+
+@contextmanager
+def _ctrl_c_to(handler: Callable[..., None]) -> Iterator[None]:
+    """Let `handler` take Ctrl-C, unless whoever started the process wants it ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _load_predictor(options: argparse.Namespace) -> VideoPredictor:
     logging.disable_progress_bar()
     device = None if options.device is None else _available_device(options.device)
-    name = options.model or DEFAULT_CHECKPOINT
+    name, revision = options.model or DEFAULT_CHECKPOINT, options.revision
     try:
-        return VideoPredictor.from_pretrained(name, device=device, revision=options.revision)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UsageError(f"The model {name!r} cannot be loaded: {error}") from error
+        return VideoPredictor.from_pretrained(name, device=device, revision=revision, token=options.token)
+    # A device without room raises RuntimeError.
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise UsageError(f"The model {name!r} cannot be loaded: {_sentence(error)}") from error
+
+
+def limits_of(options: argparse.Namespace) -> VideoLimits:
+    """What files the options refuse."""
+    max_bytes = None if options.max_megabytes is None else round(options.max_megabytes * 1e6)
+    side, rate = options.max_side, options.max_rate
+    return VideoLimits(max_bytes, options.max_seconds, side, side, rate)
 
 
 def _available_device(name: str) -> torch.device:
@@ -192,84 +241,43 @@ def _available_device(name: str) -> torch.device:
 
 
 def _answer(
-    predictor: VideoPredictor, file: Path, name: str, *, explain: bool, progress: Callable[[float], None]
+    analyse: Callable[..., ClipPrediction], file: Path, name: str, spool: FrameSpool | None
 ) -> Answer:
+    """Analyse a file; with heat maps, and frames put into the spool, where they are to be drawn."""
     try:
-        prediction = predictor(file, explain=explain, progress=progress)
-    except (VideoError, NoFaceFoundError, OSError) as error:
-        return error_row(name, _printable(str(error)))
-    return replace(prediction, source=name)
+        if spool is None:
+            return analyse(file, name=name)
+        return analyse(file, name=name, explain=True, on_frame=spool.add)
+    except _FILE_ERRORS as error:
+        return error_row(name, _reason(error))
 
 
-def _draw(file: Path, prediction: ClipPrediction, target: Path | None) -> str:
-    """Write the overlay, if one is wanted; an error message, or nothing."""
-    if target is None:
-        return ""
-    from .visualize import write_overlay
+def _reason(error: BaseException) -> str:
+    """Why a file has no answer, and the option that would let it pass."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return "There is not enough memory for this file. Shorten or shrink it."
+    if isinstance(error, VideoTooLargeError) and error.limit in LIMIT_OPTIONS:
+        return _sentence(error).replace(error.limit, LIMIT_OPTIONS[error.limit])
+    return _sentence(error)
 
-    partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+
+def _draw(spool: FrameSpool, prediction: ClipPrediction, target: Path, **options: Any) -> str:
+    """Write the overlay; an error message, or nothing."""
+    partial = partial_path(target)
     try:
-        write_overlay(file, prediction, partial)
+        write_overlay(spool, prediction, partial, **options)
         partial.replace(target)
-    except (VideoError, OSError) as error:
-        partial.unlink(missing_ok=True)
-        return _printable(f"the overlay could not be written: {error}")
+    except _FILE_ERRORS as error:
+        return f"the overlay could not be written: {_reason(error)}"
+    finally:
+        with suppress(OSError):
+            partial.unlink()
     return ""
 
 
-def _overlay_files(overlay: Path | None, files: Sequence[Path]) -> dict[Path, Path]:
-    """Input to overlay file: the one that was named, or one for each input in the folder that was named."""
-    if overlay is None:
-        return {}
-    if len(files) == 1 and not overlay.is_dir():
-        if overlay.suffix.lower() != ".webm":
-            raise UsageError(f"Expected an overlay ending in .webm, got {str(overlay)!r}. Name it so.")
-        return {files[0]: overlay}
-    try:
-        overlay.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"Expected a folder for the overlays of {len(files)} files: {error}.") from error
-    targets: dict[Path, Path] = {}
-    for file in files:
-        target, number = overlay / f"{file.stem}.webm", 2
-        while target in targets.values():
-            target, number = overlay / f"{file.stem}-{number}.webm", number + 1
-        targets[file] = target
-    return targets
-
-
-def _check_outputs(options: argparse.Namespace, overlays: dict[Path, Path]) -> None:
-    """Refuse outputs that would overwrite an input or each other, or that have no place."""
-    outputs = [path for path in (options.json, options.csv, *overlays.values()) if path is not None]
-    inputs = {file.resolve() for file in options.files}
-    seen: set[Path] = set()
-    for path in outputs:
-        if path != SCREEN and path.resolve() in inputs:
-            raise UsageError(f"The output {str(path)!r} would overwrite an input. Name another file.")
-        if path.resolve() in seen:
-            raise UsageError(
-                f"Two outputs would both be written to {str(path)!r}. Name another file for one."
-            )
-        if path.is_dir() or not path.parent.is_dir():
-            raise UsageError(f"Expected a file in a folder that exists as output, got {str(path)!r}.")
-        seen.add(path.resolve())
-
-
-def _names(files: Sequence[Path]) -> list[str]:
-    """What answers call the files: their names, or their paths where several have the same name."""
-    names = [file.name for file in files]
-    return [
-        _printable(name if names.count(name) == 1 else str(file))
-        for file, name in zip(files, names, strict=True)
-    ]
-
-
-def _printable(text: str) -> str:
-    """Spell out control characters, which could steer a terminal, and bytes of file names that are no text."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+def _sentence(error: BaseException) -> str:
+    """What an error says, on one line; its name where it says nothing."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 def _reporter(options: argparse.Namespace) -> Callable[[Answer, Path | None], None]:
@@ -278,40 +286,40 @@ def _reporter(options: argparse.Namespace) -> Callable[[Answer, Path | None], No
     as_line = any((options.json, options.csv, options.overlay))
 
     def say(answer: Answer, overlay: Path | None) -> None:
+        nonlocal is_silent
         if is_silent or isinstance(answer, dict):
             return
-        text = _line(answer) + (f" -> {overlay}" if overlay else "") if as_line else _table(answer)
-        tqdm.write(text, file=sys.stdout)
+        try:
+            tqdm.write(_line(answer, overlay) if as_line else _table(answer), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not as_line:
+                raise
+            # The answers still go into the files.
+            is_silent = True
 
     return say
 
 
-def _line(prediction: ClipPrediction) -> str:
+def _line(prediction: ClipPrediction, overlay: Path | None) -> str:
     face = prediction.faces[0]
     others = f"; {len(prediction.faces)} faces, this one seen longest" if len(prediction.faces) > 1 else ""
-    return (
-        f"{prediction.source}: {face.fine.label} {face.fine.confidence:.0%} "
-        f"({face.coarse.label} {face.coarse.confidence:.0%}) in {prediction.duration_seconds:.1f} s{others}"
-    )
+    drawn = f" -> {printable(str(overlay))}" if overlay else ""
+    coarse = f"({face.coarse.label} {face.coarse.confidence:.0%})"
+    found = f"{face.answer} {face.fine.confidence:.0%} {coarse} in {prediction.duration_seconds:.1f} s"
+    notes = (f"  Careful: {printable(warning)}" for warning in prediction.warnings)
+    return "\n".join([f"{prediction.source}: {found}{others}{drawn}", *notes])
 
 
 def _table(prediction: ClipPrediction) -> str:
     rows = [("face", "expression", "", "group", "", "seconds", "seen")]
     for face in prediction.faces:
-        first, last = face.frames[0].time_seconds, face.frames[-1].time_seconds
-        rows.append(
-            (
-                str(face.track_id),
-                face.fine.label,
-                f"{face.fine.confidence:.0%}",
-                face.coarse.label,
-                f"{face.coarse.confidence:.0%}",
-                f"{first:.1f}-{last:.1f}",
-                f"{face.coverage:.0%}",
-            )
-        )
+        fine, coarse = f"{face.fine.confidence:.0%}", f"{face.coarse.confidence:.0%}"
+        seconds = f"{face.frames[0].time_seconds:.1f}-{face.frames[-1].time_seconds:.1f}"
+        scores = (face.answer, fine, face.coarse.label, coarse)
+        rows.append((str(face.track_id + 1), *scores, seconds, f"{face.coverage:.0%}"))
     head = f"{prediction.source}: {prediction.num_frames} frames in {prediction.duration_seconds:.1f} s, "
-    notes = [f"  note: {_printable(warning)}" for warning in prediction.warnings]
+    notes = (f"  {printable(note)}" for note in summarise(prediction)[1:])
     return "\n".join([f"{head}answered by {prediction.model}", _columns(rows), *notes])
 
 

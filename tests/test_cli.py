@@ -1,18 +1,22 @@
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import dfer_cli
 import dfer_hf
+from dfer_hf import cli
 from dfer_hf.answer_files import CsvFile, JsonFile
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.prediction import error_row
-from dfer_hf.video import read_frames
+from dfer_hf.video import DEFAULT_LIMITS, read_frames
+from tests.shared_data import SHARED_DATA
 
 ROOT = Path(__file__).resolve().parent.parent
 BAD = ("empty.mp4", "faceless.webm", "text.mp4")
@@ -49,6 +53,20 @@ def mixed(clips, tmp_path):
     return folder
 
 
+@pytest.fixture
+def broken_checkpoint(tiny_checkpoint, tmp_path):
+    """The tiny checkpoint, one tensor of which is missing."""
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "broken")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("classifier.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def read_json(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def read_csv(path):
     with Path(path).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -57,7 +75,7 @@ def read_csv(path):
 def test_a_folder_is_answered_file_by_file_whatever_is_in_it(dfer, mixed):
     code, printed, errors = dfer("predict", mixed, "--csv", "out.csv", "--json", "out.json")
     assert code == 1
-    answers = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    answers = read_json("out.json")
     assert [answer["source"] for answer in answers] == [
         "empty.mp4",
         "faceless.webm",
@@ -79,7 +97,7 @@ def test_a_folder_is_answered_file_by_file_whatever_is_in_it(dfer, mixed):
 def test_an_error_is_the_same_in_both_files_and_names_its_cause(dfer, clips):
     dfer("predict", clips / "faceless.webm", "--csv", "out.csv", "--json", "out.json")
     (row,) = read_csv("out.csv")
-    assert row == json.loads(Path("out.json").read_text(encoding="utf-8"))
+    assert row == read_json("out.json")
     assert list(row) == ["source", "error"]
     assert "face" in row["error"]
 
@@ -87,7 +105,7 @@ def test_an_error_is_the_same_in_both_files_and_names_its_cause(dfer, clips):
 def test_one_clip_is_an_object_and_equals_what_the_library_says(dfer, predictor, clips):
     code, _, errors = dfer("predict", clips / "short.webm", "--json", "out.json")
     assert (code, errors) == (0, "")
-    answer = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    answer = read_json("out.json")
     assert set(answer) == set(predictor(clips / "short.webm").to_dict())
     assert answer["model"] == "tiny"
     assert [frame["frame_index"] for frame in answer["faces"][0]["frames"]] == list(range(5))
@@ -99,14 +117,14 @@ def test_without_an_output_file_every_face_is_in_a_table(dfer, clips):
     head, titles, *faces = printed.splitlines()
     assert head.startswith("pair.webm: 6 frames in 0.6 s")
     assert titles.split() == ["face", "expression", "group", "seconds", "seen"]
-    assert sorted(line.split()[0] for line in faces) == ["0", "1"]
+    assert sorted(line.split()[0] for line in faces) == ["1", "2"]
     assert all(line.split()[-1] == "100%" and line.split()[-2] == "0.0-0.5" for line in faces)
 
 
 def test_the_table_notes_a_truncated_file(dfer, clips):
     code, printed, _ = dfer("predict", clips / "truncated.webm")
     assert code == 0
-    assert "note: " in printed
+    assert "Careful: " in printed
 
 
 def test_json_on_the_screen_is_json_alone(dfer, clips):
@@ -133,7 +151,7 @@ def test_files_of_one_name_are_told_apart_by_their_paths(dfer, clips):
 
 def test_a_file_named_twice_is_answered_once(dfer, clips):
     dfer("predict", clips / "still.png", clips / ".." / clips.name / "still.png", "--json", "out.json")
-    assert len(json.loads(Path("out.json").read_text(encoding="utf-8"))) == 1
+    assert len(read_json("out.json")) == 1
 
 
 @pytest.mark.parametrize(
@@ -149,7 +167,15 @@ def test_a_file_named_twice_is_answered_once(dfer, clips):
         (["predict", "clip.png", "--json", "same", "--csv", "./same"], "Two outputs"),
         (["predict", "clip.png", "--csv", "absent/out.csv"], "absent"),
         (["predict", "clip.png", "--csv", "hollow"], "hollow"),
-        (["predict", "clip.png", "--overlay", "out.mp4"], ".webm"),
+        (["predict", "clip.png", "--overlay", "out.avi"], ".webm"),
+        (
+            ["predict", "clip.png", "--overlay", "out.partial.webm", "--json", "./out.partial.webm"],
+            "Two outputs",
+        ),
+        (["predict", "clip.png", "--json", "x" * 300], "too long"),
+        (["predict", "clip.png", "--json", "out.json", "--csv", "/dev/full/out.csv"], "/dev/full/out.csv"),
+        (["predict", "clip.png", "--max-seconds", "0"], "above 0, or none"),
+        (["predict", "clip.png", "--max-side", "many"], "'many'"),
         (["predict"], "PATH"),
         (["dance"], "dance"),
     ],
@@ -188,11 +214,12 @@ def test_overlays_of_several_files_go_into_a_folder(dfer, clips):
     assert "-> drawn/clip-2.webm" in printed
 
 
-def test_an_overlay_of_one_file_has_the_name_it_was_given(dfer, clips):
-    pytest.importorskip("dfer_hf.visualize")
-    code, *_ = dfer("predict", clips / "short.webm", "--overlay", "seen.webm")
+@pytest.mark.parametrize("name", ["seen.webm", "seen.mp4"])
+def test_an_overlay_of_one_file_has_the_name_it_was_given(dfer, clips, name):
+    code, *_ = dfer("predict", clips / "short.webm", "--overlay", name)
     assert code == 0
-    assert [path.name for path in Path().iterdir()] == ["seen.webm"]
+    assert [path.name for path in Path().iterdir()] == [name]
+    assert len(list(read_frames(name))) == 5
 
 
 @pytest.mark.parametrize("make", [lambda path: JsonFile(path, as_list=True), CsvFile])
@@ -322,19 +349,180 @@ def test_a_system_whose_library_is_missing_is_said_and_does_not_stop_the_others(
     assert "pip install dfer-hf[cfc]" in errors
 
 
-def test_the_process_prints_all_and_leaves_with_the_code(tmp_path):
-    code = "import dfer_cli; dfer_cli.run()"
-    listed = subprocess.run(
-        [sys.executable, "-c", code, "models"], capture_output=True, text=True, check=False
+@pytest.mark.parametrize(
+    ("option", "limit"),
+    [("--max-seconds", 2), ("--max-megabytes", 0.001), ("--max-side", 100), ("--max-rate", 9)],
+)
+def test_a_file_over_a_limit_is_refused_with_the_option_that_raises_it(dfer, clips, option, limit):
+    code, _, errors = dfer(
+        "predict", clips / "face.webm", clips / "still.png", option, limit, "--csv", "out.csv"
     )
-    assert listed.returncode == 0
-    assert DEFAULT_CHECKPOINT in listed.stdout
-    (tmp_path / "text.mp4").write_text("no video")
-    failed = subprocess.run(
-        [sys.executable, "-c", code, "predict", tmp_path / "text.mp4"],
-        capture_output=True,
-        text=True,
-        check=False,
+    assert code == 1
+    assert f"raise {option}." in errors
+    assert f"raise {option}." in read_csv("out.csv")[0]["error"]
+    code, *_ = dfer("predict", clips / "face.webm", option, "none", "--quiet")
+    assert code == 0
+
+
+def test_the_limits_are_those_of_the_library_unless_others_are_named():
+    assert cli.limits_of(dfer_cli.build_parser().parse_args(["predict", "clip.mp4"])) == DEFAULT_LIMITS
+
+
+@pytest.mark.parametrize("command", ["predict", "export"])
+def test_a_checkpoint_without_one_of_its_tensors_is_refused_in_one_sentence(
+    dfer, clips, broken_checkpoint, command
+):
+    arguments = (
+        ["export", broken_checkpoint, "mine"] if command == "export" else ["predict", clips / "short.webm"]
     )
-    assert failed.returncode == 1
-    assert "text.mp4" in failed.stderr
+    code, printed, errors = dfer(*arguments, model=broken_checkpoint)
+    assert (code, printed) == (2, "")
+    assert "classifier.weight" in errors
+    assert errors.strip().splitlines()[-1].startswith("dfer: error: ")
+    assert not Path("mine").exists()
+
+
+def test_an_answer_that_is_not_sure_is_printed_as_such(dfer, clips, tiny_checkpoint):
+    shutil.copytree(tiny_checkpoint, "hesitant")
+    config = read_json("hesitant/config.json") | {"unsure_margin": 1.0}
+    Path("hesitant/config.json").write_text(json.dumps(config), encoding="utf-8")
+    for arguments in ((), ("--csv", "out.csv")):
+        code, printed, _ = dfer("predict", clips / "short.webm", *arguments, model="hesitant")
+        assert code == 0
+        assert "not sure, perhaps " in printed
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.webm", b"two\nlines.webm", b"-csv.webm", b"\xe6\x97\xa5.webm", b"x" * 250 + b".webm"]
+)
+def test_a_file_is_answered_and_drawn_whatever_its_name_is(dfer, clips, name):
+    shutil.copy(clips / "short.webm", os.fsdecode(name))
+    code, printed, errors = dfer(
+        "predict", ".", "--json", "out.json", "--csv", "out.csv", "--overlay", "drawn"
+    )
+    assert (code, errors) == (0, "")
+    (answer,) = read_json("out.json")
+    assert answer["source"].isprintable()
+    assert {row["source"] for row in read_csv("out.csv")} == {answer["source"]}
+    assert printed.startswith(answer["source"])
+    assert printed.count("\n") == 1
+    (overlay,) = Path("drawn").iterdir()
+    assert len(list(read_frames(overlay))) == 5
+
+
+def test_outputs_have_names_as_long_as_the_file_system_takes(dfer, clips):
+    names = ["x" * 250 + ".json", "x" * 251 + ".csv", "\u00e9" * 125 + ".webm"]
+    code, _, errors = dfer(
+        "predict", clips / "short.webm", "--json", names[0], "--csv", names[1], "--overlay", names[2]
+    )
+    assert (code, errors) == (0, "")
+    assert sorted(path.name for path in Path().iterdir()) == sorted(names)
+
+
+def test_what_is_no_file_in_a_folder_is_an_error_in_its_place(dfer, clips):
+    shutil.copy(clips / "short.webm", "good.webm")
+    Path("folder.mp4").mkdir()
+    Path("loop.mp4").symlink_to("loop.mp4")
+    Path("nothing.mp4").symlink_to("gone.mp4")
+    Path("device.mp4").symlink_to("/dev/zero")
+    os.mkfifo("pipe.mp4")
+    code, _, errors = dfer("predict", ".", "--csv", "out.csv")
+    assert code == 1
+    answers = {row["source"]: row["error"] for row in read_csv("out.csv")}
+    assert list(answers) == ["device.mp4", "good.webm", "loop.mp4", "nothing.mp4", "pipe.mp4"]
+    assert [name for name, error in answers.items() if not error] == ["good.webm"]
+    assert len(errors.splitlines()) == 4
+
+
+def test_files_that_disappear_after_they_were_listed_are_errors(
+    clips, tiny_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for name in ("a.webm", "b.webm"):
+        shutil.copy(clips / "short.webm", Path("folder", name))
+    words = ["predict", "folder", "--csv", "out.csv", "--model", str(tiny_checkpoint), "--device", "cpu"]
+    options = dfer_cli.build_parser().parse_args(words)
+    options.files = dfer_cli.find_inputs(options.paths)
+    shutil.rmtree("folder")
+    assert cli.predict(options) == 1
+    assert [bool(row["error"]) for row in read_csv("out.csv")] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("mat1 and mat2\ncannot be multiplied"), "mat1 and mat2 cannot be multiplied"),
+        (ValueError(), "ValueError"),
+        (PermissionError(13, "Permission denied", "clip.webm"), "Permission denied: 'clip.webm'"),
+    ],
+)
+def test_an_error_of_one_file_does_not_lose_the_others(dfer, clips, monkeypatch, error, reason):
+    answer = dfer_hf.VideoPredictor.__call__
+
+    def fail_on_one(self, file, **options):
+        if file.name == "face.webm":
+            raise error
+        return answer(self, file, **options)
+
+    monkeypatch.setattr(dfer_hf.VideoPredictor, "__call__", fail_on_one)
+    code, _, errors = dfer("predict", clips / "face.webm", clips / "short.webm", "--csv", "out.csv")
+    assert code == 1
+    first, second, *_ = read_csv("out.csv")
+    assert reason in first["error"]
+    assert reason in errors
+    assert second["error"] == ""
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_a_full_disk_is_said_and_leaves_nothing(dfer, clips, option):
+    code, _, errors = dfer("predict", clips / "short.webm", option, "/dev/full")
+    assert code == 2
+    assert "No space left" in errors
+    assert list(Path().iterdir()) == []
+
+
+def test_an_output_that_cannot_be_begun_leaves_none_of_the_others(dfer, clips):
+    code, _, errors = dfer("predict", clips / "short.webm", "--json", "out.json", "--csv", "/proc/out.csv")
+    assert code == 2
+    assert "/proc/out" in errors
+    assert list(Path().iterdir()) == []
+
+
+def assert_each_file_has_the_answer_that_it_has_alone(dfer, files):
+    alone = {}
+    for file in files:
+        dfer("predict", file, "--json", "alone.json")
+        answer = read_json("alone.json")
+        alone[answer["source"]] = answer
+    for order in (files, files[::-1]):
+        code, *_ = dfer("predict", *order, "--json", "all.json")
+        answers = read_json("all.json")
+        assert [answer["source"] for answer in answers] == [file.name for file in order]
+        for answer in answers:
+            assert answer == alone[answer["source"]]
+    assert code == (1 if any("error" in answer for answer in alone.values()) else 0)
+
+
+def test_a_batch_gives_each_file_the_answer_that_it_has_alone(dfer, clips):
+    names = (
+        "text.mp4",
+        "pair.webm",
+        "truncated.webm",
+        "faceless.webm",
+        "still.png",
+        "empty.mp4",
+        "short.webm",
+    )
+    assert_each_file_has_the_answer_that_it_has_alone(dfer, [clips / name for name in names])
+
+
+@pytest.mark.slow
+def test_interlaced_files_have_the_answers_that_they_have_alone(dfer, clips):
+    cases = SHARED_DATA / "cases"
+    if not cases.is_dir():
+        pytest.skip(f"There is no {cases}.")
+    names = ("il_mpeg2.mpg", "plain.mp4", "fast_interlaced.mp4", "rotate_midway.ts")
+    files = [cases / name for name in names]
+    assert_each_file_has_the_answer_that_it_has_alone(dfer, [*files[:2], clips / "text.mp4", *files[2:]])
