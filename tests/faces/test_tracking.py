@@ -81,8 +81,8 @@ def test_boxes_and_points_lie_on_the_line_between_detections():
 def test_interpolation_follows_the_time_not_the_number_of_frames():
     seconds = [0.0, 0.01, 0.02, 0.1, 0.2]
     timed = (Frame(frame.index, second, frame.rgb) for frame, second in zip(frames(5), seconds, strict=True))
-    tracked = list(track_faces(timed, ScriptedDetector(lambda number: [face(50 if number == 0 else 70)])))
-    assert [result.faces[0].box[0] for result in tracked] == pytest.approx([50, 51, 52, 60, 70])
+    tracked = list(track_faces(timed, ScriptedDetector(lambda number: [face(50 if number == 0 else 60)])))
+    assert [result.faces[0].box[0] for result in tracked] == pytest.approx([50, 50.5, 51, 55, 60])
 
 
 def test_a_short_gap_is_filled_and_the_identity_kept():
