@@ -85,6 +85,19 @@ def test_interpolation_follows_the_time_not_the_number_of_frames():
     assert [result.faces[0].box[0] for result in tracked] == pytest.approx([50, 50.5, 51, 55, 60])
 
 
+def test_a_face_that_swings_fast_keeps_its_identity_and_its_place():
+    def place(number):
+        return 120 + 75 * np.sin(2 * np.pi * number / 22)
+
+    tracked, detector = follow(lambda number: [face(place(number))], 90, detect_every_seconds=0.25)
+    assert all(ids(result) == [0] for result in tracked)
+    missed = [abs(result.faces[0].box[0] - place(result.frame.index)) for result in tracked]
+    assert max(missed) < 0.2 * 40
+    calm, searched = follow(lambda number: [face(120 + 0.2 * number)], 90, detect_every_seconds=0.25)
+    assert len(searched.asked) < len(detector.asked) / 2
+    assert all(ids(result) == [0] for result in calm)
+
+
 def test_a_short_gap_is_filled_and_the_identity_kept():
     tracked, _ = follow(
         lambda number: [] if number in (12, 18) else [face(50.0 + number)], 37, max_gap_seconds=0.65
