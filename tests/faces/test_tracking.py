@@ -87,7 +87,7 @@ def test_interpolation_follows_the_time_not_the_number_of_frames():
 
 def test_a_face_that_swings_fast_keeps_its_identity_and_its_place():
     def place(number):
-        return 120 + 75 * np.sin(2 * np.pi * number / 22)
+        return 120 + 75 * np.sin(2 * np.pi * number / 50)
 
     tracked, detector = follow(lambda number: [face(place(number))], 90, detect_every_seconds=0.25)
     assert all(ids(result) == [0] for result in tracked)
