@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -131,6 +132,10 @@ def _load_model(folder: Path, dtype: torch.dtype) -> "DferPreTrainedModel":
         config: Any = config_class(**content)
         with torch.device("meta"):
             expected = model_class(config).state_dict()
+    if content.get("architectures", [model_class.__name__]) != [model_class.__name__]:
+        raise _refusal(
+            f"{model_class.__name__} as the architecture", f"{content['architectures']} in {CONFIG}"
+        )
     if {index: label for label, index in config.label2id.items()} != dict(enumerate(config.label_names)):
         raise _refusal(f"label2id in {CONFIG} to count as id2label does", f"{config.label2id}")
     with _expecting("weights that safetensors can read"):
@@ -163,8 +168,11 @@ def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoPro
     from .faces.video_processing_dfer import DferVideoProcessor
 
     content, config = _read_json(folder / PROCESSOR), model.config
-    known = {*DferVideoProcessor().to_dict(), *DferVideoProcessor.valid_kwargs.__annotations__}
-    _check_names(content, known, PROCESSOR)
+    usual = json.loads(DferVideoProcessor().to_json_string())
+    _check_names(content, {*usual, *DferVideoProcessor.valid_kwargs.__annotations__}, PROCESSOR)
+    for name in content.keys() & usual.keys():
+        if _kind(content[name]) is not _kind(usual[name]):
+            raise _refusal(f"{name} in {PROCESSOR} to be like {usual[name]!r}", repr(content[name]))
     # A corpus' own crops are what only prepared corpora have, and what their models are measured on.
     wanted = {"video_processor_type": [DferVideoProcessor.__name__], "alignment": ["arcface_112", "corpus"]}
     for name, values in wanted.items():
@@ -175,15 +183,16 @@ def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoPro
         if not processor.window_seconds > 0:
             raise ValueError("window_seconds is not above 0")
         num_frames = len(processor.sampling.indices(1))
-        grey = torch.full((1, 3, 112, 112), 128, dtype=torch.uint8)
-        frame = processor(grey, do_crop_faces=False, return_tensors="pt")["pixel_values_videos"][0, 0]
+        greys = torch.arange(256, dtype=torch.uint8).repeat(1, 3, 256, 1)
+        frame = processor(greys, do_crop_faces=False, return_tensors="pt")["pixel_values_videos"][0, 0]
     if not model.takes_any_length and num_frames != config.num_frames:
         expected = f"a processor that takes {config.num_frames} frames, as {CONFIG} asks for"
         raise _refusal(expected, f"one that takes {num_frames} of them ({processor.sampling})")
     shape = (config.num_channels, config.image_size, config.image_size)
-    if frame.shape != shape or not frame.isfinite().all():
+    # From black to white it is 4 or so, however the corpus is normalised.
+    if frame.shape != shape or not 0.1 < frame.max() - frame.min() < 50:
         made = f"{tuple(frame.shape)} with values from {frame.min():g} to {frame.max():g}"
-        raise _refusal(f"a processor that makes finite frames of {shape}, as {CONFIG} asks for", made)
+        raise _refusal(f"a processor that makes frames of {shape} around 0, as {CONFIG} asks for", made)
     return processor
 
 
@@ -197,6 +206,10 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _check_names(content: dict[str, Any], known: set[str], file: str) -> None:
     if unknown := content.keys() - known:
         raise _refusal(f"fields of this package in {file}", _some(unknown), "Remove them, or update dfer_hf.")
+
+
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _some(names: Collection[str]) -> str:
@@ -213,7 +226,8 @@ def _expecting(what: str) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, StrictDataclassError, ImportError, OSError, *_NONSENSE) as error:
-        raise _refusal(what, f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}") from error
+        said = shorten(str(error), width=400, placeholder=" …").rstrip(".")
+        raise _refusal(what, f"{type(error).__name__}: {said}") from error
 
 
 @contextmanager

@@ -173,18 +173,25 @@ FAULTS = {
     ),
     "the processor makes other sizes": (
         processor(size={"height": 224, "width": 224}),
-        r"\(3, 112, 112\), as config\.json asks for, got \(3, 224, 224\)",
+        r"\(3, 112, 112\) around 0, as config\.json asks for, got \(3, 224, 224\)",
     ),
     "the processor crops": (
         processor(do_center_crop=True, crop_size={"height": 96, "width": 96}),
         r"got \(3, 96, 96\)",
     ),
-    "the model has one channel": (config(num_channels=1), r"not \(8, 1, |\(1, 112, 112\)"),
+    "the model has one channel": (config(num_channels=1), r"not \(8, 1, |\(1, 112, 112\) around"),
     "faces are aligned otherwise": (processor(alignment="eyes_224"), "alignment .* got 'eyes_224'"),
     "a field of the processor is unknown": (processor(do_gray_scale=True), "do_gray_scale"),
     "the processor divides by zero": (
         processor(image_std=[0.0, 0.0, 0.0]),
-        "video_preprocessor_config|finite",
+        "values from -inf to inf",
+    ),
+    "the processor does not scale": (processor(do_rescale=False), "around 0, .* values from 2 to 101."),
+    "the processor makes everything grey": (processor(image_std=[1e9] * 3), "around 0"),
+    "the processor's switch is no switch": (processor(do_resize="yes"), "do_resize .* True, got 'yes'"),
+    "the architecture contradicts its type": (
+        config(architectures=["AenForVideoClassification"]),
+        "expected FrameResNetForVideoClassification as the architecture",
     ),
     "the processor takes no frame": (processor(num_frames=0), "makes frames"),
     "the processor takes no time": (processor(window_seconds=0), "window_seconds"),
