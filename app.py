@@ -6,41 +6,40 @@ python app.py [--port 7860] [--max-seconds 120] [--max-megabytes 100]
 import argparse
 import html
 import os
+import re
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
+from gradio import routes
+from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 
-from dfer_hf import ClipPrediction, VideoPredictor, shipped_checkpoints
+from dfer_hf import shipped_checkpoints
+from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, AnalysisWorkers, ShownFace
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_folder
-from dfer_hf.faces import NoFaceFoundError
-from dfer_hf.video import VideoError, VideoLimits
-from dfer_hf.visualize import (
-    TABLE_HEADERS,
-    describe_face,
-    summarise,
-    table_rows,
-    timeline_html,
-    write_overlay,
-)
+from dfer_hf.open_pages import OpenPages
+from dfer_hf.video import VideoLimits
+from dfer_hf.visualize import TABLE_HEADERS
+from dfer_hf.worker import JobCancelledError, JobRefusedError
 
 MAX_SECONDS, MAX_MEGABYTES = 120.0, 100.0
 LIMITS = VideoLimits(max_seconds=MAX_SECONDS, max_bytes=int(MAX_MEGABYTES * 1e6))
-OVERLAY_SIDE = 720
-OVERLAY_NAME, JSON_NAME, CSV_NAME = "overlay.webm", "prediction.json", "prediction.csv"
-QUEUE_LENGTH, ERROR_SECONDS = 10, 20
-# Looked at every ten minutes, deleted when fifty minutes old: never older than an hour.
-DELETE_EVERY_SECONDS, DELETE_AGE_SECONDS = 600, 3000
+# Those who wait hold a thread each; looking at a file and cancelling need some, too.
+MAX_WAITING, MAX_THREADS, MAX_SESSIONS = 32, 64, 256
+ERROR_SECONDS = 20
+IMAGE = re.compile(r"\.(apng|avif|bmp|gif|heic|jpe?g|png|tiff?|webp)$", re.IGNORECASE)
 
 TITLE = "Facial expressions in video"
 
@@ -67,7 +66,11 @@ CSS = """
 #notice p { margin: 0; font-size: .92rem; line-height: 1.45; }
 #notice p + p { margin-top: 8px; }
 #summary p { margin: 4px 0; }
-#clip video { max-height: 290px; }
+#clip { gap: 8px; }
+#preview :is(video, img) { display: block; max-width: 100%; max-height: 290px; margin: 0 auto; }
+#preview p { margin: 0; padding: 10px 16px; }
+#preview [role=alert] { border-left: 4px solid #d55e00; }
+#table { width: 0; min-width: 100% !important; }
 #timeline .dfer-timeline { padding-top: 26px; }
 footer { opacity: .7; }
 """
@@ -81,105 +84,9 @@ THEME = gr.themes.Default(
 ).set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_600")
 
 
-class AnalysisCancelledError(Exception):
-    """The person pressed Cancel, or closed the page."""
-
-
-@dataclass
-class Page:
-    """What one open page has on the disk, and whether its analysis shall stop."""
-
-    upload: Path | None = None
-    folders: set[Path] = field(default_factory=set)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-class OpenPages:
-    """Remembers which files belong to which open page, to delete them with it."""
-
-    def __init__(self) -> None:
-        self.pages: dict[str, Page] = {}
-        self.lock = threading.Lock()
-
-    def show(self, session: str, video: str | None) -> bool:
-        """Note which video a page shows now; return whether it is another. The one before is given up."""
-        with self.lock:
-            page = self.pages.setdefault(session, Page())
-            before, page.upload = page.upload, Path(video) if video else None
-            if before == page.upload:
-                return False
-            page.cancelled.set()
-            self._delete_unused(before)
-            return True
-
-    def start(self, session: str, folder: Path) -> threading.Event:
-        """Note the folder of an analysis that starts; return what tells it to stop."""
-        with self.lock:
-            page = self.pages.setdefault(session, Page())
-            page.folders.add(folder)
-            page.cancelled = threading.Event()
-            return page.cancelled
-
-    def cancel(self, session: str) -> None:
-        """Stop the analysis of a page, if one is running."""
-        with self.lock:
-            if session in self.pages:
-                self.pages[session].cancelled.set()
-
-    def close(self, session: str) -> None:
-        """Stop what is running and delete the files of a page that nobody looks at any more."""
-        with self.lock:
-            page = self.pages.pop(session, Page())
-            page.cancelled.set()
-            for folder in page.folders:
-                shutil.rmtree(folder, ignore_errors=True)
-            self._delete_unused(page.upload)
-
-    def _delete_unused(self, upload: Path | None) -> None:
-        """Delete an upload that no other page shows: equal files share one place."""
-        if upload is None or any(page.upload == upload for page in self.pages.values()):
-            return
-        if upload.resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-            upload.unlink(missing_ok=True)
-
-
 def example_clip() -> Path:
     """The example clip."""
     return shipped_folder("examples") / "astronaut.webm"
-
-
-def analyse_clip(
-    predictor: VideoPredictor,
-    video: str,
-    folder: Path,
-    *,
-    heat_map: bool,
-    limits: VideoLimits,
-    report: Callable[[float, str], None],
-) -> ClipPrediction:
-    """Analyse a clip and write overlay, JSON and CSV into `folder`.
-
-    Raises:
-        gr.Error: If the file cannot be used, in words for the page.
-    """
-
-    def reading(share: float) -> None:
-        report(0.6 * share, "Reading the expressions")
-
-    def drawing(share: float) -> None:
-        report(0.6 + 0.4 * share, "Drawing the answer")
-
-    overlay = folder / OVERLAY_NAME
-    try:
-        prediction = predictor(video, explain=heat_map, limits=limits, progress=reading)
-        write_overlay(video, prediction, overlay, max_side=OVERLAY_SIDE, limits=limits, progress=drawing)
-    except (VideoError, NoFaceFoundError) as error:
-        raise refusal(str(error)) from error
-    except AnalysisCancelledError as error:
-        raise refusal("The analysis was stopped.") from error
-    (folder / JSON_NAME).write_text(prediction.to_json(), encoding="utf-8")
-    (folder / CSV_NAME).write_bytes(prediction.to_csv().encode())
-    return prediction
 
 
 def refusal(message: str) -> gr.Error:
@@ -192,22 +99,80 @@ def session_of(request: gr.Request) -> str:
     return request.session_hash or secrets.token_urlsafe()
 
 
-@dataclass(frozen=True)
-class ShownFace:
-    """What the page shows of one face."""
+class ClosedBlocks(gr.Blocks):
+    """Blocks that are given uploads only: Gradio would fetch the file behind an address that a call names."""
 
-    description: str
-    fine: dict[str, float]
-    coarse: dict[str, float]
-    timeline: str
-    table: list[list[str]]
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuse other files before anything else is done with them."""
+        folder = Path(get_upload_folder()).resolve()
+        for path in files_named_in(inputs):
+            if not Path(path).resolve().is_relative_to(folder) and Path(path) != example_clip():
+                raise refusal("Upload the file: addresses and paths are not followed.")
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def files_named_in(value: Any) -> Iterator[str]:
+    """Every file that the data of a call names, however deep."""
+    if isinstance(value, dict):
+        if isinstance(value.get("path"), str):
+            yield value["path"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from files_named_in(part)
+
+
+class ClosedRoutes:
+    """Keeps away from Gradio's routes that fetch addresses, or decode videos in this process."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer such a request with 403, and pass on all others."""
+        closed = re.search(r"/gradio_api/(file[=/]\w+:/|proxy=|process_recording)", scope.get("path", ""))
+        answer = PlainTextResponse("Forbidden", status_code=403) if closed else self.app
+        await answer(scope, receive, send)
+
+
+class Upload(gr.File):
+    """A file by its path; Gradio's own leaves an empty file behind for every call."""
+
+    is_template = True
+
+    def preprocess(self, payload: FileData | None) -> str | None:
+        """The path of the upload."""
+        return payload.path if payload else None
+
+
+class DecidedLabel(gr.Label):
+    """A label with the class that was decided on as its headline, which need not be the most probable one."""
+
+    is_template = True
+
+    def postprocess(self, value: tuple[str, Any] | None) -> Any:
+        """Put the decision above the probabilities."""
+        if value is None:
+            return {}
+        label, probabilities = value
+        shown: Any = super().postprocess(probabilities)
+        return shown.model_copy(update={"label": label})
+
+
+def preview_html(video: str) -> str:
+    """Show an upload as far as the browser can."""
+    source = html.escape(f"gradio_api/file={quote(video)}")
+    sorry = "this.replaceWith('This browser cannot play the file. It can be analysed all the same.')"
+    if IMAGE.search(video):
+        return f'<img src="{source}" alt="Your image" onerror="{sorry}">'
+    return f'<video src="{source}" controls muted playsinline onerror="{sorry}"></video>'
 
 
 class Handlers:
     """What the page does when something is pressed."""
 
-    def __init__(self, predictors: Mapping[str, VideoPredictor], limits: VideoLimits) -> None:
-        self.predictors, self.limits, self.pages = predictors, limits, OpenPages()
+    def __init__(self, workers: AnalysisWorkers) -> None:
+        self.workers, self.pages = workers, OpenPages(Path(get_upload_folder()))
 
     def analyse(
         self,
@@ -219,66 +184,64 @@ class Handlers:
     ) -> tuple[Any, ...]:
         """Find the faces in a video or image and read their expressions.
 
-        Returns the video with faces marked, a note, the probabilities of expressions and of their groups over the
-        clip, the timeline as HTML, a table with one row per frame, and everything as JSON and CSV files.
+        Returns the video with faces marked, a note as HTML, the probabilities of expressions and of their groups over
+        the clip, the timeline as HTML, a table with one row per frame, and everything as JSON and CSV files.
         """
         if video is None:
             raise refusal("Choose a video first: upload one, record one, or take the example clip.")
         session = session_of(request)
         self.pages.show(session, video)
-        # The name is the only key to the files in it, so it must not be guessable.
-        folder = Path(get_upload_folder()) / secrets.token_urlsafe(24)
-        cancelled = self.pages.start(session, folder)
-
-        def report(share: float, description: str) -> None:
-            if cancelled.is_set():
-                raise AnalysisCancelledError
-            progress(share, desc=description)
-
-        with ExitStack() as cleanup:
-            folder.mkdir(parents=True)
-            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-            predictor = self.predictors[model]
-            settings = {"heat_map": heat_map, "limits": self.limits}
-            prediction = analyse_clip(predictor, video, folder, report=report, **settings)
-            cleanup.pop_all()
-        shown = {
-            face.track_id: ShownFace(
-                describe_face(face),
-                dict(face.fine.probabilities),
-                dict(face.coarse.probabilities),
-                timeline_html(face, groups=predictor.groups, duration_seconds=prediction.duration_seconds),
-                table_rows(face),
-            )
-            for face in prediction.faces
-        }
+        with self.pages.analysis(session) as (folder, page):
+            try:
+                answer = self.workers.analyse(
+                    model,
+                    video,
+                    folder,
+                    heat_map=heat_map,
+                    on_progress=lambda share, doing: progress(share, desc=doing),
+                    cancelled=page.cancelled,
+                )
+            except (JobRefusedError, JobCancelledError) as error:
+                raise refusal(str(error) or "The analysis was stopped.") from error
+        page.faces = {face.track_id: face for face in answer.faces}
+        notes = answer.summary + [HEAT_MAP_NOTE] * heat_map
         return (
             folder / OVERLAY_NAME,
-            html.escape("\n\n".join(summarise(prediction) + [HEAT_MAP_NOTE] * heat_map)),
-            *self.show_face(shown, prediction.faces[0].track_id),
+            "".join(f"<p>{html.escape(note)}</p>" for note in notes),
+            *show(answer.faces[0]),
             folder / JSON_NAME,
             folder / CSV_NAME,
-            shown,
         )
 
-    def show_face(self, shown: dict[int, ShownFace] | None, track_id: int) -> tuple[Any, ...]:
-        """Answer, group, timeline and table of one face."""
-        if shown is None:
-            raise refusal("The answer was deleted, as it is an hour old. Analyse the video again.")
-        face = shown[track_id]
-        return face.fine, face.coarse, face.timeline, face.table
+    def choose_face(self, track_id: int, request: gr.Request) -> tuple[Any, ...]:
+        """Show another face."""
+        faces = self.pages.page(session_of(request)).faces
+        if track_id not in faces:
+            raise refusal("The answer was deleted. Analyse the video again.")
+        return show(faces[track_id])
 
-    def unveil(self, shown: dict[int, ShownFace]) -> tuple[Any, ...]:
+    def unveil(self, request: gr.Request) -> tuple[Any, ...]:
         """Show the answer's place, and the choice of faces where there are several."""
-        choices = [(face.description, track_id) for track_id, face in shown.items()]
-        face = gr.Radio(choices, value=choices[0][1], visible=len(choices) > 1)
+        faces = self.pages.page(session_of(request)).faces.values()
+        choices = [(face.description, face.track_id) for face in faces]
+        face = gr.Radio(choices, value=choices[0][1] if choices else None, visible=len(choices) > 1)
         return face, gr.Column(visible=True), gr.Column(visible=True)
 
     def change_video(self, video: str | None, request: gr.Request) -> Any:
-        """Forget the answer to the video before."""
-        if not self.pages.show(session_of(request), video):
+        """Look at a new video, refuse it here where it is bad, and forget the answer to the one before."""
+        session = session_of(request)
+        if not self.pages.show(session, video):
             return gr.skip()
-        return None, "", None, gr.Radio(visible=False), gr.Column(visible=False), gr.Column(visible=False)
+        hidden = gr.Radio(visible=False), gr.Column(visible=False), gr.Column(visible=False)
+        forgotten = None, "", *hidden
+        if video is None:
+            return None, "", *forgotten
+        try:
+            self.workers.look_at(video)
+        except JobRefusedError as error:
+            self.pages.show(session, None)
+            return None, f'<p role="alert">{html.escape(str(error))}</p>', *forgotten
+        return gr.skip(), preview_html(video), *forgotten
 
     def cancel(self, request: gr.Request) -> None:
         """Stop the analysis of this page."""
@@ -287,6 +250,11 @@ class Handlers:
     def close(self, request: gr.Request) -> None:
         """Delete what belongs to this page."""
         self.pages.close(session_of(request))
+
+
+def show(face: ShownFace) -> tuple[Any, ...]:
+    """Answer, group, timeline and table of one face."""
+    return (face.fine_label, face.fine), (face.coarse_label, face.coarse), face.timeline_html, face.table
 
 
 class Layout:
@@ -300,18 +268,23 @@ class Layout:
                 self._place_inputs(names, limits)
             with gr.Column(min_width=300):
                 self.overlay = gr.Video(label="Faces and expressions", interactive=False, height=340)
-                self.summary = gr.Markdown(label="Note", elem_id="summary")
+                self.summary = gr.HTML(label="Note", elem_id="summary")
                 self.face = gr.Radio([], label="Which face", visible=False)
                 with gr.Column(visible=False) as self.beside:
-                    self.coarse = gr.Label(label="Group of expressions", elem_id="coarse")
+                    self.coarse = DecidedLabel(label="Group of expressions", elem_id="coarse")
         with gr.Column(visible=False) as self.below:
             self._place_results()
 
     def _place_inputs(self, names: list[str], limits: VideoLimits) -> None:
         label = f"Your video, up to {limits.max_seconds:g} seconds" if limits.max_seconds else "Your video"
-        self.video = gr.Video(
-            label=label, sources=["upload", "webcam"], format=None, height=340, elem_id="clip"
-        )
+        with gr.Tabs() as self.ways:
+            with gr.Tab("Upload", id="upload"), gr.Column(elem_id="clip"):
+                self.video = Upload(label=f"{label}, or an image", height=160)
+                self.preview = gr.HTML(elem_id="preview")
+            with gr.Tab("Record", id="record"):
+                self.camera = gr.Video(
+                    label=label, sources=["webcam"], format=None, include_audio=False, height=340
+                )
         self.example = gr.Button("Take the example clip", size="sm")
         self.model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
         self.heat_map = gr.Checkbox(value=True, label="Show what the answer rests on (takes twice as long)")
@@ -321,59 +294,72 @@ class Layout:
 
     def _place_results(self) -> None:
         with gr.Row():
-            self.fine = gr.Label(label="Expression over the whole clip", min_width=280, elem_id="fine")
+            self.fine = DecidedLabel(label="Expression over the whole clip", min_width=280, elem_id="fine")
             with gr.Column(scale=2, min_width=300):
                 self.timeline = gr.HTML(
                     label="Over time", show_label=True, container=True, elem_id="timeline"
                 )
         with gr.Accordion("Frame by frame, as a table", open=False):
             headers = [*TABLE_HEADERS]
-            self.table = gr.Dataframe(headers=headers, label="Frames", interactive=False, max_height=360)
+            self.table = gr.Dataframe(
+                headers=headers, label="Frames", interactive=False, max_height=360, elem_id="table"
+            )
         with gr.Row():
             self.json_file = gr.DownloadButton("Download JSON", size="sm", min_width=120)
             self.csv_file = gr.DownloadButton("Download CSV", size="sm", min_width=120)
 
 
-def build_demo(predictors: Mapping[str, VideoPredictor], *, limits: VideoLimits = LIMITS) -> gr.Blocks:
+def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
     """Build the page.
 
     Args:
-        predictors: Name to predictor; the first is chosen when the page opens.
-        limits: What to refuse.
+        workers: What analyses, with what to refuse; the first of its names is chosen when the page opens.
     """
-    handlers = Handlers(predictors, limits)
+    handlers = Handlers(workers)
+    threading.Thread(target=handlers.pages.keep_deleting_old, daemon=True).start()
     clip = example_clip()
     gr.set_static_paths([clip])
-    delete_cache = (DELETE_EVERY_SECONDS, DELETE_AGE_SECONDS)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=delete_cache) as demo:
-        page = Layout(list(predictors), limits)
-        shown = gr.State(None, time_to_live=DELETE_AGE_SECONDS)
+    with ClosedBlocks(title=TITLE, analytics_enabled=False) as demo:
+        page = Layout(workers.names, workers.limits)
         answer = [page.fine, page.coarse, page.timeline, page.table]
         running = page.start.click(
             handlers.analyse,
             [page.video, page.model, page.heat_map],
-            [page.overlay, page.summary, *answer, page.json_file, page.csv_file, shown],
+            [page.overlay, page.summary, *answer, page.json_file, page.csv_file],
             api_name="analyse",
             show_progress_on=page.overlay,
-            concurrency_limit=1,
+            concurrency_limit=MAX_WAITING,
         )
         quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-        unveiled = [page.face, page.beside, page.below]
-        running.success(handlers.unveil, shown, unveiled, **quiet)
+        hidden = [page.face, page.beside, page.below]
+        running.success(handlers.unveil, None, hidden, **quiet)
         page.stop.click(handlers.cancel, cancels=[running], **quiet)
         page.example.click(lambda: clip, None, page.video, **quiet)
-        page.video.change(
-            handlers.change_video, page.video, [page.overlay, page.summary, shown, *unveiled], **quiet
+        page.camera.stop_recording(
+            lambda clip: (clip["path"], None, gr.Tabs(selected="upload")),
+            page.camera,
+            [page.video, page.camera, page.ways],
+            preprocess=False,
+            **quiet,
         )
-        page.face.input(handlers.show_face, [shown, page.face], answer, **quiet)
+        chosen = [page.video, page.preview, page.overlay, page.summary, *hidden]
+        page.video.change(handlers.change_video, page.video, chosen, **quiet)
+        page.face.input(handlers.choose_face, page.face, answer, **quiet)
         demo.unload(handlers.close)
-    return demo.queue(max_size=QUEUE_LENGTH)
+    return demo.queue(max_size=MAX_WAITING, api_open=False)
 
 
 def launch_options(limits: VideoLimits = LIMITS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
     looks = {"theme": THEME, "css": CSS, "footer_links": ["api"]}
-    return {**looks, "max_file_size": limits.max_bytes, "share": False, "ssr_mode": False}
+    bounds = {
+        "max_file_size": limits.max_bytes,
+        "max_threads": MAX_THREADS,
+        "state_session_capacity": MAX_SESSIONS,
+    }
+    # The history of runs would keep every answer in the browser.
+    private = {"run_history": False, "share": False, "app_kwargs": {"middleware": [Middleware(ClosedRoutes)]}}
+    return {**looks, **bounds, **private, "ssr_mode": False}
 
 
 def main() -> None:
@@ -386,10 +372,22 @@ def main() -> None:
     arguments = parser.parse_args()
     limits = replace(LIMITS, max_seconds=arguments.max_seconds, max_bytes=int(arguments.max_megabytes * 1e6))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be deleted
-    with tempfile.TemporaryDirectory(prefix="dfer-app-") as cache:
-        os.environ.setdefault("GRADIO_TEMP_DIR", cache)
-        names = sorted(shipped_checkpoints(), key=lambda name: (name != DEFAULT_CHECKPOINT, name))
-        demo = build_demo({name: VideoPredictor.from_pretrained(name) for name in names}, limits=limits)
+    checkpoints = shipped_checkpoints()
+    names = sorted(checkpoints, key=lambda name: (name != DEFAULT_CHECKPOINT, name))
+    place = os.environ.get("GRADIO_TEMP_DIR")
+    with (
+        tempfile.TemporaryDirectory(prefix="dfer-app-", dir=place, ignore_cleanup_errors=True) as cache,
+        closing(AnalysisWorkers({name: checkpoints[name] for name in names}, limits=limits)) as workers,
+    ):
+        # Gradio has read the variable already, for one of its folders.
+        os.environ["GRADIO_TEMP_DIR"] = routes.DEFAULT_TEMP_DIR = cache
+        # Gradio notices at a heartbeat that a page was closed.
+        os.environ["GRADIO_HEARTBEAT_INTERVAL"] = "1"
+        try:
+            workers.start()
+        except JobRefusedError as error:
+            parser.error(str(error))
+        demo = build_demo(workers)
         name = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
         demo.launch(
             server_name=name, server_port=arguments.port, inbrowser=arguments.open, **launch_options(limits)

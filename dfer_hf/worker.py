@@ -34,7 +34,7 @@ _TICK_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1
 
 Loading = tuple[Callable[..., Any], tuple[Any, ...]]
-Report = Callable[[float, str], None]
+Report = Callable[[float, str], Any]
 """Takes the share of a job that is done, from 0 to 1, and what it is doing."""
 
 
@@ -89,7 +89,8 @@ class JobRunner:
         """Load what jobs share, and return when that is done.
 
         Raises:
-            RuntimeError: If loading failed; its process has written why.
+            JobRefusedError: If `load` raised it.
+            RuntimeError: If loading failed otherwise; its process has written why.
         """
         self._lend().give_back(finished=True)
 
@@ -189,7 +190,11 @@ class _Nursery:
         self.control, theirs = multiprocessing.Pipe()
         # With one thread, as a fork would inherit the locks that other threads hold, but not those threads.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        # Nor would a fork be able to use a GPU that was so much as counted before.
+        environment |= {
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         code = f"from {__name__} import tend_nursery; tend_nursery({theirs.fileno()})"
         with theirs:
             self.process = subprocess.Popen(
@@ -236,17 +241,23 @@ class _SpawnedJobs:
 def _wait_for_loading(connection: Connection, loading: Loading) -> None:
     try:
         connection.send(loading)
-        connection.recv()
+        refused = connection.recv()
     except (EOFError, OSError) as error:
         raise RuntimeError(
             "Expected the process that does the jobs to start, but it ended; its error stands above."
         ) from error
+    if refused is not None:
+        raise JobRefusedError(refused)
 
 
 def _load(connection: Connection) -> Any:
     load, arguments = connection.recv()
-    shared = load(*arguments)
-    connection.send("loaded")
+    try:
+        shared = load(*arguments)
+    except JobRefusedError as error:
+        connection.send(str(error))
+        sys.exit(2)
+    connection.send(None)
     return shared
 
 

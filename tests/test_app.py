@@ -1,14 +1,24 @@
 """The page, driven as a program and as a person would."""
 
 import csv
+import http.server
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -19,14 +29,19 @@ from gradio_client.exceptions import AppError  # noqa: E402
 
 import app  # noqa: E402
 import dfer_hf  # noqa: E402
+from dfer_hf import open_pages  # noqa: E402
+from dfer_hf.analysis import AnalysisWorkers, ShownFace  # noqa: E402
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT  # noqa: E402
+from dfer_hf.open_pages import OpenPages  # noqa: E402
 from dfer_hf.video import VideoLimits, read_frames, write_video  # noqa: E402
+
+from .hostile_files import write_gif, write_recording  # noqa: E402
 
 SHIPPED = DEFAULT_CHECKPOINT
 LIMITS = VideoLimits(max_bytes=1_500_000, max_seconds=8.0)
 CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--disable-component-update --disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 )
 
 
@@ -36,13 +51,24 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(predictor, cache):
-    if SHIPPED not in dfer_hf.shipped_checkpoints():
+def workers(tiny_checkpoint):
+    shipped = dfer_hf.shipped_checkpoints()
+    if SHIPPED not in shipped:
         pytest.skip(f"{SHIPPED} is not part of this installation")
+    workers = AnalysisWorkers({SHIPPED: shipped[SHIPPED], "tiny": tiny_checkpoint}, limits=LIMITS)
+    workers.start()
+    yield workers
+    workers.close()
+
+
+@pytest.fixture(scope="module")
+def address(workers, cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
-        shipped = dfer_hf.VideoPredictor.from_pretrained(SHIPPED, device="cpu")
-        demo = app.build_demo({SHIPPED: shipped, "tiny": predictor}, limits=LIMITS)
+        patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "1")
+        # As if the hosts that Gradio trusts were this one: nothing else keeps it from fetching.
+        patch.setattr("gradio.processing_utils.PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
+        demo = app.build_demo(workers)
         _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options(LIMITS))
         yield address
         demo.close()
@@ -84,8 +110,20 @@ def ignore_progress(*_, **__):
 def wait_until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
+        time.sleep(0.05)
     return condition()
+
+
+def jobs_of(workers):
+    """Processes that analyse something at the moment."""
+    pid = workers._runner._nursery.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+
+
+@pytest.fixture
+def recording(scene, tmp_path):
+    """Seven seconds from a webcam."""
+    return write_recording(tmp_path / "recording.webm", (scene(index % 40) for index in range(175)))
 
 
 def test_a_program_gets_the_whole_answer_for_the_example_clip(client):
@@ -110,37 +148,44 @@ def test_a_program_gets_the_whole_answer_for_the_example_clip(client):
     assert 3.4 < max(hidden) < 4.1
 
 
-def test_several_faces_can_be_chosen_from(predictor, clips, tmp_path, monkeypatch):
+def test_several_faces_can_be_chosen_from(workers, clips, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    handlers = app.Handlers({"tiny": predictor}, LIMITS)
+    handlers = app.Handlers(workers)
     request = SimpleNamespace(session_hash="page")
     answer = handlers.analyse(str(clips / "pair.webm"), "tiny", False, request, ignore_progress)
-    shown = answer[-1]
-    choice, *_ = handlers.unveil(shown)
+    choice, *_ = handlers.unveil(request)
     assert choice.visible
     first, second = [track_id for _, track_id in choice.choices]
-    assert answer[2:6] == handlers.show_face(shown, first) != handlers.show_face(shown, second)
+    assert answer[2:6] == handlers.choose_face(first, request) != handlers.choose_face(second, request)
 
 
-def test_a_single_face_is_no_choice():
-    face = app.ShownFace("Face 1", {}, {}, "", [])
-    choice, *_ = app.Handlers({}, LIMITS).unveil({0: face})
+def test_a_single_face_is_no_choice(workers):
+    handlers = app.Handlers(workers)
+    handlers.pages.show("page", "clip.mp4")
+    handlers.pages.page("page").faces = {0: ShownFace(0, "Face 1", "", {}, "", {}, "", [])}
+    choice, *_ = handlers.unveil(SimpleNamespace(session_hash="page"))
     assert not choice.visible
 
 
-def test_an_answer_that_was_deleted_is_asked_for_again():
+def test_an_answer_that_was_deleted_is_asked_for_again(workers):
     with pytest.raises(gradio.Error, match="Analyse the video again"):
-        app.Handlers({}, LIMITS).show_face(None, 0)
+        app.Handlers(workers).choose_face(0, SimpleNamespace(session_hash="page"))
+
+
+def test_the_headline_is_the_class_that_was_decided_on():
+    shown = app.DecidedLabel().postprocess(("fear", {"anger": 0.5, "fear": 0.3, "neutral": 0.2}))
+    assert shown.label == "fear"
+    assert [entry.label for entry in shown.confidences] == ["anger", "fear", "neutral"]
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("sound.wav", "sound but no pictures"),
+        ("sound.wav", "sound"),
         ("empty.mp4", "empty"),
-        ("text.mp4", "which starts like none of them"),
+        ("text.mp4", "text.mp4"),
         ("faceless.webm", "none was found"),
-        ("broken.webm", "damaged"),
+        ("broken.webm", "broken.webm"),
         ("long.webm", "8 seconds"),
     ],
 )
@@ -150,6 +195,13 @@ def test_bad_files_are_refused_in_plain_words(client, bad_files, cache, name, sa
     message = str(refused.value)
     assert said in message
     assert not any(trace in message for trace in ("Traceback", "dfer_hf", ".py", str(cache)))
+
+
+def test_bad_files_need_not_wait_for_their_turn(client, workers, bad_files):
+    free = threading.Event()
+    busy = workers._turns.take(0.0, on_progress=ignore_progress, cancelled=free)
+    with busy, pytest.raises(AppError, match="empty"):
+        client.predict(handle_file(bad_files / "empty.mp4"), "tiny", True, api_name="/analyse")
 
 
 def test_no_file_is_refused_in_plain_words(client):
@@ -166,26 +218,155 @@ def test_a_file_over_the_limit_is_not_even_stored(address, cache):
     assert set(files_in(cache)) <= before
 
 
+@pytest.mark.parametrize(
+    "name", [b"x" * 245 + b".webm", b"\xff\xfe*_[a](b) <i>\xc3\xa9 .webm", b"..", b".webm", b"a/b\\c"]
+)
+def test_odd_names_are_fine(client, address, clips, name):
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n' % name
+    body = head + (clips / "short.webm").read_bytes() + b"\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    reply = httpx.post(f"{address}gradio_api/upload", content=body, headers=headers)
+    if name == b"..":
+        assert reply.status_code == 400
+        return
+    uploaded = {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+    _, note, *_ = client.predict(uploaded, "tiny", False, api_name="/analyse")
+    assert "5 frames" in note
+
+
+@pytest.fixture(scope="module")
+def elsewhere(clips):
+    """A server of something else, and what it was asked for."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((clips / "short.webm").read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/clip.webm", asked
+    server.shutdown()
+
+
+def named(path):
+    return {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("kind", ["address", "stream", "path", "relative"])
+def test_addresses_and_paths_are_refused_before_anything_is_fetched(address, elsewhere, place, kind):
+    url, asked = elsewhere
+    file = {
+        "address": named(url),
+        "stream": named(url) | {"is_stream": True},
+        "path": named("/etc/passwd"),
+        "relative": named("../../etc/passwd"),
+    }[kind]
+    data = [None, "tiny", False]
+    data[place] = [file] if place == 2 else file
+    event = httpx.post(f"{address}gradio_api/call/analyse", json={"data": data}).json()["event_id"]
+    reply = httpx.get(f"{address}gradio_api/call/analyse/{event}", timeout=30)
+    assert "event: error" in reply.text
+    assert "addresses and paths are not followed" in reply.text
+    assert asked == []
+
+
+def test_the_client_may_not_name_an_address_either(client, elsewhere):
+    url, asked = elsewhere
+    with pytest.raises(AppError, match="addresses and paths are not followed"):
+        client.predict(handle_file(url), "tiny", False, api_name="/analyse")
+    assert asked == []
+
+
+def test_private_events_refuse_addresses_too(address, elsewhere):
+    url, asked = elsewhere
+    config = httpx.get(f"{address}config").json()
+    for event in config["dependencies"]:
+        body = {"data": [named(url)] * len(event["inputs"]), "session_hash": "x", "fn_index": event["id"]}
+        for route in ("run/predict", "queue/join", "api/predict"):
+            httpx.post(f"{address}gradio_api/{route}", json=body, timeout=30)
+    time.sleep(0.5)
+    assert asked == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("route", ["file={}", "file/{}", "proxy={}"])
+def test_the_server_fetches_nothing_for_anybody(address, elsewhere, method, route):
+    url, asked = elsewhere
+    assert httpx.request(method, f"{address}gradio_api/{route.format(url)}").status_code == 403
+    assert asked == []
+
+
+def test_videos_are_only_taken_by_the_route_that_looks_at_them(address, clips):
+    files = {"video": ("clip.webm", (clips / "short.webm").read_bytes())}
+    assert httpx.post(f"{address}gradio_api/process_recording", files=files).status_code == 403
+    assert httpx.post(f"{address}gradio_api/run/analyse", json={"data": [None, "", False]}).status_code == 404
+
+
 def test_closing_the_page_deletes_upload_and_answer(address, cache, clips, tmp_path):
+    before = set(cache.iterdir())
     visitor = Client(address, verbose=False, download_files=str(tmp_path))
     visitor.predict(handle_file(clips / "short.webm"), "tiny", False, api_name="/analyse")
     names = {path.name for path in files_in(cache)}
     assert {"short.webm", "overlay.webm", "prediction.json", "prediction.csv"} <= names
     visitor.close()
     assert wait_until(lambda: "short.webm" not in {path.name for path in files_in(cache)})
-    assert wait_until(lambda: not files_in(cache))
+    assert wait_until(lambda: set(cache.iterdir()) <= before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_closing_the_page_stops_its_analysis_within_two_seconds(address, workers, recording, tmp_path, cache):
+    before = set(cache.iterdir())
+    visitor = Client(address, verbose=False, download_files=str(tmp_path))
+    visitor.submit(handle_file(recording), SHIPPED, True, api_name="/analyse")
+    assert wait_until(lambda: list(cache.rglob("recording.webm")))
+    assert wait_until(lambda: jobs_of(workers) and not workers._turns._waiting)
+    time.sleep(1)
+    assert jobs_of(workers)
+    visitor.close()
+    assert wait_until(lambda: not jobs_of(workers), seconds=2)
+    assert wait_until(lambda: set(cache.iterdir()) <= before, seconds=2)
 
 
 def test_leftovers_are_deleted_within_the_promised_hour():
-    assert app.DELETE_EVERY_SECONDS + app.DELETE_AGE_SECONDS <= 3600
+    assert open_pages.DELETE_EVERY + open_pages.DELETE_AGE <= 3600
 
 
-def test_an_upload_lives_as_long_as_a_page_shows_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    shared, own = tmp_path / "shared.mp4", tmp_path / "own.mp4"
-    shared.touch()
-    own.touch()
-    pages = app.OpenPages()
+def test_old_pages_and_uploads_that_broke_off_are_deleted(tmp_path):
+    pages = OpenPages(tmp_path)
+    names = ("a/old.mp4", "b/new.mp4", "tmpold", "tmpnew", "c/answer.json")
+    old, new, broken, coming, answer = (tmp_path / name for name in names)
+    for path in (old, new, broken, coming, answer):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    pages.show("page", str(old))
+    pages.page("page").folders.add(answer.parent)
+    pages.page("page").last_used -= open_pages.DELETE_AGE + 1
+    os.utime(broken, (0, time.time() - open_pages.STALLED_AGE - 1))
+    pages.delete_old()
+    assert {path.name for path in files_in(tmp_path)} == {"new.mp4", "tmpnew"}
+    assert not pages.pages
+    os.utime(new, (0, time.time() - open_pages.DELETE_AGE - 1))
+    pages.delete_old()
+    assert files_in(tmp_path) == [coming]
+    os.utime(new.parent, (0, 0))
+    pages.delete_old()
+    assert list(tmp_path.iterdir()) == [coming]
+
+
+def test_an_upload_lives_as_long_as_a_page_shows_it(tmp_path):
+    shared, own = tmp_path / "a" / "shared.mp4", tmp_path / "b" / "own.mp4"
+    for path in (shared, own):
+        path.parent.mkdir()
+        path.touch()
+    pages = OpenPages(tmp_path)
     pages.show("first", str(shared))
     pages.show("second", str(shared))
     assert pages.show("first", str(own))
@@ -195,34 +376,52 @@ def test_an_upload_lives_as_long_as_a_page_shows_it(tmp_path, monkeypatch):
     assert own.exists()
 
 
-def test_files_outside_the_cache_are_never_deleted(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+def test_an_analysis_that_starts_as_its_page_closes_is_stopped(tmp_path):
+    pages = OpenPages(tmp_path)
+    pages.close("page")
+    with pages.analysis("page") as (_, page):
+        assert page.cancelled.is_set()
+
+
+def test_results_stay_unless_the_analysis_fails(tmp_path):
+    pages = OpenPages(tmp_path)
+    with pages.analysis("page") as (good, _):
+        (good / "overlay.webm").touch()
+    with suppress(ZeroDivisionError), pages.analysis("page") as (bad, _):
+        (bad / "overlay.webm").touch()
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == [good]
+    pages.close("page")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_outside_the_cache_are_never_deleted(tmp_path):
     example = tmp_path / "example.webm"
     example.touch()
-    pages = app.OpenPages()
+    pages = OpenPages(tmp_path / "cache")
     pages.show("page", str(example))
     pages.close("page")
     assert example.exists()
 
 
-def test_cancelling_stops_the_analysis_and_leaves_nothing(predictor, clips, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    handlers = app.Handlers({"tiny": predictor}, LIMITS)
+def test_cancelling_stops_the_analysis_and_leaves_nothing(workers, recording, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    handlers = app.Handlers(workers)
     request = SimpleNamespace(session_hash="page")
-    stages = []
+    pressed = []
 
-    def press_cancel(_, desc):
-        stages.append(desc)
+    def press_cancel(*_, **__):
+        pressed.append(time.monotonic())
         handlers.cancel(request)
 
     with pytest.raises(gradio.Error, match="stopped"):
-        handlers.analyse(str(clips / "face.webm"), "tiny", False, request, press_cancel)
-    assert len(stages) == 1
-    assert list(tmp_path.iterdir()) == []
+        handlers.analyse(str(recording), "tiny", False, request, press_cancel)
+    assert time.monotonic() - pressed[0] < 2
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
-@pytest.fixture
-def browser_page():
+@pytest.fixture(scope="module")
+def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     names = ("chromium", "chromium-browser", "google-chrome")
     chromium = next(filter(None, map(shutil.which, names)), None)
@@ -230,21 +429,51 @@ def browser_page():
         pytest.skip(f"needs a browser on the path: one of {', '.join(names)}")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS.split())
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        yield browser
         browser.close()
 
 
-def test_a_person_gets_an_answer_in_the_browser(address, browser_page):
-    asked = []
+@pytest.fixture
+def browser_page(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(address)
+    page.get_by_role("button", name="Analyse").wait_for(timeout=60_000)
+    yield page
+    page.close()
+
+
+def choose(page, file, model=None):
+    """Choose a file, and a model, as a person does."""
+    page.locator("#clip input[type=file]").set_input_files(file)
+    if model is not None:
+        page.get_by_label("Model").click()
+        page.get_by_role("option", name=model).click()
+
+
+EVERYTHING_STORED = """async () => ({
+    local: {...localStorage},
+    session: {...sessionStorage},
+    databases: await indexedDB.databases(),
+    caches: await caches.keys(),
+    cookies: document.cookie,
+})"""
+NOTHING = {"local": {}, "session": {}, "databases": [], "caches": [], "cookies": ""}
+
+
+def width_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 850})
+    page.wait_for_timeout(500)
+    return page.evaluate("document.scrollingElement.scrollWidth")
+
+
+def test_a_person_gets_an_answer_in_the_browser_and_nothing_of_it_stays(address, browser_page, cache):
+    asked, before = [], set(cache.iterdir())
     browser_page.on("request", lambda request: asked.append(request.url))
-    browser_page.goto(address)
-    analyse = browser_page.get_by_role("button", name="Analyse")
-    analyse.wait_for(timeout=60_000)
     assert browser_page.get_by_text("An expression is not an emotion").is_visible()
     assert browser_page.get_by_text("AI Act").is_visible()
-    browser_page.locator("#clip input[type=file]").set_input_files(app.example_clip())
+    choose(browser_page, app.example_clip())
     browser_page.locator("#clip video").wait_for(timeout=60_000)
-    analyse.click()
+    browser_page.get_by_role("button", name="Analyse").click()
     browser_page.locator("#fine").get_by_text("%").first.wait_for(timeout=600_000)
     labels = dfer_hf.taxonomy.SEVEN_EMOTIONS
     assert browser_page.locator("#fine h2").inner_text().strip() in [str(label) for label in labels]
@@ -256,7 +485,167 @@ def test_a_person_gets_an_answer_in_the_browser(address, browser_page):
     browser_page.wait_for_timeout(1000)
     if os.environ.get("DFER_SCREENSHOT"):
         browser_page.screenshot(path=os.environ["DFER_SCREENSHOT"], full_page=True)
-    outside = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-    assert outside == []
-    browser_page.set_viewport_size({"width": 400, "height": 850})
-    assert browser_page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    browser_page.get_by_text("Frame by frame, as a table").click()
+    browser_page.get_by_text("group probability").first.wait_for()
+    assert width_on_a_phone(browser_page) <= 390
+    assert browser_page.evaluate(EVERYTHING_STORED) == NOTHING
+    assert set(cache.iterdir()) > before
+    browser_page.close()
+    assert wait_until(lambda: set(cache.iterdir()) <= before, seconds=5)
+
+
+@pytest.mark.parametrize("name", ["face.png", "face.jpg", "face.webp", "face.gif", "face.avif"])
+def test_a_person_can_choose_an_image_and_sees_it(browser_page, scene, tmp_path, name):
+    from PIL import Image
+
+    image = Image.fromarray(scene(20))
+    image.save(tmp_path / name, **({"save_all": True, "append_images": [image] * 3} if "gif" in name else {}))
+    choose(browser_page, tmp_path / name, "tiny")
+    shown = browser_page.locator("#clip img")
+    shown.wait_for()
+    assert wait_until(lambda: shown.evaluate("image => image.naturalWidth") == 160)
+    browser_page.get_by_role("button", name="Analyse").click()
+    browser_page.locator("#fine").get_by_text("%").first.wait_for(timeout=60_000)
+
+
+def test_a_bad_file_is_refused_when_it_is_chosen(browser_page, bad_files, cache, clips):
+    choose(browser_page, bad_files / "text.mp4")
+    alert = browser_page.get_by_role("alert")
+    alert.wait_for()
+    assert "text.mp4" in alert.inner_text()
+    assert browser_page.locator("#clip input[type=file]").count() == 1
+    assert wait_until(lambda: not list(cache.rglob("text.mp4")))
+    # A good one takes its place.
+    choose(browser_page, clips / "short.webm")
+    browser_page.locator("#clip video").wait_for()
+    assert alert.count() == 0
+
+
+def test_a_file_that_no_browser_plays_is_said_to_be_fine(browser_page, clips, tmp_path):
+    video = tmp_path / "clip.avi"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuvj420p"
+        for frame in read_frames(clips / "face.webm"):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    choose(browser_page, video)
+    browser_page.get_by_text("It can be analysed all the same").wait_for()
+
+
+def test_a_person_can_cancel(browser_page, workers, recording):
+    choose(browser_page, recording)
+    browser_page.locator("#clip video").wait_for()
+    browser_page.get_by_role("button", name="Analyse").click()
+    assert wait_until(lambda: jobs_of(workers))
+    browser_page.wait_for_timeout(500)
+    browser_page.get_by_role("button", name="Cancel").click()
+    assert wait_until(lambda: not jobs_of(workers), seconds=2)
+
+
+def test_a_person_can_record_a_clip(browser_page):
+    browser_page.get_by_role("tab", name="Record").click()
+    browser_page.get_by_text("Click to Access Webcam").click()
+    browser_page.get_by_title("start recording").click()
+    browser_page.wait_for_timeout(1500)
+    browser_page.get_by_title("stop recording").click()
+    browser_page.locator("#clip video").wait_for()
+    assert browser_page.get_by_role("tab", name="Upload").get_attribute("aria-selected") == "true"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The app as people start it: its process, its address and where it stores what it is given."""
+    stored = tmp_path / "stored"
+    stored.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(stored), "GRADIO_ANALYTICS_ENABLED": "False"}
+    command = [sys.executable, app.__file__, "--port", str(port)]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+        address = f"http://127.0.0.1:{port}/"
+        try:
+            assert wait_until(lambda: process.poll() is not None or answers(address), seconds=120)
+            yield process, address, stored
+        finally:
+            process.kill()
+
+
+def answers(address):
+    try:
+        return httpx.get(address).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def memory_of(process):
+    resident, shared = Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()[1:3]
+    return int(resident) - int(shared)
+
+
+def visit(address, file, downloads):
+    """Come, ask for an answer, and go; return what was said and how long it took."""
+    started = time.monotonic()
+    try:
+        visitor = Client(address, verbose=False, download_files=str(downloads))
+        try:
+            _, said, *_ = visitor.predict(file, "dfer-frame-small", False, api_name="/analyse")
+        finally:
+            visitor.close()
+    except (ValueError, httpx.HTTPStatusError) as refused:
+        said = str(refused)
+    return said, time.monotonic() - started
+
+
+def visitors_are_treated_fairly(server, files, expected, tmp_path):
+    """Let somebody come alone, and then everybody at once; nothing may stay behind, and SIGTERM ends it."""
+    process, address, stored = server
+    good = files[0]
+    visit(address, good, tmp_path)
+    _, alone = visit(address, good, tmp_path)
+    before = memory_of(process)
+    with ThreadPoolExecutor(len(files)) as pool:
+        said = list(pool.map(visit, [address] * len(files), files, [tmp_path] * len(files)))
+    for (answer, took), wanted in zip(said, expected, strict=True):
+        assert wanted in answer
+        if wanted == "frames":
+            assert took < len(files) * (alone + 1)
+    assert wait_until(lambda: not files_in(stored), seconds=5)
+    assert memory_of(process) < 1.1 * before
+    nursery = Path(f"/proc/{process.pid}/task")
+    children = {pid for task in nursery.iterdir() for pid in (task / "children").read_text().split()}
+    assert children
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert wait_until(lambda: not any((Path("/proc") / pid).exists() for pid in children), seconds=5)
+    assert list(stored.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_four_visitors_at_once_two_of_them_hostile(server, clips, tmp_path):
+    bomb = write_gif(tmp_path / "bomb.gif", side=4000, num_frames=3000)
+    files = [handle_file(clips / "face.webm"), handle_file(bomb), handle_file(clips / "text.mp4")]
+    expected = ["frames", "billion pixels", "text.mp4", "frames"]
+    visitors_are_treated_fairly(server, [*files, handle_file(clips / "short.webm")], expected, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_twelve_visitors_at_once_half_of_them_hostile(server, clips, scene, tmp_path):
+    bomb = write_gif(tmp_path / "bomb.gif", side=4000, num_frames=3000)
+    small = cv2.resize(scene(20), (64, 48))
+    endless = write_recording(tmp_path / "endless.webm", (small for _ in range(25 * 200)))
+    (tmp_path / "huge.mp4").write_bytes(bytes(101_000_000))
+    hostile = {
+        handle_file(bomb)["path"]: "billion pixels",
+        str(endless): "120 seconds",
+        str(tmp_path / "huge.mp4"): "maximum file size",
+        str(clips / "text.mp4"): "text.mp4",
+        str(clips / "empty.mp4"): "empty",
+    }
+    files = [handle_file(path) for path in hostile] + [named("http://127.0.0.1:9/clip.mp4")]
+    honest = [handle_file(clips / name) for name in ("face.webm", "pair.webm", "short.webm")] * 2
+    expected = ["frames"] * 6 + [*hostile.values(), "addresses and paths are not followed"]
+    visitors_are_treated_fairly(server, [*honest, *files], expected, tmp_path)

@@ -24,6 +24,10 @@ def fail_to_load():
     raise ValueError("no such model")
 
 
+def refuse_to_load():
+    raise JobRefusedError("no such model")
+
+
 def greet(shared, report, name):
     report(0.5, "greeting")
     shared.append("never seen by another job")
@@ -158,8 +162,15 @@ def test_an_error_of_the_listener_stops_the_job(runner):
         runner.run(greet, "you", limits=LIMITS, on_progress=hang_up)
 
 
-def test_what_cannot_be_loaded_is_said_at_the_start():
-    with running(fail_to_load) as broken, pytest.raises(RuntimeError, match="its error stands above"):
+@pytest.mark.parametrize(
+    ("loading", "error", "said"),
+    [
+        (fail_to_load, RuntimeError, "its error stands above"),
+        (refuse_to_load, JobRefusedError, "no such model"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_at_the_start(loading, error, said):
+    with running(loading) as broken, pytest.raises(error, match=said):
         broken.start()
 
 

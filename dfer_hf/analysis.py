@@ -1,0 +1,278 @@
+"""Look at files and analyse them in processes of their own: what a page shows, as plain values."""
+
+import bisect
+import itertools
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .faces import NoFaceFoundError
+from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, probe
+from .worker import JobCancelledError, JobLimits, JobRefusedError, JobRunner, Report
+
+if TYPE_CHECKING:
+    from .predictor import VideoPredictor
+
+OVERLAY_SIDE = 720
+OVERLAY_NAME, JSON_NAME, CSV_NAME = "overlay.webm", "prediction.json", "prediction.csv"
+MAX_PIXELS = 16_000_000_000
+"""What one file may show in all its frames together: two minutes of 1080p at 60 frames a second."""
+
+LOOKING = JobLimits(wall_seconds=20.0, cpu_seconds=5.0, memory_bytes=500_000_000)
+MAX_LOOKS = 4
+# What every analysis may take, and what it may take more for each second of the video.
+START_SECONDS, SECONDS_PER_SECOND = 60.0, 8.0
+
+
+@dataclass(frozen=True)
+class ShownFace:
+    """What a page shows of one face: classes and groups with their probabilities, and which of them it decides on."""
+
+    track_id: int
+    description: str
+    fine_label: str
+    fine: dict[str, float]
+    coarse_label: str
+    coarse: dict[str, float]
+    timeline_html: str
+    table: list[list[str]]
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """What a page shows of a clip: sentences on the whole, and its faces."""
+
+    summary: list[str]
+    faces: list[ShownFace]
+
+
+class AnalysisWorkers:
+    """Analyses files in processes of their own, one at a time, for any number of threads.
+
+    Args:
+        checkpoints: Name to what `VideoPredictor.from_pretrained` takes.
+        limits: What to refuse.
+        max_pixels: How many pixels the frames of a file may have together.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Mapping[str, str | Path],
+        *,
+        limits: VideoLimits = DEFAULT_LIMITS,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.names, self.limits, self.max_pixels = list(checkpoints), limits, max_pixels
+        self._runner = JobRunner(_load_predictors, dict(checkpoints))
+        self._looks = threading.BoundedSemaphore(MAX_LOOKS)
+        self._turns = _Turns()
+
+    def start(self) -> None:
+        """Load the checkpoints, and return when they are loaded.
+
+        Raises:
+            JobRefusedError: If one of them cannot be used.
+        """
+        self._runner.start()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._runner.close()
+
+    def look_at(self, video: str | Path) -> float:
+        """Read the header of a file; return how many seconds it may last.
+
+        Raises:
+            JobRefusedError: If the file is bad or over the limits.
+        """
+        with self._looks:
+            return self._runner.run(_look_at, str(video), self.limits, self.max_pixels, limits=LOOKING)
+
+    def analyse(
+        self,
+        name: str,
+        video: str | Path,
+        folder: Path,
+        *,
+        heat_map: bool,
+        on_progress: Report,
+        cancelled: threading.Event,
+    ) -> ShownAnswer:
+        """Analyse a file when its turn has come; write overlay, JSON and CSV into `folder`.
+
+        Raises:
+            JobRefusedError: If the file is bad, shows no face, or is over the limits.
+            JobCancelledError: If `cancelled` was set.
+        """
+        seconds = self.look_at(video)
+        allowed = START_SECONDS + SECONDS_PER_SECOND * seconds
+        limits = JobLimits(wall_seconds=2 * allowed, cpu_seconds=allowed * _num_cores())
+        with self._turns.take(seconds, on_progress=on_progress, cancelled=cancelled):
+            return self._runner.run(
+                _analyse,
+                name,
+                str(video),
+                folder,
+                heat_map,
+                self.limits,
+                self.max_pixels,
+                limits=limits,
+                on_progress=on_progress,
+                cancelled=cancelled,
+            )
+
+
+class _Turns:
+    """Lets one in at a time. Short ones go before long ones, but nobody waits longer than for what he brings."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._numbers = itertools.count()
+        self._waiting: list[tuple[float, int]] = []
+        self._busy = False
+
+    @contextmanager
+    def take(self, seconds: float, *, on_progress: Report, cancelled: threading.Event) -> Iterator[None]:
+        ticket = (time.monotonic() + seconds, next(self._numbers))
+        before = -1
+        with self._changed:
+            bisect.insort(self._waiting, ticket)
+            try:
+                while self._busy or self._waiting[0] != ticket:
+                    if cancelled.is_set():
+                        raise JobCancelledError
+                    if before != (before := self._waiting.index(ticket) + self._busy):
+                        on_progress(0.0, f"Waiting for {before} before you")
+                    self._changed.wait(0.2)
+                self._busy = True
+            finally:
+                self._waiting.remove(ticket)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+
+class _PixelBudget:
+    """Counts what is really decoded, whatever the header said."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self.max_pixels, self.spent = max_pixels, 0.0
+
+    def spend(self, pixels: float) -> None:
+        self.spent += pixels
+        if self.spent > self.max_pixels:
+            raise JobRefusedError(
+                f"Expected at most {self.max_pixels / 1e9:g} billion pixels in all frames together, got more. "
+                "Use a shorter video, or a smaller one."
+            )
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _load_predictors(checkpoints: dict[str, str | Path]) -> "dict[str, VideoPredictor]":
+    import torch
+    from transformers.utils import logging
+
+    from .predictor import VideoPredictor
+
+    torch.set_num_threads(1)
+    # The bar starts a thread.
+    logging.disable_progress_bar()
+    try:
+        return {
+            name: VideoPredictor.from_pretrained(path, device="cpu") for name, path in checkpoints.items()
+        }
+    except ValueError as error:
+        raise JobRefusedError(str(error)) from error
+
+
+def _look_at(_predictors: object, _report: Report, video: str, limits: VideoLimits, max_pixels: int) -> float:
+    try:
+        info = probe(video, limits=limits)
+    except VideoError as error:
+        raise JobRefusedError(str(error)) from error
+    _PixelBudget(max_pixels).spend(info.width * info.height * (info.num_frames or 1))
+    if info.duration_seconds is not None:
+        return info.duration_seconds
+    return limits.max_seconds or 3600.0
+
+
+def _analyse(
+    predictors: "dict[str, VideoPredictor]",
+    report: Report,
+    name: str,
+    video: str,
+    folder: Path,
+    heat_map: bool,
+    limits: VideoLimits,
+    max_pixels: int,
+) -> ShownAnswer:
+    from .visualize import describe_face, summarise, table_rows, timeline_html, write_overlay
+
+    # Whatever is left when this process is killed lies where it is deleted.
+    tempfile.tempdir = str(folder)
+    predictor = _with_all_there_is(predictors[name])
+    budget = _PixelBudget(max_pixels)
+    with FrameSpool(max_side=OVERLAY_SIDE) as spool:
+
+        def keep(frame: Frame) -> None:
+            budget.spend(frame.rgb.shape[0] * frame.rgb.shape[1] * frame.scale**2)
+            spool.add(frame)
+
+        try:
+            prediction = predictor(
+                video,
+                explain=heat_map,
+                limits=limits,
+                progress=lambda share: report(0.6 * share, "Reading the expressions"),
+                on_frame=keep,
+            )
+            write_overlay(
+                spool,
+                prediction,
+                folder / OVERLAY_NAME,
+                sound=video,
+                max_side=OVERLAY_SIDE,
+                progress=lambda share: report(0.6 + 0.4 * share, "Drawing the answer"),
+            )
+        except (VideoError, NoFaceFoundError) as error:
+            raise JobRefusedError(str(error)) from error
+    (folder / JSON_NAME).write_text(prediction.to_json(), encoding="utf-8")
+    (folder / CSV_NAME).write_bytes(prediction.to_csv().encode())
+    return ShownAnswer(
+        summarise(prediction),
+        [
+            ShownFace(
+                face.track_id,
+                describe_face(face),
+                face.fine.label,
+                dict(face.fine.probabilities),
+                face.coarse.label,
+                dict(face.coarse.probabilities),
+                timeline_html(face, groups=predictor.groups, duration_seconds=prediction.duration_seconds),
+                table_rows(face),
+            )
+            for face in prediction.faces
+        ],
+    )
+
+
+def _with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":
+    """The predictor on the GPU where there is one, which no process may touch before it forks; on all cores else."""
+    import torch
+
+    if torch.cuda.is_available():
+        return type(predictor)(predictor.model.cuda(), predictor.processor, name=predictor.name)
+    torch.set_num_threads(_num_cores())
+    return predictor
