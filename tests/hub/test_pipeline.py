@@ -4,19 +4,12 @@ import json
 import sys
 
 import cv2
-import numpy as np
 import pytest
-import torch
 from transformers import pipeline
 
 import dfer_hf
-from dfer_hf.faces import MtcnnFaceDetector
-from dfer_hf.faces.alignment import align
-from dfer_hf.video import read_frames, uniform_indices
 
 from .conftest import processor_of
-
-pytest.importorskip("av", reason="transformers' video pipeline refuses to start without it")
 
 ANSWER = """
 import json
@@ -28,7 +21,7 @@ assert type(classify.model).__module__.startswith("transformers_modules."), type
 print(json.dumps({clip: classify(clip, top_k=7) for clip in clips}))
 try:
     sys.modules["facenet_pytorch"] = sys.modules["facenet_pytorch.models.mtcnn"] = None
-    sys.modules[type(classify.video_processor).__module__].crop_largest_face.__globals__["_mtcnn"].cache_clear()
+    sys.modules[type(classify.video_processor).__module__]._mtcnn.cache_clear()
     classify(clips[0])
 except ImportError as error:
     print(json.dumps(str(error)))
@@ -50,18 +43,10 @@ def files(clips, scene, tmp_path_factory, write_clip):
     return found
 
 
-@torch.no_grad()
 def expected_scores(model, path):
-    """What the package's own parts say, one after the other."""
-    frames = [frame.rgb for frame in read_frames(path)]
-    crops, detector = [], MtcnnFaceDetector()
-    for index in uniform_indices(len(frames), model.config.num_frames):
-        (faces,) = detector.detect([frames[index]])
-        crops.append(align(frames[index], faces[0].points))
-    processor = processor_of(model.config)
-    clip = processor(np.stack(crops), input_data_format="channels_last", return_tensors="pt")
-    probabilities = model(**clip).logits[0].softmax(dim=-1)
-    return dict(zip(model.config.label_names, probabilities.tolist(), strict=True))
+    """What the package's own predictor says of a video of one window."""
+    predictor = dfer_hf.VideoPredictor(model, processor_of(model.config), name="expected")
+    return predictor(path).faces[0].fine.probabilities
 
 
 def scores_of(answer):
@@ -95,7 +80,7 @@ def test_the_stock_pipeline_says_so_when_there_is_no_face(repositories, clips):
         classify(str(clips / "faceless.webm"))
 
 
-def test_no_decoder_beyond_opencv_is_asked_for(repositories, files, monkeypatch):
+def test_no_decoder_beyond_pyav_is_asked_for(repositories, files, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec", None)
     classify = pipeline("video-classification", model=str(repositories["frame_resnet"]), device="cpu")
     assert len(classify([str(files["one.webm"]), str(files["one.mp4"])])) == 2
