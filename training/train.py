@@ -54,9 +54,10 @@ def train(
     set_seed(config.seed)
     model, taken = build_model(config, data.label_names)
     check_precision(model, accelerator)
+    # A fifth faster on CPUs. Narrow convolutions would get wrong gradients: our models guard theirs (`StridedPointwise`).
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # a fifth faster on CPUs
+            module.to(memory_format=torch.channels_last)
     if accelerator.is_main_process and run.is_new:  # `prepare` hands its weights to all processes
         run.describe()
         write_report(taken, output / "initialisation.json")

@@ -68,6 +68,8 @@ class CfcSpConfig(DferConfig):
             group has several classes.
         smoothing_window: Frames around each whose mean is added, w of Eq. 1; 0 adds nothing. Counted in frames given,
             256 of them 8 seconds at 30 frames per second.
+        corpus_frames_per_second: Rate of the videos that the window was chosen on: Aff-Wild2's, at which 256 frames are
+            "about 8 seconds" (Sec. 4.3). Videos of another rate are smoothed over as many seconds.
         frames_per_pass: Frames that go through a net at once when no gradients are asked for.
         net_image_sizes: Height and width in pixels at which each net sees a frame.
         swin_width: Channels of Swin's first stage; each later one doubles them.
@@ -145,6 +147,7 @@ class CfcSpConfig(DferConfig):
     coarse_nets: list[str] = field(default_factory=lambda: ["swin", "iresnet", "hrnet"])
     fine_nets: list[str] = field(default_factory=lambda: ["repvgg"])
     smoothing_window: int = 256
+    corpus_frames_per_second: float | int = 30.0
     frames_per_pass: int = 32
     net_image_sizes: dict[str, int] = field(default_factory=_net_image_sizes)
     swin_width: int = 96

@@ -121,7 +121,7 @@ class AenForVideoClassification(DferPreTrainedModel):
             pixel_values_videos.flatten(0, 1)
         ).feature_maps  # three of (batch·frames, C_s, h, w)
         with torch.no_grad():
-            frame_logits = self.guide.judge_frames(pixel_values_videos)  # (batch, frames, labels)
+            frame_logits = self.guide.encode_frames(pixel_values_videos)  # (batch, frames, labels)
         return self.judge_levels(maps, frame_logits, labels)
 
     def judge_levels(

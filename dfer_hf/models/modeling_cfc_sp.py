@@ -80,13 +80,42 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, num_frames = pixel_values_videos.shape[:2]
-        coarse_logits = self.judge_frames(self.coarse_nets, pixel_values_videos)
-        fine_logits = self.judge_frames(self.fine_nets, pixel_values_videos)  # (nets, batch, frames, classes)
+        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
 
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Logits of each net for each frame, side by side, `(batch, num_frames, logits)`; see the base class."""
+        judged = [self.judge_frames(nets, pixel_values_videos) for nets in (self.coarse_nets, self.fine_nets)]
+        return torch.cat([logits.permute(1, 2, 0, 3).flatten(2) for logits in judged], dim=-1)
+
+    def answer_encoded(
+        self,
+        encoded: torch.Tensor,
+        *,
+        labels: torch.Tensor | None = None,
+        frames_per_second: float | None = None,
+    ) -> DferOutput:
+        """Smooth and join the nets' logits; see the base class.
+
+        The window is as long in seconds as `smoothing_window` frames are at the corpus' rate, where the clip's rate is
+        given, and that many frames where it is not.
+        """
+        batch_size, num_frames = encoded.shape[:2]
+        window = self.config.smoothing_window
+        if frames_per_second is not None:
+            window = round(window * frames_per_second / self.config.corpus_frames_per_second)
+        num_coarse = len(self.coarse_nets) * len(self.config.groups)
+        coarse_logits, fine_logits = (
+            part.unflatten(2, (nets, part.shape[2] // nets)).permute(
+                2, 0, 1, 3
+            )  # (nets, batch, frames, classes)
+            for part, nets in (
+                (encoded[..., :num_coarse], len(self.coarse_nets)),
+                (encoded[..., num_coarse:], max(1, len(self.fine_nets))),
+            )
+        )
         # Soft votes: the mean of the nets' probabilities, (batch, frames, groups) and (batch, frames, labels).
-        log_groups = log_mean(self.smooth(coarse_logits).log_softmax(dim=-1), dim=0)
-        log_shares = log_mean(self.log_shares(self.smooth(fine_logits)), dim=0)
+        log_groups = log_mean(self.smooth(coarse_logits, window).log_softmax(dim=-1), dim=0)
+        log_shares = log_mean(self.log_shares(self.smooth(fine_logits, window)), dim=0)
         frame_logits = log_groups[..., self.config.group_of_label] + log_shares
         logits = log_mean(frame_logits, dim=1)  # (batch, labels)
 
@@ -104,7 +133,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
             logits=logits,
             coarse_logits=log_mean(log_groups, dim=1),
             frame_logits=frame_logits,
-            frame_weights=self.frame_weights(num_frames).expand(batch_size, -1),
+            frame_weights=self.frame_weights(num_frames, window).expand(batch_size, -1),
             loss_parts=loss_parts,
         )
 
@@ -121,29 +150,29 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         judged = torch.stack(answers) if answers else frames.new_zeros(1, len(frames), 0, dtype=torch.float32)
         return judged.unflatten(1, pixel_values_videos.shape[:2])
 
-    def smooth(self, logits: torch.Tensor) -> torch.Tensor:
-        """Add to each frame of `(nets, batch, num_frames, classes)` the mean of its window (Eq. 1)."""
-        if self.config.smoothing_window == 0 or logits.shape[-1] == 0:
+    def smooth(self, logits: torch.Tensor, window: int) -> torch.Tensor:
+        """Add to each frame of `(nets, batch, num_frames, classes)` the mean of the `window` around it (Eq. 1)."""
+        if window == 0 or logits.shape[-1] == 0:
             return logits
         series = logits.flatten(0, 1).transpose(1, 2)  # (nets·batch, classes, frames)
-        return logits + self.window_mean(series).transpose(1, 2).view_as(logits)
+        return logits + self.window_mean(series, window).transpose(1, 2).view_as(logits)
 
-    def window_mean(self, series: torch.Tensor) -> torch.Tensor:
+    def window_mean(self, series: torch.Tensor, window: int) -> torch.Tensor:
         """Mean of the frames around each frame that the clip has, of `(n, channels, num_frames)`."""
-        reach = min(self.config.smoothing_window // 2, series.shape[-1] - 1)
+        reach = min(window // 2, series.shape[-1] - 1)
         return nn.functional.avg_pool1d(
             series, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False
         )
 
-    def frame_weights(self, num_frames: int) -> torch.Tensor:
+    def frame_weights(self, num_frames: int, window: int) -> torch.Tensor:
         """Share `(num_frames,)` of each frame in the smoothed logits of all: half its own, half its neighbours'.
 
         Frames in the middle of a clip stand in more windows than frames at its ends, whose windows are cut short.
         """
         place = torch.arange(num_frames, device=self.device)
-        reach = self.config.smoothing_window // 2
-        window = (place + reach).clamp_max(num_frames - 1) - (place - reach).clamp_min(0) + 1.0
-        borrowed = self.window_mean(1 / window[None, None])[0, 0] * window  # sums to `num_frames`
+        reach = window // 2
+        lengths = (place + reach).clamp_max(num_frames - 1) - (place - reach).clamp_min(0) + 1.0
+        borrowed = self.window_mean(1 / lengths[None, None], window)[0, 0] * lengths  # sums to `num_frames`
         return (1 + borrowed) / (2 * num_frames)
 
     def log_shares(self, fine_logits: torch.Tensor) -> torch.Tensor:

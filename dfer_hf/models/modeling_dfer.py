@@ -38,6 +38,28 @@ class DferOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
+class StridedPointwise(nn.Conv2d):
+    """A 1×1 convolution that skips pixels before it convolves: the same answer, and gradients that can be trusted.
+
+    Of fewer channels than a vector register holds, 8 with AVX2 and 16 with AVX-512, oneDNN's own gradient writes past its
+    workspace where channels come last in memory: weights get wrong gradients, or the process hangs or dies
+    (https://github.com/uxlfoundation/oneDNN/issues/6035, in the oneDNN 3.12 of torch 2.14).
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  as in torch
+        """Convolve every `stride`-th pixel of maps `(n, channels, h, w)`."""
+        pixels = input[..., :: self.stride[0], :: self.stride[1]]
+        return nn.functional.conv2d(pixels, self.weight, self.bias, groups=self.groups)
+
+
+def use_strided_pointwise(model: nn.Module) -> None:
+    """Turn a model's strided 1×1 convolutions of few channels into `StridedPointwise`, with the weights they have."""
+    for module in model.modules():
+        is_pointwise = type(module) is nn.Conv2d and module.kernel_size == (1, 1) and module.padding == (0, 0)
+        if is_pointwise and module.stride != (1, 1) and module.in_channels // module.groups < 16:
+            module.__class__ = StridedPointwise
+
+
 class DferPreTrainedModel(PreTrainedModel):
     """Checks of the input, sums over groups, and the first value of every parameter and buffer.
 
@@ -52,6 +74,11 @@ class DferPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values_videos"
     input_modalities = "video"
     supports_gradient_checkpointing = True
+
+    def post_init(self) -> None:
+        """Finish as transformers does, and keep oneDNN from spoiling gradients; see `StridedPointwise`."""
+        super().post_init()
+        use_strided_pointwise(self)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -86,6 +113,44 @@ class DferPreTrainedModel(PreTrainedModel):
         """Turn logits of the fine classes `(batch, num_labels)` into log-probabilities of the groups, `(batch, num_groups)`."""
         tiny = torch.finfo(torch.float32).tiny
         return self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log()
+
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Say of each frame what it says by itself, `(batch, num_frames, features)`, for systems of any length.
+
+        Long videos are answered in two steps, without a difference: frames are encoded a part at a time, and
+        `answer_encoded` takes the parts together.
+
+        Args:
+            pixel_values_videos: Parts of clips, `(batch, num_frames, channels, height, width)`.
+
+        Raises:
+            ValueError: If the system sees the frames of a clip together.
+        """
+        del pixel_values_videos
+        raise ValueError(
+            f"Expected a system that takes any number of frames, but {type(self).__name__} sees "
+            f"{self.config.num_frames} together. Give it clips of that many."
+        )
+
+    def answer_encoded(
+        self,
+        encoded: torch.Tensor,
+        *,
+        labels: torch.Tensor | None = None,
+        frames_per_second: float | None = None,
+    ) -> DferOutput:
+        """Answer clips from what `encode_frames` said of their frames, as `forward` does from the frames.
+
+        Args:
+            encoded: All frames of each clip, `(batch, num_frames, features)`.
+            labels: As in `forward`.
+            frames_per_second: Of the clips, for systems that look at stretches of time.
+
+        Raises:
+            ValueError: If the system sees the frames of a clip together.
+        """
+        del labels, frames_per_second
+        return DferOutput(logits=self.encode_frames(encoded))
 
     def check_pixel_values(self, pixel_values_videos: torch.Tensor) -> None:
         """Refuse clips the model was not made for.

@@ -72,9 +72,25 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, num_frames = pixel_values_videos.shape[:2]
-        frame_logits = self.judge_frames(pixel_values_videos)  # (batch, frames, labels)
+        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
 
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Classify each frame of clips of any size, `(batch, num_frames, num_labels)`, without checks."""
+        features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
+        features = features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])  # (batch, frames, C)
+        return self.classifier(self.dropout(features))
+
+    def answer_encoded(
+        self,
+        encoded: torch.Tensor,
+        *,
+        labels: torch.Tensor | None = None,
+        frames_per_second: float | None = None,
+    ) -> DferOutput:
+        """Take the mean over the frames' logits, `(batch, num_frames, num_labels)`; see the base class."""
+        del frames_per_second
+        frame_logits = encoded
+        batch_size, num_frames = frame_logits.shape[:2]
         frame_probabilities = frame_logits.float().softmax(dim=-1)
         probabilities = frame_probabilities.mean(dim=1)  # (batch, labels)
         coarse_probabilities = self.sum_groups(probabilities)  # (batch, groups)
@@ -92,9 +108,3 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
             frame_weights=torch.full_like(frame_probabilities[..., 0], 1 / num_frames),
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},
         )
-
-    def judge_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """Classify each frame of clips of any size, `(batch, num_frames, num_labels)`, without checks."""
-        features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
-        features = features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])  # (batch, frames, C)
-        return self.classifier(self.dropout(features))

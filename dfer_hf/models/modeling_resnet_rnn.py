@@ -118,16 +118,29 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, num_frames = pixel_values_videos.shape[:2]
+        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
+
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Features of each frame, `(batch, num_frames, C)`; see the base class."""
         features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
-        features = features.mean(dim=(2, 3)).unflatten(0, (batch_size, num_frames))  # (batch, frames, C)
-        states, parts = self.recurrent_layer(features)  # each (batch, frames, state)
+        return features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])
+
+    def answer_encoded(
+        self,
+        encoded: torch.Tensor,
+        *,
+        labels: torch.Tensor | None = None,
+        frames_per_second: float | None = None,
+    ) -> DferOutput:
+        """Run the recurrent layer over the features, `(batch, num_frames, C)`; see the base class."""
+        del frames_per_second
+        states, parts = self.recurrent_layer(encoded)  # each (batch, frames, state)
         frame_logits = self.classifier(self.dropout(states))  # (batch, frames, labels)
         logits = frame_logits[:, -1].float()
 
         loss = None
         if labels is not None:
-            target = self.label_distribution(labels, batch_size)
+            target = self.label_distribution(labels, encoded.shape[0])
             loss = cross_entropy(logits, target)
         return DferOutput(
             loss=loss,

@@ -211,7 +211,7 @@ def test_every_row_of_table_4_is_another_answer(build):
     smoothed = []
     for window in TABLE_4:
         model.config.smoothing_window = window
-        smoothed.append(model.smooth(logits))
+        smoothed.append(model.smooth(logits, model.config.smoothing_window))
     steps = (
         torch.stack([series.diff(dim=2).abs().mean() for series in smoothed])
         / smoothed[0].diff(dim=2).abs().mean()
@@ -252,7 +252,7 @@ def test_labels_are_spelt_as_in_the_taxonomy():
 @pytest.mark.parametrize("window", [0, 2, 3, 6, 256])
 @pytest.mark.parametrize("num_frames", [1, 2, 7])
 def test_frame_weights_are_shares_in_the_smoothed_logits(build, window, num_frames):
-    weights = build(smoothing_window=window).frame_weights(num_frames)
+    weights = build().frame_weights(num_frames, window)
     shares = torch.tensor(equation_1(torch.eye(num_frames).tolist(), window)).mean(dim=0)
     torch.testing.assert_close(weights, shares / shares.sum())
     if window == 2 and num_frames == 7:

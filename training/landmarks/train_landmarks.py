@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from dfer_hf.models.modeling_dfer import use_strided_pointwise
 from dfer_hf.models.modeling_landmark_head import LandmarkHead
 from training.config import Schedule
 from training.datasets.ferplus import load_ferplus
@@ -123,6 +124,7 @@ def train(
     run = RunFolder(output, recipe, {})
     run.describe()
     head = LandmarkHead(width=recipe.width).to(memory_format=torch.channels_last)
+    use_strided_pointwise(head)  # no system guards it here
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
