@@ -146,6 +146,7 @@ def train(
             report(row, output)
             if is_best:
                 averaged.save_pretrained(output / "checkpoint")
+                data.processor.size = {"height": image_size, "width": image_size}
                 data.processor.save_pretrained(output / "checkpoint")
         run.save_state(accelerator, row, is_best=is_best)
 

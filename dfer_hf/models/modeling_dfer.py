@@ -46,7 +46,7 @@ class StridedPointwise(nn.Conv2d):
     (https://github.com/uxlfoundation/oneDNN/issues/6035, in the oneDNN 3.12 of torch 2.14).
     """
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  as in torch
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Convolve every `stride`-th pixel of maps `(n, channels, h, w)`."""
         pixels = input[..., :: self.stride[0], :: self.stride[1]]
         return nn.functional.conv2d(pixels, self.weight, self.bias, groups=self.groups)

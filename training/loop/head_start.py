@@ -55,7 +55,7 @@ class StoredViews:
             for stored, level_map in zip(levels, model.trunk(views).feature_maps, strict=True):
                 mean = level_map.float().mean(dim=(2, 3)).unflatten(0, (len(indices), num_views + 1))
                 stored.append(mean)
-            seen = model.guide.judge_frames(views.unflatten(0, (len(indices), num_views + 1)))
+            seen = model.guide.encode_frames(views.unflatten(0, (len(indices), num_views + 1)))
             logits.append(seen.float())
         self.levels = [torch.cat(parts) for parts in levels]  # three of (stills, views + 1, C_s)
         self.frame_logits = torch.cat(logits)  # (stills, views + 1, labels)
