@@ -75,7 +75,7 @@ class TorchEngine:
     def encode(self, crops: np.ndarray) -> torch.Tensor:
         """What each frame says by itself, `(frames, features)`, of crops `(frames, 112, 112, 3)`; see `encode_frames`."""
         with self._lock, torch.inference_mode():
-            return self.model.encode_frames(self._pixel_values(crops[None])).cpu()
+            return self.model.encode_frames(self._pixel_values(crops[None])).cpu()[0]
 
     def answer_encoded(
         self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None

@@ -46,7 +46,7 @@ def run(tmp_path_factory):
     with torch.no_grad():
         model.classifier.weight.normal_(std=1.0)
     model.save_pretrained(folder / "checkpoint")
-    dfer_hf.DferVideoProcessor().save_pretrained(folder / "checkpoint")
+    dfer_hf.DferVideoProcessor(size={"height": 40, "width": 40}).save_pretrained(folder / "checkpoint")
     return folder
 
 
@@ -150,9 +150,9 @@ def test_without_a_place_to_write_nothing_is_written(run, corpus_modules, tmp_pa
 @pytest.mark.parametrize(
     ("checkpoint", "root", "message"),
     [
-        ("no-such-thing", ".", "ValueError: Unknown model 'no-such-thing'"),
+        ("no-such-thing", ".", "CheckpointError: Unknown model 'no-such-thing'"),
         (None, "nowhere", "CorpusError: Expected the release at"),
-        ("bert", ".", "Expected a system of this package"),
+        ("bert", ".", "model_type of this package"),
     ],
 )
 def test_what_does_not_fit_is_named(run, corpus_modules, tmp_path, capsys, checkpoint, root, message):
@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_named(run, corpus_modules, tmp_path, capsys, check
             image_size=32, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
         )
         VideoMAEForVideoClassification(config).save_pretrained(tmp_path / "bert")
-        dfer_hf.DferVideoProcessor().save_pretrained(tmp_path / "bert")
+        dfer_hf.DferVideoProcessor(size={"height": 40, "width": 40}).save_pretrained(tmp_path / "bert")
         checkpoint = tmp_path / "bert"
     places = ["--data-root", tmp_path / root, "--prepared", tmp_path]
     assert call(checkpoint or run, "small", *places, "--output", tmp_path / "out") == 1

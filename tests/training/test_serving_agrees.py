@@ -27,10 +27,10 @@ PAPERS, SINGLE_FRAMES = (
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, scene):
-    """Three seconds of a portrait that moves, comes late, and is hidden for half a second."""
-    pictures = [scene(20 + index % 13) for index in range(75)]
-    pictures[:4] = [np.full_like(pictures[0], 110)] * 4
-    pictures[30:46] = [np.full_like(pictures[0], 110)] * 16
+    """Three seconds of a portrait that moves, and whose face is covered at the start and for half a second."""
+    pictures = [scene(20 + abs(13 - index % 26)) for index in range(75)]
+    for picture in pictures[:4] + pictures[30:46]:
+        picture[15:95, 45:130] = 110
     path = tmp_path_factory.mktemp("clips") / "clip.webm"
     write_video(path, pictures, frames_per_second=RATE)
     return path
@@ -78,7 +78,7 @@ def test_smoothing_spans_the_same_seconds_at_any_rate(scene):
     side = model.config.image_size
     processor = dfer_hf.DferVideoProcessor(every_frame=True, size={"height": side, "width": side})
     predictor = dfer_hf.VideoPredictor(model, processor, name="cfc", detector=MtcnnFaceDetector())
-    pictures = [scene(20 + index % 13) for index in range(70)]
+    pictures = [scene(20 + abs(13 - index % 26)) for index in range(70)]
     (face,) = predictor(pictures, frames_per_second=15).faces
     video = open_source(pictures, frames_per_second=15)
     crops = [frame.faces[0].crop for frame in crop_faces(video.read(), predictor.detector)]

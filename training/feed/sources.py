@@ -124,7 +124,7 @@ def build_test_source(
     prepared.check_processor(processor)
     clips, _ = find_prepared(clips, prepared)
     if any(clip.frame_labels is not None for clip in clips):
-        window = None if processor.every_frame else model.config.num_frames
+        window = None if model.takes_any_length else model.config.num_frames
         return VideoFrames(clips, label_names, prepared, processor, window=window)
     samples, sampling = list_samples(clips, label_names), processor.sampling
     return ClipSource(

@@ -326,8 +326,8 @@ def _answer(
             answered += zip(chunk.tolist(), read(output, watch, len(chunk)), strict=True)
         for index in in_order.nonzero()[rank::num_processes, 0].tolist():
             parts = ahead(source.parts(index, image_size), BATCHES_AHEAD)
-            encoded = torch.cat([model.encode_frames(part.to(model.device)) for part in parts])
-            output = model.answer_encoded(encoded[None], frames_per_second=source.frames_per_second(index))
+            encoded = torch.cat([model.encode_frames(part.to(model.device)) for part in parts], dim=1)
+            output = model.answer_encoded(encoded, frames_per_second=source.frames_per_second(index))
             answered += [(index, row) for row in read(output, watch, 1)]
     if num_processes > 1:
         answered = gather_object(answered)
