@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_CHECKPOINT = "dfer-aen-small"
 CONFIG, PROCESSOR, WEIGHTS = "config.json", "video_preprocessor_config.json", "model.safetensors"
 FILES = [CONFIG, PROCESSOR, WEIGHTS, "model-*.safetensors"]
-OTHER_FIELDS = {"model_type", "torch_dtype", "output_attentions"}
+_ADVICE = "Save or download it again."
 # What values that make no sense raise, here and in the libraries.
 _NONSENSE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -106,14 +106,15 @@ def load_checkpoint(
     is_local = Path(found).is_dir()
     name = Path(found).resolve().name if is_local else found
     # Weights made in the caller's inference mode could be neither trained nor explained outside of it.
-    with torch.inference_mode(False), _naming(name):
-        with _expecting(
-            f"a folder, or a Hub repository with revision {revision!r} that opens with the token"
-        ):
-            options = {"revision": revision, "token": token, "allow_patterns": FILES}
-            folder = Path(found if is_local else snapshot_download(found, **options))
-        model = _load_model(folder, dtype)
-        processor = _load_processor(folder, model)
+    with torch.inference_mode(False):
+        try:
+            with _expecting(f"a folder, or a Hub repository that the token opens, at {revision!r}"):
+                options = {"revision": revision, "token": token, "allow_patterns": FILES}
+                folder = Path(found if is_local else snapshot_download(found, **options))
+            model = _load_model(folder, dtype)
+            processor = _load_processor(folder, model)
+        except CheckpointError as error:
+            raise CheckpointError(f"The checkpoint {name!r} cannot be used: {error}") from error
         torch.nn.Module.to(model, device)
     model.name_or_path = model.config.name_or_path = found
     return LoadedCheckpoint(model, processor, name)
@@ -123,28 +124,27 @@ def _load_model(folder: Path, dtype: torch.dtype) -> "DferPreTrainedModel":
     content = _read_json(folder / CONFIG)
     systems = {config.model_type: (name, config) for name, config in system_configs().items()}
     model_type = str(content.get("model_type"))
-    if model_type not in systems:
-        raise _refusal(f"a model_type of this package ({', '.join(systems)})", f"{model_type!r} in {CONFIG}")
+    _expect(model_type in systems, f"a model_type of this package ({', '.join(systems)})", repr(model_type))
     system, config_class = systems[model_type]
-    _check_names(content, {field.name for field in fields(config_class)} | OTHER_FIELDS, CONFIG)
+    unknown = content.keys() - {"model_type", *(field.name for field in fields(config_class))}
+    _expect(not unknown, f"known fields in {CONFIG}", _some(unknown), "Remove them, or update dfer_hf.")
     with _expecting(f"a {CONFIG} that makes a {model_type}"):
         model_class: Any = imported(stand_in(system, config_class))
         config: Any = config_class(**content)
         with torch.device("meta"):
             expected = model_class(config).state_dict()
-    if content.get("architectures", [model_class.__name__]) != [model_class.__name__]:
-        raise _refusal(
-            f"{model_class.__name__} as the architecture", f"{content['architectures']} in {CONFIG}"
-        )
-    if {index: label for label, index in config.label2id.items()} != dict(enumerate(config.label_names)):
-        raise _refusal(f"label2id in {CONFIG} to count as id2label does", f"{config.label2id}")
+    name, architectures = model_class.__name__, content.get("architectures")
+    _expect(architectures in (None, [name]), f"architectures to be [{name!r}] in {CONFIG}", architectures)
+    order = {index: label for label, index in config.label2id.items()}
+    _expect(
+        order == dict(enumerate(config.label_names)), f"label2id to agree with id2label in {CONFIG}", order
+    )
     with _expecting("weights that safetensors can read"):
         files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob(FILES[-1]))
         # Copies: until then the tensors are the file itself, and change when somebody writes to it.
         stored = {name: tensor.clone() for file in files for name, tensor in load_file(file).items()}
-    if not files:
-        others = [path.name for path in folder.iterdir() if path.suffix not in (".json", ".md", ".py")]
-        raise _refusal(f"weights in {WEIGHTS}, which unlike a pickle runs no code", _some(others) or "none")
+    others = [path.name for path in folder.iterdir() if path.suffix not in (".json", ".md", ".py")]
+    _expect(bool(files), f"weights in {WEIGHTS}, which unlike a pickle runs no code", _some(others) or "none")
     faults = {
         "missing": expected.keys() - stored.keys(),
         "unexpected": stored.keys() - expected.keys(),
@@ -154,45 +154,40 @@ def _load_model(folder: Path, dtype: torch.dtype) -> "DferPreTrainedModel":
             if stored[key].shape != expected[key].shape
         ],
         # A sum is finite if all of its terms are, and takes a third of the time.
-        "NaN or infinite": [
-            key for key, tensor in stored.items() if not tensor.sum(dtype=torch.float64).isfinite()
-        ],
+        "NaN or infinite": [key for key, part in stored.items() if not part.double().sum().isfinite()],
     }
     found = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
-    if found:
-        raise _refusal(f"the tensors of a {model_type} with this {CONFIG}, all finite", f"tensors {found}")
+    _expect(not found, f"the tensors of a {model_type} with this {CONFIG}, all finite", f"tensors {found}")
     return model_class.from_pretrained(None, config=config, state_dict=stored, dtype=dtype)
 
 
 def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoProcessor":
     from .faces.video_processing_dfer import DferVideoProcessor
 
-    content, config = _read_json(folder / PROCESSOR), model.config
-    usual = json.loads(DferVideoProcessor().to_json_string())
-    _check_names(content, {*usual, *DferVideoProcessor.valid_kwargs.__annotations__}, PROCESSOR)
-    for name in content.keys() & usual.keys():
-        if _kind(content[name]) is not _kind(usual[name]):
-            raise _refusal(f"{name} in {PROCESSOR} to be like {usual[name]!r}", repr(content[name]))
+    content, config, usual = _read_json(folder / PROCESSOR), model.config, DferVideoProcessor().to_dict()
+    unknown = content.keys() - usual.keys() - DferVideoProcessor.valid_kwargs.__annotations__.keys()
+    _expect(not unknown, f"known fields in {PROCESSOR}", _some(unknown), "Remove them, or update dfer_hf.")
     # A corpus' own crops are what only prepared corpora have, and what their models are measured on.
-    wanted = {"video_processor_type": [DferVideoProcessor.__name__], "alignment": ["arcface_112", "corpus"]}
-    for name, values in wanted.items():
-        if content.get(name) not in values:
-            raise _refusal(f"{name} in {PROCESSOR} to be one of {values}", repr(content.get(name)))
+    choices = {"video_processor_type": [DferVideoProcessor.__name__], "alignment": ["arcface_112", "corpus"]}
+    for name in sorted(content.keys() & usual.keys()):
+        value, likes = content[name], choices.get(name, [usual[name]])
+        fits = value in likes if name in choices else _kind(value) == _kind(usual[name])
+        _expect(fits, f"{name} in {PROCESSOR} to be like {' or '.join(map(repr, likes))}", repr(value))
     with _expecting(f"a {PROCESSOR} that makes frames"):
         processor: Any = DferVideoProcessor.from_dict(content)
-        if not processor.window_seconds > 0:
-            raise ValueError("window_seconds is not above 0")
-        num_frames = len(processor.sampling.indices(1))
+        num_frames, seconds = len(processor.sampling.indices(1)), processor.window_seconds
         greys = torch.arange(256, dtype=torch.uint8).repeat(1, 3, 256, 1)
         frame = processor(greys, do_crop_faces=False, return_tensors="pt")["pixel_values_videos"][0, 0]
-    if not model.takes_any_length and num_frames != config.num_frames:
-        expected = f"a processor that takes {config.num_frames} frames, as {CONFIG} asks for"
-        raise _refusal(expected, f"one that takes {num_frames} of them ({processor.sampling})")
+    _expect(seconds > 0, f"window_seconds above 0 in {PROCESSOR}", seconds)
+    fits = model.takes_any_length or num_frames == config.num_frames
+    _expect(
+        fits, f"a processor that takes {config.num_frames} frames, as {CONFIG} has it", processor.sampling
+    )
     shape = (config.num_channels, config.image_size, config.image_size)
+    made = f"{tuple(frame.shape)} with values from {frame.min():g} to {frame.max():g}"
     # From black to white it is 4 or so, however the corpus is normalised.
-    if frame.shape != shape or not 0.1 < frame.max() - frame.min() < 50:
-        made = f"{tuple(frame.shape)} with values from {frame.min():g} to {frame.max():g}"
-        raise _refusal(f"a processor that makes frames of {shape} around 0, as {CONFIG} asks for", made)
+    fits = frame.shape == shape and 0.1 < float(frame.max() - frame.min()) < 50
+    _expect(fits, f"a processor that makes frames of {shape} around 0, as {CONFIG} has it", made)
     return processor
 
 
@@ -203,21 +198,19 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_names(content: dict[str, Any], known: set[str], file: str) -> None:
-    if unknown := content.keys() - known:
-        raise _refusal(f"fields of this package in {file}", _some(unknown), "Remove them, or update dfer_hf.")
-
-
-def _kind(value: object) -> type:
-    return float if type(value) is int else type(value)
+def _kind(value: object) -> object:
+    """What JSON calls a type, which knows one kind of number and one of list."""
+    kinds = (bool, int | float, str, list | tuple, dict)
+    return next((kind for kind in kinds if isinstance(value, kind)), None)
 
 
 def _some(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _refusal(expected: str, got: str, advice: str = "Save or download it again.") -> CheckpointError:
-    return CheckpointError(f"expected {expected}, got {got}. {advice}")
+def _expect(holds: bool, what: str, got: object, advice: str = _ADVICE) -> None:
+    if not holds:
+        raise CheckpointError(f"expected {what}, got {got}. {advice}")
 
 
 @contextmanager
@@ -227,12 +220,4 @@ def _expecting(what: str) -> Iterator[None]:
         yield
     except (SafetensorError, StrictDataclassError, ImportError, OSError, *_NONSENSE) as error:
         said = shorten(str(error), width=400, placeholder=" …").rstrip(".")
-        raise _refusal(what, f"{type(error).__name__}: {said}") from error
-
-
-@contextmanager
-def _naming(checkpoint: str) -> Iterator[None]:
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"The checkpoint {checkpoint!r} cannot be used: {error}") from error
+        raise CheckpointError(f"expected {what}, got {type(error).__name__}: {said}. {_ADVICE}") from error

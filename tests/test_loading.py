@@ -173,7 +173,7 @@ FAULTS = {
     ),
     "the processor makes other sizes": (
         processor(size={"height": 224, "width": 224}),
-        r"\(3, 112, 112\) around 0, as config\.json asks for, got \(3, 224, 224\)",
+        r"\(3, 112, 112\) around 0, as config\.json has it, got \(3, 224, 224\)",
     ),
     "the processor crops": (
         processor(do_center_crop=True, crop_size={"height": 96, "width": 96}),
@@ -188,10 +188,10 @@ FAULTS = {
     ),
     "the processor does not scale": (processor(do_rescale=False), "around 0, .* values from 2 to 101."),
     "the processor makes everything grey": (processor(image_std=[1e9] * 3), "around 0"),
-    "the processor's switch is no switch": (processor(do_resize="yes"), "do_resize .* True, got 'yes'"),
+    "the processor's switch is no switch": (processor(do_resize="yes"), "do_resize .* like True, got 'yes'"),
     "the architecture contradicts its type": (
         config(architectures=["AenForVideoClassification"]),
-        "expected FrameResNetForVideoClassification as the architecture",
+        r"architectures to be \['FrameResNetForVideoClassification'\] .* got \['Aen",
     ),
     "the processor takes no frame": (processor(num_frames=0), "makes frames"),
     "the processor takes no time": (processor(window_seconds=0), "window_seconds"),
@@ -247,9 +247,7 @@ def test_a_processor_of_another_length_than_the_model_is_refused(tmp_path):
     load_checkpoint(tmp_path)
     for settings in ({"num_frames": 16}, {"num_frames": 8, "frames_per_segment": 3}, {"every_frame": True}):
         dfer_hf.DferVideoProcessor(size=size, **settings).save_pretrained(tmp_path)
-        with pytest.raises(
-            CheckpointError, match=r"takes 8 frames, as config\.json asks for, got one that takes"
-        ):
+        with pytest.raises(CheckpointError, match=r"takes 8 frames, as config\.json has it, got Sampling"):
             load_checkpoint(tmp_path)
 
 
