@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTHON ?=
 PORT ?=
 PYTEST ?=
+CONSTRAINTS ?=
 PATHS = dfer_hf dfer_cli.py training tests examples app.py
 
 python := "$(VENV)/bin/python"
@@ -17,11 +18,12 @@ app_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-app" && $(python) -c "
 all_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-all" && $(python) -c ""
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check style cards setup setup-app wheel clean
+.PHONY: help demo test test-oldest slow check style cards setup setup-app wheel clean
 
 help:
 	@echo "make demo    set up, then start the app and print its address"
 	@echo "make test    set up, then run the tests that need no GPU and no patience"
+	@echo "make test-oldest    the same tests with the oldest versions allowed, in an environment of their own"
 	@echo "make slow    the other tests that need no GPU"
 	@echo "make check   lint, format, import contracts, types"
 	@echo "make style   mend what can be mended by itself"
@@ -35,6 +37,12 @@ demo: setup-app
 
 test: setup
 	$(offline) $(python) -m pytest -m "not slow and not gpu" $(PYTEST)
+
+# "torch>=2.8" becomes torch==2.8.*; what names no oldest version is whatever goes with the rest.
+test-oldest:
+	@mkdir -p build
+	@sed -nE 's/.*"([a-zA-Z0-9-]+)(\[[a-z]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > build/oldest.txt
+	@$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS=build/oldest.txt
 
 slow: setup
 	$(offline) $(python) -m pytest -m "slow and not gpu" $(PYTEST)
@@ -58,7 +66,7 @@ wheel: setup
 
 setup:
 	@$(all_is_ready) || { $(create_environment) && \
-		$(python) -m pip install --editable ".[app,train,dev]" && \
+		$(python) -m pip install $(if $(CONSTRAINTS),--constraint "$(CONSTRAINTS)") --editable ".[app,train,dev]" && \
 		cp pyproject.toml "$(VENV)/.installed-app" && cp pyproject.toml "$(VENV)/.installed-all"; }
 
 setup-app:
