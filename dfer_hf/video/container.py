@@ -107,16 +107,22 @@ def open_file(source: Source) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_container(stream: BinaryIO, name: str) -> Iterator[InputContainer]:
+def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -> Iterator[InputContainer]:
     """Let FFmpeg read a container's header; it gets the bytes and no name.
+
+    Args:
+        stream: The bytes.
+        name: What messages call them.
+        max_pixels: Decode no larger picture where some are decoded to complete the header.
 
     Raises:
         NotAVideoError: It is of no kind that is read here.
         CorruptVideoError: Its header cannot be read.
     """
+    options = _OPTIONS if max_pixels is None else _OPTIONS | {"max_pixels": str(max_pixels)}
     stream.seek(0)
     try:
-        container = av.open(_Nameless(stream), options=_OPTIONS, metadata_errors="ignore")
+        container = av.open(_Nameless(stream), options=options, metadata_errors="ignore")
     except av.FFmpegError as error:
         stream.seek(0)
         raise _unreadable(stream.read(400), name) from error

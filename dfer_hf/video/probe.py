@@ -51,6 +51,11 @@ class VideoLimits:
             return None
         return math.ceil(self.max_seconds * self.max_frames_per_second)
 
+    @property
+    def max_pixels(self) -> int | None:
+        """Pixels of the largest allowed picture."""
+        return self.max_width * self.max_height if self.max_width and self.max_height else None
+
     def check(self, name: str, field: str, value: float | None, unit: str) -> None:
         """Refuse what is over one of the fields.
 
@@ -175,7 +180,7 @@ def probe(source: Source, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
 def _probe_film(
     stream: BinaryIO, path: Path | None, name: str, size_bytes: int, limits: VideoLimits
 ) -> VideoInfo:
-    with open_container(stream, name) as container:
+    with open_container(stream, name, limits.max_pixels) as container:
         track = choose_track(container, name)
         index, stored = track.index, (track.codec_context.width, track.codec_context.height)
         limits.check_longer_side(name, *stored)
@@ -186,9 +191,11 @@ def _probe_film(
             )
         limits.check_timing(name, timing, math.prod(stored))
         ends_early = is_cut_off(stream, size_bytes, track, timing)
-    # Measuring has moved on from the first frame.
+    # Measuring has moved on from the first frame, and some codecs say their size only when nothing limits it.
     with open_container(stream, name) as container:
         track = next(track for track in container.streams.video if track.index == index)
+        stored = track.codec_context.width, track.codec_context.height
+        limits.check_longer_side(name, *stored)
         frame = first_frame(container, track, name)
         width, height = frame_turn(frame).size(*square_size(frame, track, stored))
         limits.check_size(name, width, height)

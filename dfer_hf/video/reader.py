@@ -32,6 +32,7 @@ from .errors import VideoTooLargeError, VideoWarning
 from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
 from .stills import PICTURE_ERRORS, decode_pictures, has_more_pages, open_picture, picture_turn
 from .tone_mapping import HLG, PQ, map_to_sdr
+from .turns import Turn
 
 # Each decoding thread holds frames of its own.
 _MAX_DECODING_THREADS = 4
@@ -148,8 +149,8 @@ def _read_film(
     easel = _Easel(track, max_side)
     codec.thread_type = "AUTO"
     codec.thread_count = min(_MAX_DECODING_THREADS, os.cpu_count() or 1)
-    if limits.max_width is not None and limits.max_height is not None:
-        codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_width * limits.max_height)}
+    if limits.max_pixels is not None:
+        codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_pixels)}
     clock, damage, index = start_clock(container, track), _Damage(), 0
     for frame, seconds in _deinterlace(_decode(container, track, clock, damage)):
         _check_progress(info, index, seconds, limits)
@@ -267,6 +268,7 @@ class _Easel:
         self._track, self._max_side = track, max_side
         self._stored = track.codec_context.width, track.codec_context.height
         self._size = (0, 0)
+        self._look, self._turn = (0, 0, 0), Turn()
         self._scaler = VideoReformatter()
 
     def paint(self, frame: VideoFrame, name: str, limits: VideoLimits) -> np.ndarray:
@@ -276,7 +278,11 @@ class _Easel:
             VideoTooLargeError: The frame is wider or higher than allowed.
             av.FFmpegError: The pixels are of a kind that cannot be converted.
         """
-        turn = frame_turn(frame)
+        # PyAV keeps frames whose side data was asked for until Python looks for cycles: ask as seldom as possible.
+        look = frame.width, frame.height, frame.rotation
+        if look != self._look:
+            self._look, self._turn = look, frame_turn(frame)
+        turn = self._turn
         shown = turn.size(*square_size(frame, self._track, self._stored))
         limits.check_size(name, *shown)
         if self._size == (0, 0):

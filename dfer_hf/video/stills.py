@@ -33,9 +33,17 @@ _ORIENTATION = 274
 # What browsers show a picture for that asks for less than they draw.
 _SHORTEST_SECONDS, _USUAL_SECONDS = 0.011, 0.1
 PICTURE_ERRORS = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
     UserWarning,
-)  # fmt: skip
+)
 """What Pillow raises on damaged files; it warns of some, which Python may be told to raise."""
 
 
@@ -87,8 +95,8 @@ def has_more_pages(picture: Image.Image) -> bool:
 
 def picture_turn(picture: Image.Image) -> Turn:
     """Read how the picture is to be turned when shown, without decoding it."""
-    # Pillow decodes a PNG to find what stands behind the pixels.
-    if picture.format == "PNG" and "exif" not in picture.info:
+    # Pillow turns a TIFF itself, and decodes a PNG to look for what may stand behind the pixels.
+    if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
         return Turn()
     try:
         return turn_of_orientation(picture.getexif().get(_ORIENTATION))

@@ -9,7 +9,7 @@ _WHITE_NITS = 100.0
 _PEAK_NITS = 1000.0
 # Below the knee, light stays as it is; above, up to the peak is pressed into what is left.
 _KNEE = 0.6
-_LEVELS = 4096
+_MAX_LEVEL = 65535
 _BT2020_TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float32
 )
@@ -17,11 +17,8 @@ _BT2020_TO_BT709 = np.array(
 
 def map_to_sdr(rgb: np.ndarray, transfer: int) -> np.ndarray:
     """Map a uint8 picture of shape (height, width, 3), coded in BT.2020 with `PQ` or `HLG`, to BT.709."""
-    light = _LIGHT[transfer][rgb] @ _BT2020_TO_BT709.T
-    # The square root spends the levels where the eye sees them.
-    levels = np.sqrt(np.clip(light, 0, None, out=light), out=light)
-    levels *= (_LEVELS - 1) / np.sqrt(_PEAK_NITS / _WHITE_NITS)
-    return _CODES[np.minimum(levels, _LEVELS - 1).astype(np.uint16)]
+    levels = np.take(_LEVELS[transfer], rgb) @ _BT2020_TO_BT709.T
+    return np.take(_CODES, np.clip(levels, 0, _MAX_LEVEL, out=levels).astype(np.uint16))
 
 
 def _pq_light(codes: np.ndarray) -> np.ndarray:
@@ -41,7 +38,7 @@ def _hlg_light(codes: np.ndarray) -> np.ndarray:
 
 def _codes_of_light() -> np.ndarray:
     peak = _PEAK_NITS / _WHITE_NITS
-    light = peak * np.linspace(0, 1, _LEVELS) ** 2
+    light = np.linspace(0, peak, _MAX_LEVEL + 1)
     # A hyperbola that leaves the line at the knee with its slope and reaches 1 at the peak.
     room, above = 1 - _KNEE, np.maximum(light - _KNEE, 0)
     bend = 1 / room - 1 / (peak - _KNEE)
@@ -50,7 +47,7 @@ def _codes_of_light() -> np.ndarray:
 
 
 _CODES = _codes_of_light()
-_LIGHT = {
-    transfer: undo(np.linspace(0, 1, 256)).astype(np.float32)
+_LEVELS = {
+    transfer: (undo(np.linspace(0, 1, 256)) * _MAX_LEVEL * _WHITE_NITS / _PEAK_NITS).astype(np.float32)
     for transfer, undo in ((PQ, _pq_light), (HLG, _hlg_light))
 }
