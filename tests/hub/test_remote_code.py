@@ -51,6 +51,20 @@ assert not any(name.partition(".")[0] in ("dfer_hf", "training") for name in sys
 save_file(answers, outputs)
 """
 
+DOWNLOADED = """
+import os, shutil
+from pathlib import Path
+from transformers import AutoModelForVideoClassification, AutoVideoProcessor
+
+repository, commit = Path(os.environ["HF_HOME"], "hub", "models--someone--mine"), "a" * 40
+shutil.copytree(sys.argv[1], repository / "snapshots" / commit)
+Path(repository, "refs").mkdir()
+Path(repository, "refs", "main").write_text(commit)
+model = AutoModelForVideoClassification.from_pretrained("someone/mine", trust_remote_code=True)
+processor = AutoVideoProcessor.from_pretrained("someone/mine", trust_remote_code=True)
+print(type(model).__module__, type(processor).__module__)
+"""
+
 
 def crops_of(config):
     generator = torch.Generator().manual_seed(3)
@@ -107,6 +121,12 @@ def test_its_own_code_answers_as_the_package_does_bit_for_bit(
         assert torch.equal(output[field], remote), field
         # Where weights lie in memory can decide the last bit: those of a file lie at other offsets than fresh ones.
         torch.testing.assert_close(before_export[field], remote, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_it_loads_by_its_id_from_the_hub(repositories, run_without_package):
+    where = run_without_package(DOWNLOADED, repositories["aen"]).split()
+    assert all(module.startswith("transformers_modules.someone.mine.") for module in where)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
