@@ -139,7 +139,9 @@ def export(options: argparse.Namespace) -> int:
             model = model_class(model_class.config_class.from_preset(preset or "paper"))
             side = model.config.image_size
             processor = DferVideoProcessor(
-                size={"height": side, "width": side}, num_frames=model.config.num_frames
+                size={"height": side, "width": side},
+                num_frames=model.config.num_frames,
+                every_frame=model_class.reads_every_frame,
             )
             card = None
         else:

@@ -63,10 +63,12 @@ def use_strided_pointwise(model: nn.Module) -> None:
 class DferPreTrainedModel(PreTrainedModel):
     """Checks of the input, sums over groups, and the first value of every parameter and buffer.
 
-    `takes_any_length` says whether clips may have another number of frames than the configuration's.
+    `takes_any_length` says whether clips may have another number of frames than the configuration's, and
+    `reads_every_frame` whether the paper shows the system every frame of a video, in order.
     """
 
     takes_any_length = False
+    reads_every_frame = False
 
     config: DferConfig
     config_class = DferConfig

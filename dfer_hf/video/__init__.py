@@ -15,7 +15,7 @@ from .errors import (
 )
 from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
 from .reader import Frame, read_frames
-from .sampling import interleaved_clips, segment_indices, sliding_windows, uniform_indices
+from .sampling import Sampling, uniform_indices
 from .spool import FrameSpool
 from .writer import VideoWriter, write_video
 
@@ -27,6 +27,7 @@ __all__ = [
     "Frame",
     "FrameSpool",
     "NotAVideoError",
+    "Sampling",
     "UnsupportedCodecError",
     "UnsupportedSuffixError",
     "VideoError",
@@ -37,11 +38,8 @@ __all__ = [
     "VideoWarning",
     "VideoWriteError",
     "VideoWriter",
-    "interleaved_clips",
     "probe",
     "read_frames",
-    "segment_indices",
-    "sliding_windows",
     "uniform_indices",
     "write_video",
 ]

@@ -221,27 +221,6 @@ def sliding_windows(num_frames: int, *, window: int, stride: int) -> np.ndarray:
     return starts[:, None] + np.arange(window)
 
 
-def interleaved_clips(num_frames: int, clip_length: int) -> np.ndarray:
-    """Spread all frames over clips that each run through the whole video.
-
-    Returns:
-        Frame indices of shape `(num_clips, clip_length)` with `num_clips = ceil(num_frames / clip_length)`.
-        Rows are sorted, and together they hold every frame; frames repeat where the numbers do not divide.
-
-    Raises:
-        ValueError: A count is not positive.
-
-    >>> interleaved_clips(8, 4)
-    array([[0, 2, 4, 6],
-           [1, 3, 5, 7]])
-    >>> interleaved_clips(3, 4)
-    array([[0, 1, 1, 2]])
-    """
-    _require_positive(num_frames=num_frames, clip_length=clip_length)
-    num_clips = -(-num_frames // clip_length)
-    return uniform_indices(num_frames, num_clips * clip_length).reshape(clip_length, num_clips).T
-
-
 def _require_positive(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:

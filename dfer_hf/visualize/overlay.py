@@ -103,8 +103,7 @@ def draw_face(
     cv2.rectangle(rgb, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
     if seen.fine is not None:
         group = "" if seen.coarse is None else f", {seen.coarse.label}"
-        doubt = "not sure: " if seen.is_unsure else ""
-        text = f"{name}{doubt}{seen.fine.label} {seen.fine.confidence:.0%}{group}"
+        text = f"{name}{seen.answer} {seen.fine.confidence:.0%}{group}"
         _draw_label(rgb, text, (left, top), colour=colour)
 
 

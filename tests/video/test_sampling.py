@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfer_hf.video import interleaved_clips, segment_indices, sliding_windows, uniform_indices
+from dfer_hf.video.sampling import Sampling, segment_indices, sliding_windows, uniform_indices
 
 
 @pytest.mark.parametrize("num_video_frames", [1, 2, 5, 15, 16, 17, 31, 100, 1000])
@@ -99,21 +99,32 @@ def test_short_video_is_one_window():
     assert sliding_windows(2, window=4, stride=1).tolist() == [[0, 0, 1, 1]]
 
 
-@pytest.mark.parametrize("num_frames", [1, 5, 15, 16, 17, 31, 32, 33, 47, 100, 1001])
-@pytest.mark.parametrize("clip_length", [1, 4, 16])
-def test_interleaved_clips_hold_every_frame(num_frames, clip_length):
-    rows = interleaved_clips(num_frames, clip_length)
-    assert rows.shape == (-(-num_frames // clip_length), clip_length)
-    assert set(rows.ravel().tolist()) == set(range(num_frames))
-    assert (np.diff(rows, axis=1) >= 0).all()
+@pytest.mark.parametrize("runs", [(16, 1), (8, 2)])
+@pytest.mark.parametrize("num_frames", [1, 5, 16, 17, 31, 32, 75, 150])
+def test_views_begin_with_the_clip_of_evaluation_and_leave_no_frame_out(runs, num_frames):
+    sampling = Sampling(*runs)
+    rows = sampling.views(num_frames, max_gap=1)
+    assert rows.shape[1] == 16
+    assert np.array_equal(rows[0], sampling.indices(num_frames))
+    assert np.array_equal(np.unique(rows), np.arange(num_frames))
+    assert (np.diff(rows) >= 0).all()
 
 
-def test_each_interleaved_clip_runs_through_the_whole_video():
-    rows = interleaved_clips(32, 16)
-    assert rows.tolist() == [list(range(0, 32, 2)), list(range(1, 32, 2))]
-    rows = interleaved_clips(100, 16)
-    assert rows[:, 0].max() <= 7
-    assert rows[:, -1].min() >= 92
+def test_views_look_no_closer_than_is_asked_for():
+    sampling = Sampling(16, 1)
+    for max_gap in (2, 4):
+        rows = sampling.views(150, max_gap=max_gap)
+        gaps = np.diff(np.unique(rows), prepend=-1, append=150)
+        assert gaps.max() <= max_gap
+        assert rows.size < 2 * 150 / max_gap + 16
+
+
+def test_where_every_frame_is_taken_training_still_draws_some():
+    sampling = Sampling(1, 1, every_frame=True)
+    assert sampling.indices(9).tolist() == list(range(9))
+    assert sampling.views(9, max_gap=2).tolist() == [list(range(9))]
+    drawn = {int(sampling.indices(9, generator=np.random.default_rng(seed))[0]) for seed in range(60)}
+    assert drawn == set(range(9))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +138,7 @@ def test_each_interleaved_clip_runs_through_the_whole_video():
         (lambda: sliding_windows(0, window=4, stride=1), "num_frames"),
         (lambda: sliding_windows(8, window=0, stride=1), "window"),
         (lambda: sliding_windows(8, window=4, stride=0), "stride"),
-        (lambda: interleaved_clips(0, 16), "num_frames"),
-        (lambda: interleaved_clips(8, 0), "clip_length"),
+        (lambda: Sampling().views(8, max_gap=0), "max_gap"),
     ],
 )
 def test_counts_that_are_not_positive_are_refused(pick, name):
