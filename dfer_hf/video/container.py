@@ -304,10 +304,8 @@ def _stated_rate(track: VideoStream) -> float | None:
 
 
 def _track_seconds(track: VideoStream) -> float:
-    """How long a track is, 0 where nothing says so; Matroska writes it into a tag."""
-    if track.duration and track.time_base:
-        return float(track.duration * track.time_base)
+    """How long a track is, 0 where nothing says so; Matroska says it in a tag."""
     with suppress(ValueError):
         hours, minutes, seconds = track.metadata.get("DURATION", "").split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return 0.0
+    return float((track.duration or 0) * (track.time_base or 0))

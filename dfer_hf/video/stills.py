@@ -127,7 +127,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         if picture.mode.startswith("I"):
             values = values >> 8 if picture.mode.startswith("I;16") or values.max(initial=0) > 255 else values
         else:
-            values = values * (255 / max(1.0, float(values.max(initial=0.0))))
+            highest = float(values.max(initial=0.0))
+            values = values * (255 if highest <= 1 else 255 / max(255.0, highest))
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
     # Pillow warns of palettes whose colours are partly transparent unless they pass through RGBA.
     return (picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB")

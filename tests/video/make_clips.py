@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +28,79 @@ def numbered_frame(index: int, width: int = WIDTH, height: int = HEIGHT) -> np.n
 def number_of(rgb: np.ndarray) -> int:
     """Read the index back from the right half of a numbered frame."""
     return round(float(rgb[:, rgb.shape[1] * 3 // 4].mean()) / 8)
+
+
+def four_corners(_index: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """RGB frame of four quarters: red, green, blue, white."""
+    rgb = np.zeros((height, width, 3), dtype=np.uint8)
+    rgb[: height // 2, : width // 2, 0] = rgb[: height // 2, width // 2 :, 1] = 255
+    rgb[height // 2 :, : width // 2, 2] = rgb[height // 2 :, width // 2 :] = 255
+    return rgb
+
+
+def name_corners(rgb: np.ndarray) -> str:
+    """Name the quarters of such a frame, turned somehow, from the left top one on, row by row."""
+    height, width = rgb.shape[:2]
+    pixels = [rgb[height * y // 4, width * x // 4] > 128 for y in (1, 3) for x in (1, 3)]
+    names = {
+        (True, False, False): "R",
+        (False, True, False): "G",
+        (False, False, True): "B",
+        (True,) * 3: "W",
+    }
+    return "".join(names.get(tuple(pixel.tolist()), "?") for pixel in pixels)
+
+
+def encode_clip(
+    path: Path,
+    codec: str,
+    *,
+    num_frames: int = NUM_FRAMES,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    pixels: str = "yuv420p",
+    container: str | None = None,
+    picture: Callable[[int], np.ndarray] | None = None,
+    options: dict[str, str] | None = None,
+    ratio: Fraction | None = None,
+    times: list[float] | None = None,
+    start_seconds: float = 0.0,
+    transfer: int | None = None,
+) -> Path:
+    """Encode pictures, numbered frames if no others are given, as FFmpeg can."""
+    silent = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    with av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream(
+            codec, rate=25, width=width, height=height, options=silent | (options or {})
+        )
+        stream.pix_fmt = pixels
+        context = stream.codec_context
+        context.time_base = Fraction(1, 25)
+        if ratio is not None:
+            context.sample_aspect_ratio = ratio
+        if transfer is not None:
+            context.color_trc, context.color_primaries, context.colorspace, context.color_range = (
+                transfer,
+                9,
+                9,
+                1,
+            )
+        for index in range(num_frames):
+            rgb = picture(index) if picture else numbered_frame(index, width, height)
+            frame = av.VideoFrame.from_ndarray(rgb).reformat(
+                format=pixels,
+                dst_colorspace="bt2020" if transfer else None,
+                dst_color_range="MPEG" if transfer else None,
+            )
+            frame.time_base = Fraction(1, 1000)
+            frame.pts = round(1000 * (start_seconds + (times[index] if times else index / 25)))
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+HDR_CODES = {16: (97, 130, 192), 18: (95, 161, 255)}
+"""Codes of 25, 100 and 1000 nits, by transfer curve: PQ and HLG."""
 
 
 def write_clip(
