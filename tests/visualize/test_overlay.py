@@ -157,7 +157,7 @@ def test_a_label_says_where_the_answer_is_not_sure(monkeypatch):
     monkeypatch.setattr(cv2, "putText", lambda _rgb, text, *_arguments: written.append(text))
     for is_unsure in (False, True):
         draw_face(grey(), replace(seen(), is_unsure=is_unsure), colour=(0, 0, 0), name="1: ")
-    assert written == ["1: happiness 75%, positive", "1: not sure: happiness 75%, positive"]
+    assert written == ["1: happiness 75%, positive", "1: not sure, perhaps happiness 75%, positive"]
 
 
 def test_a_still_is_shown_for_a_second(tmp_path, clips):
