@@ -146,17 +146,17 @@ class Upload(gr.File):
 
 
 class DecidedLabel(gr.Label):
-    """A label with the class that was decided on as its headline, which need not be the most probable one."""
+    """A label whose headline is the answer, which need not be the most probable class."""
 
     is_template = True
 
     def postprocess(self, value: tuple[str, Any] | None) -> Any:
-        """Put the decision above the probabilities."""
+        """Put the answer above the probabilities."""
         if value is None:
             return {}
-        label, probabilities = value
+        answer, probabilities = value
         shown: Any = super().postprocess(probabilities)
-        return shown.model_copy(update={"label": label})
+        return shown.model_copy(update={"label": answer})
 
 
 def preview_html(video: str) -> str:
@@ -254,7 +254,7 @@ class Handlers:
 
 def show(face: ShownFace) -> tuple[Any, ...]:
     """Answer, group, timeline and table of one face."""
-    return (face.fine_label, face.fine), (face.coarse_label, face.coarse), face.timeline_html, face.table
+    return (face.answer, face.fine), (face.group, face.coarse), face.timeline_html, face.table
 
 
 class Layout:
@@ -287,7 +287,7 @@ class Layout:
                 )
         self.example = gr.Button("Take the example clip", size="sm")
         self.model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
-        self.heat_map = gr.Checkbox(value=True, label="Show what the answer rests on (takes twice as long)")
+        self.heat_map = gr.Checkbox(value=True, label="Show what the answer rests on (takes a little longer)")
         with gr.Row():
             self.start = gr.Button("Analyse", variant="primary", scale=2, min_width=120)
             self.stop = gr.Button("Cancel", min_width=80)

@@ -44,8 +44,8 @@ def test_the_answer_is_that_of_the_library_and_its_files_lie_in_the_folder(
     expected = VideoPredictor.from_pretrained(tiny_checkpoint, device="cpu")(clips / "face.webm")
     face = expected.faces[0]
     assert answer.faces[0].fine == pytest.approx(dict(face.fine.probabilities), abs=1e-5)
-    assert answer.faces[0].fine_label == face.fine.label
-    assert answer.faces[0].coarse_label == face.coarse.label
+    assert answer.faces[0].answer == face.answer
+    assert answer.faces[0].group == face.coarse.label
     assert len(answer.faces[0].table) == 24
     assert "24 frames" in answer.summary[0]
     assert {path.name for path in tmp_path.iterdir()} == {OVERLAY_NAME, JSON_NAME, CSV_NAME}
