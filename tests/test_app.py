@@ -616,13 +616,25 @@ def visitors_are_treated_fairly(server, files, expected, tmp_path):
             assert took < len(files) * (alone + 1)
     assert wait_until(lambda: not files_in(stored), seconds=5)
     assert memory_of(process) < 1.1 * before
-    nursery = Path(f"/proc/{process.pid}/task")
-    children = {pid for task in nursery.iterdir() for pid in (task / "children").read_text().split()}
-    assert children
+    visitor = Client(address, verbose=False, download_files=str(tmp_path))
+    visitor.submit(handle_file(app.example_clip()), "dfer-frame-small", True, api_name="/analyse")
+    assert wait_until(lambda: len(processes_of(process)) == 2)  # the one that forks, and its fork
+    children = processes_of(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
     assert wait_until(lambda: not any((Path("/proc") / pid).exists() for pid in children), seconds=5)
     assert list(stored.iterdir()) == []
+
+
+def processes_of(process):
+    """Processes that a process has started, and those that they have."""
+    found, parents = set(), [str(process.pid)]
+    while parents:
+        for task in Path(f"/proc/{parents.pop()}/task").iterdir():
+            started = set((task / "children").read_text(encoding="ascii").split())
+            found |= started
+            parents += started
+    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
