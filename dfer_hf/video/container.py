@@ -24,7 +24,7 @@ from .errors import (
     UnsupportedCodecError,
     VideoNotFoundError,
 )
-from .turns import Turn, turn_of_matrix
+from .turns import QUARTER_TURNS, Turn, turn_of_matrix
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -122,7 +122,7 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
     options = _OPTIONS if max_pixels is None else _OPTIONS | {"max_pixels": str(max_pixels)}
     stream.seek(0)
     try:
-        container = av.open(_Nameless(stream), options=options, metadata_errors="ignore")
+        container = av.open(_Nameless(stream), "r", options=options, metadata_errors="ignore")
     except av.FFmpegError as error:
         stream.seek(0)
         raise _unreadable(stream.read(400), name) from error
@@ -175,7 +175,7 @@ def read_timing(container: InputContainer, track: VideoStream) -> Timing:
     """Take count and length from the index, else from the header; nothing of a header that is known to be wrong."""
     entries, seconds = track.index_entries, _track_seconds(track)
     if track.frames and len(entries) > 1 and container.format.name in _INDEXED:
-        span = float((entries[len(entries) - 1].timestamp - entries[0].timestamp) * track.time_base)
+        span = float((entries[len(entries) - 1].timestamp - entries[0].timestamp) * (track.time_base or 0))
         indexed = span * len(entries) / (len(entries) - 1)
         # The header of an AVI only repeats the number of frames, which is often wrong.
         return Timing(
@@ -228,8 +228,12 @@ def first_frame(container: InputContainer, track: VideoStream, name: str) -> Vid
 
 def frame_turn(frame: VideoFrame) -> Turn:
     """Read how a frame is to be turned when shown."""
-    matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
-    return turn_of_matrix(matrices[0]) if matrices else Turn()
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV stumbles over kinds of side data that are younger than itself, such as EXIF.
+        return QUARTER_TURNS[-frame.rotation // 90 % 4]
+    return Turn() if matrix is None else turn_of_matrix(bytes(matrix))
 
 
 def duration_seconds(piece: av.Packet | av.AudioFrame | VideoFrame) -> float:

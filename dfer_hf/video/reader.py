@@ -313,7 +313,7 @@ class _Easel:
         )
         plane = rgb.planes[0]
         # No copy: the array keeps the frame's memory.
-        pixels = np.ndarray((height, width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
+        pixels = np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1))
         return map_to_sdr(pixels, frame.color_trc) if frame.color_trc in (PQ, HLG) else pixels
 
 

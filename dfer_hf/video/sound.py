@@ -1,9 +1,9 @@
 """The sound of a clip, brought into a file that is being written."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -20,7 +20,9 @@ _RATE, _BIT_RATE = 48_000, 128_000
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-def carry_sound(source: Source | None, output: OutputContainer, container: str) -> Iterator[av.Packet]:
+def carry_sound(
+    source: Source | None, output: OutputContainer, container: str
+) -> Generator[av.Packet, None, None]:
     """Add a stream for the sound of `source` to the container, and yield its packets.
 
     The stream is added with the first packet, so take that before the container's header is written. Sound that cannot
@@ -36,7 +38,7 @@ def carry_sound(source: Source | None, output: OutputContainer, container: str) 
         film, sound = choose_track(clip, name_source(source)), clip.streams.best("audio")
         if not isinstance(sound, AudioStream):
             return
-        film_start = float((film.start_time or 0) * film.time_base)
+        film_start = float((film.start_time or 0) * (film.time_base or 0))
         target: AudioStream | None = None
         if sound.codec_context.codec.canonical_name in _COPIED[container]:
             for seconds, packet in _timed(clip.demux(sound), film_start):
@@ -46,7 +48,9 @@ def carry_sound(source: Source | None, output: OutputContainer, container: str) 
                 yield packet
             return
         for seconds, frame in _timed(_decode(clip, sound), film_start):
-            target = target or output.add_stream(_ENCODERS[container], rate=_RATE, bit_rate=_BIT_RATE)
+            target = target or cast(
+                "AudioStream", output.add_stream(_ENCODERS[container], rate=_RATE, bit_rate=_BIT_RATE)
+            )
             frame.pts, frame.time_base = round(seconds * frame.sample_rate), Fraction(1, frame.sample_rate)
             yield from target.encode(frame)
         if target is not None:

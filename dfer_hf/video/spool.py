@@ -45,8 +45,8 @@ class FrameSpool:
     def __iter__(self) -> Iterator[Frame]:
         for frame, start, size in self._frames:
             self._file.seek(start)
-            bgr = cv2.imdecode(np.frombuffer(self._file.read(size), np.uint8), cv2.IMREAD_COLOR)
-            yield replace(frame, rgb=cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            data = np.frombuffer(self._file.read(size), np.uint8)
+            yield replace(frame, rgb=np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)))
 
     def add(self, frame: Frame) -> None:
         """Keep a frame, shrunken to the spool's size.

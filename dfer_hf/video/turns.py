@@ -38,12 +38,15 @@ _EXIF_TURNS = (
     Turn(swap=True, mirror=True, flip=True),
     Turn(swap=True, flip=True),
 )
+QUARTER_TURNS = tuple(_EXIF_TURNS[orientation - 1] for orientation in (1, 6, 3, 8))
+"""By how many right angles clockwise the picture is turned."""
 
 
 def turn_of_orientation(orientation: object) -> Turn:
     """Read an EXIF orientation, 1 to 8; anything else is as stored."""
-    is_known = isinstance(orientation, int) and 1 <= orientation <= len(_EXIF_TURNS)
-    return _EXIF_TURNS[orientation - 1] if is_known else Turn()
+    if isinstance(orientation, int) and 1 <= orientation <= len(_EXIF_TURNS):
+        return _EXIF_TURNS[orientation - 1]
+    return Turn()
 
 
 def turn_of_matrix(matrix: bytes) -> Turn:

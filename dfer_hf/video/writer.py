@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import cast
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
 
 from .container import Source
 from .errors import UnsupportedSuffixError, VideoWriteError
@@ -61,11 +62,11 @@ class VideoWriter:
                 f"Expected frames_per_second to be finite and above 0, got {frames_per_second}; 25 is usual."
             )
         self.frames_per_second = frames_per_second
-        self._kind = self.path.suffix.lower()[1:]
-        self._source = sound
+        self._sound = sound
         self._shape: tuple[int, ...] = ()
+        self._step = _TICKS_PER_SECOND / frames_per_second
         self._ticks = -1
-        self._sink: _Sink | None = None
+        self._output: _Output | None = None
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -106,13 +107,10 @@ class VideoWriter:
         ticks = self._ticks + self._step if time_seconds is None else time_seconds * _TICKS_PER_SECOND
         self._ticks = 0 if self._ticks < 0 else max(round(ticks), self._ticks + _SHORTEST_TICKS)
         with self._as_write_error():
-            if self._sink is None:
-                self._start(rgb.shape[0], rgb.shape[1])
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            frame.pts, frame.time_base = self._ticks, Fraction(1, _TICKS_PER_SECOND)
-            self._mux(self._stream.encode(frame), self._ticks / _TICKS_PER_SECOND)
+            if self._output is None:
+                self._output = _Output(self.path)
+                self._output.start(rgb.shape[1], rgb.shape[0], self.frames_per_second, self._sound)
+            self._output.write_frame(rgb, self._ticks)
 
     def close(self) -> None:
         """Finish the file; without a frame there is none.
@@ -120,48 +118,10 @@ class VideoWriter:
         Raises:
             VideoWriteError: The file cannot be written.
         """
-        if self._sink is None:
-            return
-        with self._as_write_error():
-            self._mux(self._stream.encode(None), (self._ticks + self._step) / _TICKS_PER_SECOND)
-            self._container.close()
-            self._sink.close(self.path)
-        self._sound.close()
-        self._sink = None
-
-    @property
-    def _step(self) -> float:
-        return _TICKS_PER_SECOND / self.frames_per_second
-
-    def _start(self, height: int, width: int) -> None:
-        self._sink = _Sink(self.path)
-        codec, options = _CODECS[self._kind]
-        self._container = av.open(
-            self._sink,
-            "w",
-            format=self._kind,
-            container_options={"movflags": "faststart"} if self._kind == "mp4" else {},
-            io_open=self._sink.open_again,
-        )
-        rate = Fraction(self.frames_per_second).limit_denominator(_TICKS_PER_SECOND)
-        self._stream = self._container.add_stream(
-            codec, rate=rate, options=options, width=width, height=height
-        )
-        context = self._stream.codec_context
-        context.time_base = Fraction(1, _TICKS_PER_SECOND)
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = ColorRange.MPEG
-        self._sound = carry_sound(self._source, self._container, self._kind)
-        # The first packet of the sound adds its stream.
-        self._packet = next(self._sound, None)
-
-    def _mux(self, packets: Iterable[av.Packet], until_seconds: float) -> None:
-        """Write pictures, and the sound up to their time."""
-        while self._packet is not None and self._packet.pts * self._packet.time_base <= until_seconds:
-            self._container.mux(self._packet)
-            self._packet = next(self._sound, None)
-        self._container.mux(packets)
-        self._sink.check()
+        if self._output is not None:
+            with self._as_write_error():
+                self._output.finish(self.path, end_seconds=(self._ticks + self._step) / _TICKS_PER_SECOND)
+            self._output = None
 
     @contextmanager
     def _as_write_error(self) -> Iterator[None]:
@@ -169,9 +129,9 @@ class VideoWriter:
         try:
             yield
         except (OSError, av.FFmpegError) as error:
-            if self._sink is not None:
-                self._sink.discard()
-            self._sink = None
+            if self._output is not None:
+                self._output.discard()
+            self._output = None
             reason = getattr(error, "strerror", None) or str(error)
             raise VideoWriteError(
                 f"Expected to write {self.path.name!r} at {self._shape[1]}x{self._shape[0]} pixels, got {reason!r}; "
@@ -179,18 +139,43 @@ class VideoWriter:
             ) from error
 
 
-class _Sink:
-    """A file under a passing name; FFmpeg is not told of failures, as parts of it go on after them or crash."""
+class _Output:
+    """A container that is written under a passing name, and the file that FFmpeg writes it to.
+
+    FFmpeg is not told of failures, as parts of it go on after them or crash: they are raised after each frame.
+    """
 
     def __init__(self, path: Path) -> None:
         # A name that is too long fails here rather than after all the work.
         with suppress(FileNotFoundError):
             path.lstat()
+        self._kind = path.suffix.lower()[1:]
         self._part = path.with_name(f".{secrets.token_hex(8)}.part")
         # FFmpeg has a buffer of its own.
         self._file = self._part.open("xb", buffering=0)
         self.seek, self.tell = self._file.seek, self._file.tell
         self._error: OSError | None = None
+
+    def start(self, width: int, height: int, frames_per_second: float, sound: Source | None) -> None:
+        codec, options = _CODECS[self._kind]
+        self._container = av.open(
+            self,
+            "w",
+            format=self._kind,
+            container_options={"movflags": "faststart"} if self._kind == "mp4" else {},
+            # FFmpeg reads again what it has written, to put the index of an MP4 in front.
+            io_open=lambda *_: self._part.open("rb"),
+        )
+        rate = Fraction(frames_per_second).limit_denominator(_TICKS_PER_SECOND)
+        stream = self._container.add_stream(codec, rate=rate, options=options, width=width, height=height)
+        self._stream = cast("VideoStream", stream)
+        context = self._stream.codec_context
+        context.time_base = Fraction(1, _TICKS_PER_SECOND)
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = ColorRange.MPEG
+        self._sound = carry_sound(sound, self._container, self._kind)
+        # The first packet of the sound adds its stream.
+        self._packet = next(self._sound, None)
 
     def write(self, data: bytes) -> int:
         left = memoryview(data)
@@ -201,22 +186,36 @@ class _Sink:
             self._error = error
         return len(data)
 
-    def open_again(self, *_: object) -> BinaryIO:
-        """Let FFmpeg read what it has written, to put the index of an MP4 in front."""
-        return self._part.open("rb")
+    def write_frame(self, rgb: np.ndarray, ticks: int) -> None:
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        frame.pts, frame.time_base = ticks, Fraction(1, _TICKS_PER_SECOND)
+        self._mux(self._stream.encode(frame), until_seconds=ticks / _TICKS_PER_SECOND)
 
-    def check(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def close(self, path: Path) -> None:
-        self.check()
+    def finish(self, path: Path, *, end_seconds: float) -> None:
+        self._mux(self._stream.encode(None), until_seconds=end_seconds)
+        self._sound.close()
+        self._container.close()
+        self._check()
         self._file.close()
         self._part.replace(path)
 
     def discard(self) -> None:
         self._file.close()
         self._part.unlink(missing_ok=True)
+
+    def _mux(self, packets: list[av.Packet], *, until_seconds: float) -> None:
+        """Write pictures, and the sound up to their time."""
+        while self._packet is not None and (self._packet.pts or 0) * self._packet.time_base <= until_seconds:
+            self._container.mux(self._packet)
+            self._packet = next(self._sound, None)
+        self._container.mux(packets)
+        self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 def write_video(

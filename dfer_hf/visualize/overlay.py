@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import BinaryIO
+from typing import cast
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ..faces.alignment import place_on_frame, region_of_crop, similarity_transform
 from ..prediction import ClipPrediction, FramePrediction
 from ..video import DEFAULT_LIMITS, Frame, VideoLimits, VideoWriter, read_frames
+from ..video.container import Source
 from .colours import Colour, group_colours
 
 STILL_SECONDS = 1.0
@@ -27,11 +28,11 @@ _COLOUR_OF_LEVEL = np.ascontiguousarray(cv2.applyColorMap(_LEVELS, cv2.COLORMAP_
 
 
 def write_overlay(
-    frames: str | os.PathLike[str] | bytes | BinaryIO | Iterable[Frame],
+    frames: Source | Iterable[Frame],
     prediction: ClipPrediction,
     output_path: str | os.PathLike[str],
     *,
-    sound: str | os.PathLike[str] | bytes | BinaryIO | None = None,
+    sound: Source | None = None,
     heat_map_opacity: float = 0.6,
     max_side: int = 960,
     limits: VideoLimits = DEFAULT_LIMITS,
@@ -58,10 +59,12 @@ def write_overlay(
     """
     if not 0 <= heat_map_opacity <= 1:
         raise ValueError(f"Expected heat_map_opacity from 0 to 1, got {heat_map_opacity}; 0.6 is usual.")
+    shown = cast("Iterable[Frame]", frames)
     if isinstance(frames, str | os.PathLike | bytes) or hasattr(frames, "read"):
-        sound = frames if sound is None else sound
+        file = cast("Source", frames)
+        sound = file if sound is None else sound
         # What is odd in the file stands in the prediction.
-        frames = read_frames(frames, limits=limits, max_side=max_side, warn=lambda _: None)
+        shown = read_frames(file, limits=limits, max_side=max_side, warn=lambda _: None)
     faces_by_frame: dict[int, list[tuple[str, FramePrediction]]] = defaultdict(list)
     for face in prediction.faces:
         name = f"{face.track_id + 1}: " if len(prediction.faces) > 1 else ""
@@ -71,7 +74,7 @@ def write_overlay(
     is_still = prediction.num_frames == 1
     rate = _STILL_FRAMES_PER_SECOND if is_still else prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
     with VideoWriter(output_path, frames_per_second=rate, sound=sound) as writer:
-        for frame in frames:
+        for frame in shown:
             drawn = _draw_faces(
                 frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity
             )

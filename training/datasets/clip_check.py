@@ -1,7 +1,6 @@
 """Look at the files of clips: whether they are there, long enough, and can be read."""
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfer_hf.video import (
-    VideoWarning,
     VideoError,
     VideoInfo,
     VideoLimits,
@@ -27,7 +25,7 @@ LIMITS = VideoLimits(max_bytes=None, max_seconds=None, max_frames_per_second=Non
 
 _TAIL_BYTES = 4096
 _ENDINGS = {"jpeg": b"\xff\xd9", "png": b"IEND"}
-"""How whole pictures end. OpenCV fills what is missing of a JPEG with grey and says nothing."""
+"""How whole pictures end, to be told without decoding them."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,7 @@ def check_clips(clips: Iterable[Clip], *, deep: bool = False, num_workers: int =
     Args:
         deep: Decode every frame instead of looking at the headers of the first and the last.
     """
-    # Threads share the filters of warnings, so they are set here, once, for all.
-    with warnings.catch_warnings(), ThreadPoolExecutor(num_workers) as pool:
-        warnings.simplefilter("error", VideoWarning)
+    with ThreadPoolExecutor(num_workers) as pool:
         waiting: deque[Future[ClipReport]] = deque()
         for clip in clips:
             waiting.append(pool.submit(check_clip, clip, deep=deep))
@@ -92,7 +88,7 @@ def _check_file(clip: Clip, *, deep: bool) -> ClipReport:
     except VideoError as error:
         return ClipReport(clip.name, clip.source, unreadable=str(error))
     num_frames = info.num_frames if info.num_indexed_frames is None else info.num_indexed_frames
-    unreadable = _why_unreadable(info)
+    unreadable = _why_unreadable(info, clip.source)
     if deep and unreadable is None:
         num_frames, unreadable = _decode(clip.source)
     return ClipReport(
@@ -111,7 +107,7 @@ def _check_folder(clip: Clip, *, deep: bool) -> ClipReport:
         return ClipReport(clip.name, clip.source, missing=str(error))
     for frame in frames if deep else dict.fromkeys((frames[0], frames[-1])):
         try:
-            unreadable = _why_unreadable(probe(frame, limits=LIMITS))
+            unreadable = _why_unreadable(probe(frame, limits=LIMITS), frame)
         except VideoError as error:
             unreadable = str(error)
         if deep and unreadable is None:
@@ -125,22 +121,22 @@ def _check_folder(clip: Clip, *, deep: bool) -> ClipReport:
 
 def _decode(path: Path) -> tuple[int, str | None]:
     """Decode all frames, one at a time, and return how many there were and what went wrong."""
-    num_frames = 0
+    num_frames, problems = 0, list[str]()
     try:
-        for _ in read_frames(path, limits=LIMITS):
+        for _ in read_frames(path, limits=LIMITS, warn=problems.append):
             num_frames += 1
-    except (VideoError, VideoWarning) as error:
-        return num_frames, str(error)
-    return num_frames, None
+    except VideoError as error:
+        problems.append(str(error))
+    return num_frames, " ".join(problems) or None
 
 
-def _why_unreadable(info: VideoInfo) -> str | None:
+def _why_unreadable(info: VideoInfo, path: Path) -> str | None:
     ends_early = info.ends_early
     if info.is_still:
-        ends_early = _ENDINGS.get(info.codec, b"") not in _tail(info.path)
+        ends_early = _ENDINGS.get(info.codec, b"") not in _tail(path)
     if not ends_early:
         return None
-    return f"Expected a whole file, got {info.path.name!r}, which is cut off; copy it again."
+    return f"Expected a whole file, got {path.name!r}, which is cut off; copy it again."
 
 
 def _tail(path: Path) -> bytes:
