@@ -2,13 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterable[Item], num_ahead: int) -> Iterator[Item]:
+def ahead(items: Iterable[Item], num_ahead: int) -> Generator[Item, None, None]:
     """Yield `items` in order while a thread fetches up to `num_ahead` of them in advance.
 
     An error of the iterator is raised here, at its place. The thread ends when the last item was taken, when the

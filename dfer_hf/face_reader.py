@@ -147,8 +147,8 @@ class WindowReader(FaceReader):
             self._answer(len(times) // 2)
         self._answer(len(self.waiting))
         num_seen = len(self.seen)
-        looked_at = LookedAt.join(self.parts)
-        return FaceReading(self.seen, looked_at, sum(self.fine) / num_seen, sum(self.coarse) / num_seen)
+        fine, coarse = (np.sum(answers, axis=0) / num_seen for answers in (self.fine, self.coarse))
+        return FaceReading(self.seen, LookedAt.join(self.parts), fine, coarse)
 
     def _answer(self, count: int) -> None:
         views = self.sampling.views(count, max_gap=self._max_gap(self._times()[:count]))

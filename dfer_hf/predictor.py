@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .background import ahead
-from .checkpoints import load_checkpoint
+from .checkpoints import CheckpointError, load_checkpoint
 from .engines import TorchEngine
 from .face_reader import FaceReader, InOrderReader, WindowReader
 from .face_summary import summarise_face
@@ -45,7 +45,7 @@ class VideoPredictor:
             None looks at every frame, as systems for any number of frames that learn from single ones always do.
 
     Raises:
-        ValueError: If the model is none of this package, or its faces are aligned otherwise than here.
+        CheckpointError: If the model is none of this package, or its faces are aligned otherwise than here.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class VideoPredictor:
     ) -> None:
         alignment = getattr(processor, "alignment", None)
         if not isinstance(model, DferPreTrainedModel) or alignment != "arcface_112":
-            raise ValueError(
+            raise CheckpointError(
                 f"Expected a system of this package with faces aligned as 'arcface_112', but {name} is a "
                 f"{type(model).__name__} and wants {alignment!r}. Use a checkpoint made for this package."
             )

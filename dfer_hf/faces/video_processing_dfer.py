@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
         """
         first = videos[0] if isinstance(videos, list) and videos else videos
         if isinstance(first, str | os.PathLike):
-            paths = videos if isinstance(videos, list) else [videos]
+            paths: Any = videos if isinstance(videos, list) else [videos]
             sampling = self._sampling(kwargs.pop("num_frames", None) or self.num_frames)
             crop = kwargs.get("do_crop_faces", self.do_crop_faces) is not False
             videos = [self._read_clip(path, sampling, crop=crop) for path in paths]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -149,6 +149,24 @@ class Source(Protocol):
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
         """The clips at `indices` as inference sees them: `pixel_values_videos` and more."""
+        ...
+
+
+class InOrderSource(Protocol):
+    """Clips that are too long for a batch, or each of a length of its own, which are shown whole, part by part.
+
+    Args:
+        in_order: Which indices of the source these are, `(len(source),)`.
+    """
+
+    in_order: torch.Tensor
+
+    def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
+        """Frames of the clip in order, `(1, num_frames, 3, size, size)` a part."""
+        ...
+
+    def frames_per_second(self, index: int) -> float | None:
+        """Rate of the clip."""
         ...
 
 
@@ -324,10 +342,11 @@ def _answer(
         for chunk, pixel_values in ahead(batches, BATCHES_AHEAD):
             output = model(pixel_values_videos=pixel_values.to(model.device))
             answered += zip(chunk.tolist(), read(output, watch, len(chunk)), strict=True)
+        whole = cast(InOrderSource, source)
         for index in in_order.nonzero()[rank::num_processes, 0].tolist():
-            parts = ahead(source.parts(index, image_size), BATCHES_AHEAD)
+            parts = ahead(whole.parts(index, image_size), BATCHES_AHEAD)
             encoded = torch.cat([model.encode_frames(part.to(model.device)) for part in parts], dim=1)
-            output = model.answer_encoded(encoded, frames_per_second=source.frames_per_second(index))
+            output = model.answer_encoded(encoded, frames_per_second=whole.frames_per_second(index))
             answered += [(index, row) for row in read(output, watch, 1)]
     if num_processes > 1:
         answered = gather_object(answered)
