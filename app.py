@@ -26,9 +26,8 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from dfer_hf import shipped_checkpoints
 from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, AnalysisWorkers, ShownFace
-from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_folder
+from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints, shipped_folder
 from dfer_hf.open_pages import OpenPages
 from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import TABLE_HEADERS
@@ -187,8 +186,10 @@ class Handlers:
         Returns the video with faces marked, a note as HTML, the probabilities of expressions and of their groups over
         the clip, the timeline as HTML, a table with one row per frame, and everything as JSON and CSV files.
         """
-        if video is None:
-            raise refusal("Choose a video first: upload one, record one, or take the example clip.")
+        if video is None or not Path(video).is_file():
+            raise refusal(
+                "Choose a video first, which lives for an hour at most: upload one, or take the example."
+            )
         session = session_of(request)
         self.pages.show(session, video)
         with self.pages.analysis(session) as (folder, page):

@@ -69,7 +69,7 @@ class OpenPages:
         with self.lock:
             page = self.pages.setdefault(session, Page())
             page.cancelled = threading.Event()
-            if session in self.just_closed:
+            if time.time() - self.just_closed.get(session, 0.0) < LATE_AGE:
                 page.cancelled.set()
             page.folders.add(folder)
         folder.mkdir(parents=True)

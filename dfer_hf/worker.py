@@ -204,7 +204,11 @@ class _Nursery:
                 env=environment,
                 start_new_session=True,  # Ctrl-C in a terminal is for the server alone
             )
-        _wait_for_loading(self.control, loading)
+        with contextlib.ExitStack() as failed:
+            failed.callback(self.process.wait)
+            failed.callback(self.process.kill)
+            _wait_for_loading(self.control, loading)
+            failed.pop_all()
 
     def fork(self) -> _ForkedJob:
         ours, theirs = multiprocessing.Pipe()

@@ -114,6 +114,16 @@ def wait_until(condition, seconds=30.0):
     return condition()
 
 
+def named(path):
+    return {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(address, data):
+    """Ask for an answer with plain HTTP; return the events that come back."""
+    event = httpx.post(f"{address}gradio_api/call/analyse", json={"data": data}).json()["event_id"]
+    return httpx.get(f"{address}gradio_api/call/analyse/{event}", timeout=30).text
+
+
 def jobs_of(workers):
     """Processes that analyse something at the moment."""
     pid = workers._runner._nursery.process.pid
@@ -206,9 +216,11 @@ def test_bad_files_need_not_wait_for_their_turn(client, workers, bad_files):
         client.predict(handle_file(bad_files / "empty.mp4"), "tiny", True, api_name="/analyse")
 
 
-def test_no_file_is_refused_in_plain_words(client):
-    with pytest.raises(AppError, match="Choose a video first"):
-        client.predict(None, "tiny", True, api_name="/analyse")
+@pytest.mark.parametrize("deleted", [False, True])
+def test_no_file_is_refused_in_plain_words(address, cache, deleted):
+    said = call(address, [named(str(cache / "deleted.mp4")) if deleted else None, "tiny", False])
+    assert "event: error" in said
+    assert "Choose a video first" in said
 
 
 def test_a_file_over_the_limit_is_not_even_stored(address, cache):
@@ -257,10 +269,6 @@ def elsewhere(clips):
     server.shutdown()
 
 
-def named(path):
-    return {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
-
-
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("kind", ["address", "stream", "path", "relative"])
 def test_addresses_and_paths_are_refused_before_anything_is_fetched(address, elsewhere, place, kind):
@@ -273,10 +281,9 @@ def test_addresses_and_paths_are_refused_before_anything_is_fetched(address, els
     }[kind]
     data = [None, "tiny", False]
     data[place] = [file] if place == 2 else file
-    event = httpx.post(f"{address}gradio_api/call/analyse", json={"data": data}).json()["event_id"]
-    reply = httpx.get(f"{address}gradio_api/call/analyse/{event}", timeout=30)
-    assert "event: error" in reply.text
-    assert "addresses and paths are not followed" in reply.text
+    said = call(address, data)
+    assert "event: error" in said
+    assert "addresses and paths are not followed" in said
     assert asked == []
 
 
@@ -444,12 +451,9 @@ def browser_page(browser, address):
     page.close()
 
 
-def choose(page, file, model=None):
-    """Choose a file, and a model, as a person does."""
+def choose(page, file):
+    """Choose a file as a person does."""
     page.locator("#clip input[type=file]").set_input_files(file)
-    if model is not None:
-        page.get_by_label("Model").click()
-        page.get_by_role("option", name=model).click()
 
 
 EVERYTHING_STORED = """async () => ({
@@ -497,18 +501,23 @@ def test_a_person_gets_an_answer_in_the_browser_and_nothing_of_it_stays(address,
     assert wait_until(lambda: set(cache.iterdir()) <= before, seconds=5)
 
 
-@pytest.mark.parametrize("name", ["face.png", "face.jpg", "face.webp", "face.gif", "face.avif"])
-def test_a_person_can_choose_an_image_and_sees_it(browser_page, scene, tmp_path, name):
+def test_a_person_can_choose_an_image_and_sees_it(browser_page, scene, tmp_path):
     from PIL import Image
 
+    browser_page.get_by_label("Model").click()
+    browser_page.get_by_role("option", name="tiny").click()
     image = Image.fromarray(scene(20))
-    image.save(tmp_path / name, **({"save_all": True, "append_images": [image] * 3} if "gif" in name else {}))
-    choose(browser_page, tmp_path / name, "tiny")
-    shown = browser_page.locator("#clip img")
-    shown.wait_for()
-    assert wait_until(lambda: shown.evaluate("image => image.naturalWidth") == 160)
-    browser_page.get_by_role("button", name="Analyse").click()
-    browser_page.locator("#fine").get_by_text("%").first.wait_for(timeout=60_000)
+    for suffix in ("png", "jpg", "webp", "gif", "avif"):
+        path = tmp_path / f"face.{suffix}"
+        image.save(path, **({"save_all": True, "append_images": [image] * 3} if suffix == "gif" else {}))
+        choose(browser_page, path)
+        shown = browser_page.locator(f"#clip img[src$='face.{suffix}']")
+        shown.wait_for()
+        assert wait_until(lambda shown=shown: shown.evaluate("image => image.naturalWidth") == 160)
+        browser_page.get_by_role("button", name="Analyse").click()
+        browser_page.locator("#fine").get_by_text("%").first.wait_for(timeout=60_000)
+        browser_page.get_by_label("Remove this file").or_(browser_page.get_by_label("Clear")).first.click()
+        browser_page.locator("#clip input[type=file]").wait_for(state="attached")
 
 
 def test_a_bad_file_is_refused_when_it_is_chosen(browser_page, bad_files, cache, clips):
