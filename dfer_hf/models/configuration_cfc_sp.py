@@ -1,7 +1,6 @@
 """Configuration of CFC-SP."""
 
 from dataclasses import field
-from typing import Any
 
 from huggingface_hub.dataclasses import strict
 
@@ -9,31 +8,10 @@ from .configuration_dfer import SEVEN_LABELS, DferConfig, PrintedSize
 
 NETS = ("swin", "iresnet", "hrnet", "repvgg")
 EIGHT_LABELS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
-NEGATIVE = ("anger", "disgust", "fear", "sadness")
-SEVEN_CLASSES: dict[str, Any] = {
-    "id2label": dict(enumerate(SEVEN_LABELS)),
-    "groups": {
-        "neutral": ["neutral"],
-        "happiness": ["happiness"],
-        "surprise": ["surprise"],
-        "negative": list(NEGATIVE),
-    },
-}
-"""The cascade of a corpus that has no class `other`."""
 
 
 def _eight_id2label() -> dict[int, str]:
     return dict(enumerate(EIGHT_LABELS))
-
-
-def _coarse_classes() -> dict[str, list[str]]:
-    return {
-        "neutral": ["neutral"],
-        "happiness": ["happiness"],
-        "surprise": ["surprise"],
-        "other": ["other"],
-        "negative": list(NEGATIVE),
-    }
 
 
 def _net_image_sizes() -> dict[str, int]:
@@ -93,10 +71,14 @@ class CfcSpConfig(DferConfig):
     """
 
     model_type = "dfer_cfc_sp"
+    group_table = {
+        **{label: (label,) for label in ("neutral", "happiness", "surprise", "other")},
+        "negative": DferConfig.group_table["negative"],
+    }
     presets = {
         "paper": {},
-        "small": SEVEN_CLASSES
-        | {
+        "small": {
+            "id2label": dict(enumerate(SEVEN_LABELS)),  # of corpora without a class `other`
             "net_image_sizes": {"swin": 112, "iresnet": 112, "hrnet": 112, "repvgg": 112},
             "swin_width": 48,
             "swin_depths": [2, 2, 4, 2],
@@ -113,8 +95,8 @@ class CfcSpConfig(DferConfig):
             "repvgg_depths": [1, 2, 6, 1],
             "repvgg_embedding_size": 128,
         },
-        "tiny": SEVEN_CLASSES
-        | {
+        "tiny": {
+            "id2label": dict(enumerate(SEVEN_LABELS)),  # of corpora without a class `other`
             "num_frames": 4,
             "image_size": 32,
             "net_image_sizes": {"swin": 48, "iresnet": 32, "hrnet": 32, "repvgg": 32},
@@ -167,7 +149,6 @@ class CfcSpConfig(DferConfig):
     repvgg_embedding_size: int = 512
     repvgg_fused: bool = False
     coarse_first: bool = True
-    groups: dict[str, list[str]] = field(default_factory=_coarse_classes)
     id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_eight_id2label)
 
     def validate_nets(self) -> None:

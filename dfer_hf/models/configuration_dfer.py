@@ -17,12 +17,12 @@ SENTIMENTS = {
 }
 
 
+FURTHER_NEGATIVE = ("contempt", "anxiety", "helplessness", "disappointment")
+"""Classes of MAFW that AEN's groups of the seven leave out."""
+
+
 def _seven_id2label() -> dict[int, str]:
     return dict(enumerate(SEVEN_LABELS))
-
-
-def _sentiment_groups() -> dict[str, list[str]]:
-    return {group: list(labels) for group, labels in SENTIMENTS.items()}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
 
     A system's class names its sizes: `presets` holds the fields of each that differ from the defaults, among them
     `paper` (the paper's), `small` (for two cores) and `tiny` (for tests, under a million parameters), and `printed`
-    what was printed of the size of some of them.
+    what was printed of the size of some of them. `group_table` says to which group a class of which name belongs.
+
+    Other classes take one argument, `id2label`, or `num_labels` where they have no names: as a field, or when a
+    checkpoint is loaded. Classes keep the group they have, or get that of `group_table`; others are one of their own.
 
     Args:
         num_frames: Frames of a clip.
@@ -54,7 +57,8 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
         num_channels: Channels of a frame.
         id2label: Index to fine class.
         label2id: Fine class to index; follows from `id2label` when left out.
-        groups: Coarse class to its fine classes; every fine class stands in exactly one.
+        groups: Coarse class to its fine classes; every fine class stands in exactly one. Follows from `id2label` when
+            left out.
         group_names: Order of the coarse classes, which JSON does not keep of `groups`; follows from it when left out.
         temperature: What logits are divided by before they become probabilities, fitted on validation clips so that
             confidence is accuracy (Guo et al. 2017, Sec. 4.2). No model reads it: whoever takes the softmax does, and
@@ -67,11 +71,18 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     model_type = "dfer"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
     printed: ClassVar[dict[str, PrintedSize]] = {}
+    group_table: ClassVar[dict[str, tuple[str, ...]]] = SENTIMENTS | {
+        "negative": SENTIMENTS["negative"] + FURTHER_NEGATIVE
+    }
+    # What transformers' `Trainer` leaves out of what it hands to `compute_metrics`.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        *("coarse_logits", "frame_logits", "frame_weights", "loss_parts", "hidden_states", "attentions")
+    ]
 
     num_frames: int = 16
     image_size: int = 112
     num_channels: int = 3
-    groups: dict[str, list[str]] = field(default_factory=_sentiment_groups)
+    groups: dict[str, list[str]] = field(default_factory=dict)
     group_names: list[str] | None = None
     temperature: float = 1.0
     coarse_first: bool = False
@@ -81,13 +92,48 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     problem_type: str | None = "single_label_classification"
 
     def __post_init__(self, **kwargs) -> None:
+        group_names, num_labels = self.group_names, kwargs.pop("num_labels", None)
         super().__post_init__(**kwargs)
-        if self.label2id is None and self.id2label is not None:
-            self.label2id = {label: index for index, label in enumerate(self.label_names)}
-        if self.group_names is None:
-            self.group_names = list(self.groups)
+        if num_labels not in (None, self.num_labels):
+            self.num_labels, group_names = (
+                num_labels,
+                None,
+            )  # names the classes by number, which regroups them
+        elif not self.groups:
+            self.regroup()
+        self.group_names = group_names or list(self.groups)
         if sorted(self.group_names) == sorted(self.groups):
             self.groups = {name: self.groups[name] for name in self.group_names}
+        self.label2id = self.label2id or {label: index for index, label in enumerate(self.label_names)}
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        """Let names of groups and classes follow when a configuration that is there gets others, as while loading."""
+        is_there = getattr(self, "_post_init_done", False)
+        if key == "id2label" and is_there:
+            value = {int(index): label for index, label in value.items()}
+        if key == "label2id" and value is not None:
+            value = {label: int(index) for label, index in value.items()}
+        super().__setattr__(key, value)
+        if key == "groups" and is_there:
+            self.group_names = list(self.groups)
+        if key == "id2label" and is_there:
+            self.label2id = {label: index for index, label in sorted(value.items())}
+            if sorted(self.label_names) != self._grouped_labels():
+                self.regroup()
+
+    def regroup(self) -> None:
+        """Give every class the group it has, or that of `group_table`, or the one of its own name."""
+        tables = (self.group_table, self.groups)
+        group_of = {label: name for table in tables for name, members in table.items() for label in members}
+        names = dict.fromkeys([*self.groups, *self.group_table, *self.label_names])
+        members = {
+            name: [label for label in self.label_names if group_of.get(label, label) == name]
+            for name in names
+        }
+        self.groups = {name: labels for name, labels in members.items() if labels}
+
+    def _grouped_labels(self) -> list[str]:
+        return sorted(label for group in self.groups.values() for label in group)
 
     @classmethod
     def from_preset(cls, preset: str, **fields: Any) -> "DferConfig":
@@ -119,6 +165,17 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
 
+    def validate_labels(self) -> None:
+        """Refuse classes that are not numbered through, and names that stand for several."""
+        names, indices = list((self.id2label or {}).values()), sorted(self.id2label or {})
+        numbered = {label: index for index, label in enumerate(self.label_names)}
+        is_numbered = len(names) > 1 and indices == list(range(len(names))) and self.label2id == numbered
+        if not is_numbered or len(set(names)) < len(names):
+            raise ValueError(
+                f"`id2label` must name two or more classes from 0 on, each once, got {self.id2label} and `label2id` "
+                f"{self.label2id}. Leave `label2id` out: it follows."
+            )
+
     def validate_temperature(self) -> None:
         """Refuse a temperature that would turn answers round or into nothing."""
         if not 0 < self.temperature < math.inf:
@@ -135,10 +192,9 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             raise ValueError(
                 f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}."
             )
-        labels = sorted((self.id2label or {}).values())
-        members = sorted(label for group in self.groups.values() for label in group)
+        labels, members = sorted(self.label_names), self._grouped_labels()
         if labels != members:
             raise ValueError(
                 f"`groups` must hold every label exactly once: the labels are {labels}, the groups hold {members}. "
-                "Give `groups` together with `id2label`."
+                "Leave `groups` out: they follow from `id2label`."
             )

@@ -80,6 +80,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
+        self.check_records(kwargs)
         self.check_pixel_values(pixel_values_videos)
         return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
 
@@ -145,10 +146,13 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         """
         frames = pixel_values_videos.flatten(0, 1)
         passes = [frames]  # gradients keep all maps anyway, and in training the norms see all frames together
-        if not self.training and not torch.is_grad_enabled():
+        keeps_no_gradients = not self.training and not torch.is_grad_enabled()
+        if keeps_no_gradients and not torch.compiler.is_compiling():
             passes = frames.split(self.config.frames_per_pass)
         answers = [torch.cat([net(part) for part in passes]).float() for net in nets]
-        judged = torch.stack(answers) if answers else frames.new_zeros(1, len(frames), 0, dtype=torch.float32)
+        judged = (
+            torch.stack(answers) if answers else frames.new_zeros(1, frames.shape[0], 0, dtype=torch.float32)
+        )
         return judged.unflatten(1, pixel_values_videos.shape[:2])
 
     def smooth(self, logits: torch.Tensor, window: int) -> torch.Tensor:

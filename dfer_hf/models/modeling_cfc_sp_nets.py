@@ -30,9 +30,11 @@ class FrameNet(nn.Module):
         """Classify frames `(n, channels, height, width)` of any size as logits `(n, classes)`."""
         if frames.shape[-1] != self.image_size:
             size = (self.image_size, self.image_size)
-            frames = nn.functional.interpolate(
-                frames, size, mode="bilinear", align_corners=False, antialias=True
+            # In single precision: CPUs resize nothing in half.
+            resized = nn.functional.interpolate(
+                frames.float(), size, mode="bilinear", align_corners=False, antialias=True
             )
+            frames = resized.to(frames.dtype)
         return self.head(self.trunk(frames))
 
 

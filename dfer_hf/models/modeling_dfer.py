@@ -1,8 +1,9 @@
 """What every system's model shares: its output, its checks and its first weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,6 +77,12 @@ class DferPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values_videos"
     input_modalities = "video"
     supports_gradient_checkpointing = True
+    # The loss is a mean over the batch: `Trainer` divides it when it accumulates gradients.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: DferConfig) -> None:
+        config.validate()  # fields may have changed since it was made
+        super().__init__(config)
 
     def post_init(self) -> None:
         """Finish as transformers does, and keep oneDNN from spoiling gradients; see `StridedPointwise`."""
@@ -97,6 +104,25 @@ class DferPreTrainedModel(PreTrainedModel):
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Answer with one class, as `config.coarse_first` says; see the function of this name."""
         return decide(logits, self.config.group_of_label, coarse_first=self.config.coarse_first)
+
+    def get_input_embeddings(self) -> None:
+        """Say that there are none: clips hold no tokens."""
+
+    def check_records(self, asked: Mapping[str, Any]) -> None:
+        """Refuse to record what the system has no layers for, as a system without recorded layers has to.
+
+        Args:
+            asked: Further arguments of `forward`.
+
+        Raises:
+            ValueError: If hidden states or attentions are asked for here or by the configuration.
+        """
+        for name in ("output_hidden_states", "output_attentions"):
+            if asked.get(name, getattr(self.config, name, False)):
+                raise ValueError(
+                    f"Expected no `{name}`, which {type(self).__name__} does not record. Read `frame_logits` and "
+                    f"`frame_weights`, or hook the layer {self.evidence_layer!r}."
+                )
 
     def group_matrix(self) -> torch.Tensor:
         """Membership of the fine classes in the groups, `(num_groups, num_labels)` of zeros and ones."""

@@ -71,6 +71,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
+        self.check_records(kwargs)
         self.check_pixel_values(pixel_values_videos)
         return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
 

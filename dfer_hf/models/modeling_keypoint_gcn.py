@@ -86,7 +86,7 @@ class KeyPointGraphConvolution(nn.Module):
         self.takes_in_neighbours = takes_in_neighbours
         if takes_in_neighbours:
             self.relation = nn.Parameter(torch.empty(in_size, in_size))  # W_learn
-            self.register_buffer("adjacency", torch.empty(NUM_NODES, NUM_NODES))
+            self.register_buffer("adjacency", adjacency_matrix())
         self.narrow = nn.Linear(in_size, node_size)  # f
 
     def forward(self, local_features: torch.Tensor, global_feature: torch.Tensor) -> torch.Tensor:
@@ -186,7 +186,7 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
         elif isinstance(module, KeyPointGraphConvolution):
             init.kaiming_normal_(module.narrow.weight, nonlinearity="relu")
             if module.takes_in_neighbours:
-                init.copy_(module.relation, torch.eye(len(module.relation)) / len(module.relation))
+                init.copy_(module.relation, torch.eye(module.relation.shape[0]) / module.relation.shape[0])
                 init.copy_(module.adjacency, adjacency_matrix())
 
     def train(self, mode: bool = True) -> "KeypointGcnForVideoClassification":

@@ -141,18 +141,19 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, bag_size = len(pixel_values_videos), self.config.bag_size
+        batch_size, bag_size = pixel_values_videos.shape[0], self.config.bag_size
         instance_length = self.config.num_frames // bag_size
         instances = (
             pixel_values_videos.unflatten(1, (bag_size, instance_length)).flatten(0, 1).transpose(1, 2)
         )
         features, shares = self.trunk(instances)  # (batch·bag, length, C), (length,)
-        features = (shares[:, None] * features).sum(dim=1).unflatten(0, (batch_size, bag_size))  # F
+        features = (shares[:, None] * features).sum(dim=1).to(features.dtype)
+        features = features.unflatten(0, (batch_size, bag_size))  # F: (batch, bag, C)
 
         hidden = self.lstm(features)  # X: (batch, bag, hidden)
         attended, _ = self.attention(hidden)  # A
         gates = self.norm(attended).sigmoid()
-        gated = hidden * gates
+        gated = hidden * gates.to(hidden.dtype)
         logits = self.classifier(self.aggregation(gated)[:, 0]).float()  # of Z: (batch, hidden), Eq. 5
 
         tiny = torch.finfo(torch.float32).tiny

@@ -82,7 +82,7 @@ class SequenceTransformer(nn.Module):
         if self.class_token is None:
             class_token = features.mean(dim=1, keepdim=True)  # T_d of Eq. 5
         else:
-            class_token = self.class_token.expand(len(features), -1, -1)
+            class_token = self.class_token.expand(features.shape[0], -1, -1)
         hidden_states = torch.cat([class_token, features], dim=1)  # (n, 1 + tokens, hidden)
         return hidden_states + self.position_embeddings[:, : hidden_states.shape[1]]
 
@@ -198,7 +198,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
 
         loss = None
         if labels is not None:
-            target = self.label_distribution(labels, len(logits))
+            target = self.label_distribution(labels, logits.shape[0])
             loss = cross_entropy(sequence_logits, target)
         tiny = torch.finfo(torch.float32).tiny
         return DferOutput(

@@ -69,7 +69,7 @@ class R3dTrunk(nn.Module):
             dim=0
         )  # (frames,), of each frame's step
         frame_maps = self.frame_maps(maps, step_of_frame)  # (clips·frames, C, h, w)
-        features = frame_maps.mean(dim=(2, 3)).unflatten(0, (len(clips), num_frames))
+        features = frame_maps.mean(dim=(2, 3)).unflatten(0, (clips.shape[0], num_frames))
         return features, 1 / (num_steps * frames_of_step)
 
 
@@ -105,17 +105,18 @@ class R3dForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
+        self.check_records(kwargs)
         self.check_pixel_values(pixel_values_videos)
         features, shares = self.trunk(pixel_values_videos.transpose(1, 2))  # (batch, frames, C), (frames,)
         shared_features = shares[:, None] * features
-        logits = self.classifier(shared_features.sum(dim=1)).float()  # (batch, labels)
+        logits = self.classifier(shared_features.sum(dim=1).to(features.dtype)).float()  # (batch, labels)
 
         tiny = torch.finfo(torch.float32).tiny
         activation = shared_features.float().sum(dim=-1).clamp_min(tiny)  # (batch, frames)
 
         loss = None
         if labels is not None:
-            target = self.label_distribution(labels, len(logits))
+            target = self.label_distribution(labels, logits.shape[0])
             loss = cross_entropy(logits, target)
         return DferOutput(
             loss=loss,

@@ -44,7 +44,7 @@ class RecurrentLayer(nn.Module):
             the memory times the last state over the last memory; same shape, float32, sums to the last state.
         """
         from_frames = self.from_frame(features).float()  # (batch, frames, maps·state)
-        memory = state = from_frames.new_zeros(len(features), self.state_size)
+        memory = state = from_frames.new_zeros(features.shape[0], self.state_size)
         states, all_kept, all_written = [], [], []
         for from_frame in from_frames.unbind(dim=1):
             from_state = self.from_state(state.to(features.dtype)).float()  # (batch, maps·state)
@@ -117,6 +117,7 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
+        self.check_records(kwargs)
         self.check_pixel_values(pixel_values_videos)
         return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
 

@@ -136,7 +136,7 @@ class TemporalTransformer(nn.Module):
             The class token and the frames' tokens after the last layer, `(batch, 1 + num_frames, hidden)`, and how much
             of the class token comes from each frame, `(batch, num_frames)`; see `class_token_weights`.
         """
-        hidden_states = torch.cat([self.class_token.expand(len(frames), -1, -1), frames], dim=1)
+        hidden_states = torch.cat([self.class_token.expand(frames.shape[0], -1, -1), frames], dim=1)
         hidden_states = hidden_states + self.position_embeddings  # (batch, 1 + frames, hidden)
         attentions = []
         for layer in self.layers:

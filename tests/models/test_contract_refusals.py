@@ -72,7 +72,8 @@ def test_label_probabilities_of_another_shape_are_refused(model, clips, shape):
             }
         },
         {"groups": {"all": ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fright"]}},
-        {"id2label": {0: "happiness", 1: "fear"}},
+        {"id2label": {0: "happiness", 2: "fear"}},
+        {"label2id": {"happiness": 1}},
         {"group_names": ["positive", "negative"]},
         {"group_names": ["positive", "neutral", "bad"]},
         {"num_frames": 0},
@@ -86,7 +87,7 @@ def test_label_probabilities_of_another_shape_are_refused(model, clips, shape):
 def test_a_configuration_that_contradicts_itself_is_refused(system, tiny_config, fields):
     with pytest.raises(
         StrictDataclassError,
-        match=r"`(groups|group_names|num_frames|image_size|num_channels|unsure_margin)` must",
+        match=r"`(id2label|groups|group_names|num_frames|image_size|num_channels|unsure_margin)` must",
     ):
         tiny_config(system, **fields)
 

@@ -8,11 +8,13 @@ from safetensors.torch import save_file
 
 import dfer_hf
 import training.loop.initialise
+from dfer_hf.models.configuration_cfc_sp import EIGHT_LABELS
+from dfer_hf.models.configuration_dfer import SEVEN_LABELS
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.models.modeling_landmark_head import LandmarkHead
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.loop.initialise import build_model, initialise, label_fields
+from training.loop.initialise import build_model, initialise
 
 from .runs import CLIPS, STILLS, TRUNK
 
@@ -65,7 +67,7 @@ def test_starting_from_stills_copies_trunk_and_guide(recogniser, tmp_path, confi
 def test_a_checkpoint_of_the_same_system_gives_what_fits_and_says_what_does_not(tmp_path):
     giver = tiny("m3dfel")
     giver.save_pretrained(tmp_path)
-    taker = tiny("m3dfel", **label_fields(SEVEN_EMOTIONS[:4]))
+    taker = tiny("m3dfel", id2label=dict(enumerate(SEVEN_LABELS[:4])))
     for parameter in taker.parameters():
         parameter.data.add_(1)
     before = taker.classifier.weight.clone()
@@ -157,18 +159,33 @@ def test_a_source_that_does_not_fit_is_refused(tmp_path, monkeypatch, system, so
     monkeypatch.chdir(tmp_path)
     tiny("m3dfel").save_pretrained("m3dfel")
     save_file(LandmarkHead(width=8).state_dict(), "head.safetensors")
-    four = FrameResNetForVideoClassification(FrameResNetConfig(**TRUNK, **label_fields(SEVEN_EMOTIONS[:4])))
+    four = FrameResNetForVideoClassification(
+        FrameResNetConfig(**TRUNK, id2label=dict(enumerate(SEVEN_LABELS[:4])))
+    )
     four.save_pretrained("aen-of-four")
     with pytest.raises(ValueError, match=message):
         initialise(tiny(system), source)
 
 
 def test_classes_beyond_the_seven_find_their_group():
-    fields = label_fields((*SEVEN_EMOTIONS, Emotion.CONTEMPT, Emotion.ANXIETY, Emotion.OTHER))
-    assert fields["groups"]["negative"][-2:] == ["contempt", "anxiety"]
-    assert fields["groups"]["other"] == ["other"]
-    assert fields["id2label"][9] == "other"
-    assert "other" not in label_fields(SEVEN_EMOTIONS)["groups"]
+    names = (*SEVEN_EMOTIONS, Emotion.CONTEMPT, Emotion.ANXIETY, Emotion.OTHER)
+    config = build_model(STILLS, names)[0].config
+    assert config.groups["negative"][-2:] == ["contempt", "anxiety"]
+    assert config.groups["other"] == ["other"]
+    assert config.id2label[9] == "other"
+    assert "other" not in build_model(STILLS, SEVEN_EMOTIONS)[0].config.groups
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_a_cascade_keeps_the_groups_of_its_paper(preset):
+    """Not the sentiments, whichever classes a corpus has."""
+    config = dataclasses.replace(STILLS, system="cfc_sp", preset=preset, model={})
+    for names in (SEVEN_EMOTIONS, tuple(Emotion(label) for label in EIGHT_LABELS)):
+        groups = build_model(config, names)[0].config.groups
+        assert sorted(groups.pop("negative")) == ["anger", "disgust", "fear", "sadness"]
+        assert groups == {
+            name: [name] for name in ("neutral", "happiness", "surprise", "other") if name in names
+        }
 
 
 def test_a_model_has_the_classes_of_its_data():
@@ -188,6 +205,6 @@ def test_a_field_the_system_does_not_have_is_refused():
 
 
 def test_a_classifier_of_other_classes_is_not_taken_for_ours(tmp_path):
-    tiny("m3dfel", **label_fields(SEVEN_EMOTIONS[:3])).save_pretrained(tmp_path)
+    tiny("m3dfel", id2label=dict(enumerate(SEVEN_LABELS[:3]))).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"in this order, but .* and its classifier would fit"):
-        initialise(tiny("m3dfel", **label_fields(SEVEN_EMOTIONS[3:6])), str(tmp_path))
+        initialise(tiny("m3dfel", id2label=dict(enumerate(SEVEN_LABELS[3:6]))), str(tmp_path))

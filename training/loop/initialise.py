@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -22,12 +21,9 @@ from transformers import AutoModelForVideoClassification, PreTrainedModel
 
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
-from dfer_hf.taxonomy import SENTIMENT_GROUPS, Emotion
 from training.config import TrainConfig
 
 TORCHVISION, LANDMARKS = "torchvision/", "landmarks/"
-NEGATIVE_BEYOND_SEVEN = (Emotion.CONTEMPT, Emotion.ANXIETY, Emotion.HELPLESSNESS, Emotion.DISAPPOINTMENT)
-"""The compound-free classes of MAFW that AEN's groups of the seven leave out."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +49,6 @@ class Taken:
         return said
 
 
-def label_fields(label_names: Sequence[str]) -> dict[str, Any]:
-    """Configuration of a model of these classes: `id2label`, `label2id`, and `groups` by sentiment."""
-    labels = [str(name) for name in label_names]
-    groups: dict[str, list[str]] = {}
-    for sentiment, emotions in SENTIMENT_GROUPS.items():
-        groups[str(sentiment)] = [str(emotion) for emotion in emotions if emotion in labels]
-    grouped = {label for group in groups.values() for label in group}
-    groups["negative"] += [
-        label for label in labels if label not in grouped and label in NEGATIVE_BEYOND_SEVEN
-    ]
-    groups["other"] = [label for label in labels if label == Emotion.OTHER]
-    return {
-        "id2label": dict(enumerate(labels)),
-        "label2id": {label: index for index, label in enumerate(labels)},
-        "groups": {name: members for name, members in groups.items() if members},
-    }
-
-
 def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTrainedModel, list[Taken]]:
     """Build the recipe's model for the classes of its data; weights come from the seed and from `initialise_from`.
 
@@ -81,9 +59,7 @@ def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTra
     if config.system not in systems:
         raise ValueError(f"Unknown system {config.system!r}; expected one of {', '.join(systems)}.")
     model_class = systems[config.system]
-    fields = label_fields(label_names) | config.model
-    if list(label_names) == model_class.config_class().label_names:
-        fields = config.model  # a system has its own groups of the classes it was made for
+    fields = {"id2label": dict(enumerate(map(str, label_names)))} | config.model
     unknown = sorted(
         set(config.model) - {entry.name for entry in dataclasses.fields(model_class.config_class)}
     )
