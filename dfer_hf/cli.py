@@ -6,8 +6,8 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,10 @@ def predict(options: argparse.Namespace) -> int:
         analyse = functools.partial(predictor, limits=limits_of(options), progress=bar.move)
         # Of a broken pipe: whoever read the answers has had enough of them.
         with suppress(BrokenPipeError), ExitStack() as stack:
-            stack.enter_context(_ctrl_c_to(bar.interrupt))
+            is_main = threading.current_thread() is threading.main_thread()
+            # A shell has Ctrl-C ignored by what it runs in the background.
+            if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, bar.interrupt))
             for output in (*outputs, bar):
                 stack.enter_context(output)
             for file, name in zip(options.files, answer_names(options.files), strict=True):
@@ -141,7 +144,7 @@ def export(options: argparse.Namespace) -> int:
             processor = DferVideoProcessor(
                 size={"height": side, "width": side},
                 num_frames=model.config.num_frames,
-                every_frame=model_class.reads_every_frame,
+                every_frame=model_class.reads_every_frame,  # pyright: ignore[reportCallIssue]  its own field
             )
             card = None
         else:
@@ -197,20 +200,6 @@ class _FileBar(tqdm):
         if self.is_interrupted:
             raise KeyboardInterrupt
         self.is_interrupted = True
-
-
-@contextmanager
-def _ctrl_c_to(handler: Callable[..., None]) -> Iterator[None]:
-    """Let `handler` take Ctrl-C, unless whoever started the process wants it ignored."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _load_predictor(options: argparse.Namespace) -> VideoPredictor:
