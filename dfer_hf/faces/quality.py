@@ -8,14 +8,14 @@ import numpy as np
 
 from .alignment import ARCFACE_TEMPLATE, similarity_transform
 
-MIN_SIZE_PIXELS = 24.0
-MIN_SHARPNESS = 0.1
+MIN_SIZE_PIXELS = 22.0
+MIN_SHARPNESS = 0.2
 MAX_ROLL_DEGREES = 50.0
-MAX_TURN_DEGREES = 50.0
-MAX_TEMPLATE_DISTANCE = 0.3
-MIN_CONFIDENCE = 0.9
+MAX_TURN_DEGREES = 45.0
+MIN_CONFIDENCE = 0.95
 MIN_COVERAGE = 0.2
 
+_MIN_SHOWN_PIXELS = 400
 _EYE_DISTANCE = float(np.linalg.norm(ARCFACE_TEMPLATE[1] - ARCFACE_TEMPLATE[0]))
 # How far nose and mouth stand out before the eyes, in pixels of the crop: ICT-FaceKit's mean face.
 _DEPTHS = np.array([[0.0], [0.0], [20.8], [5.2], [5.2]])
@@ -37,7 +37,6 @@ class FaceQuality:
             similarity, as share of the distance between the eyes.
         coverage: Share of the frames from the face's first to its last in which it was seen.
         confidence: Of the detector; low for faces that lie, are covered or are none.
-        problems: What is too little for a sure answer, as parts of a sentence; empty when the face is seen well.
     """
 
     size_pixels: float
@@ -47,7 +46,22 @@ class FaceQuality:
     template_distance: float
     coverage: float
     confidence: float
-    problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is too little for a sure answer, as parts of a sentence; empty when the face is seen well."""
+        roll = abs(self.roll_degrees)
+        found = {
+            f"the face is only {self.size_pixels:.0f} pixels wide": self.size_pixels < MIN_SIZE_PIXELS,
+            # A small face is blurred when enlarged: one cause is named once.
+            "the picture is blurred": self.sharpness < MIN_SHARPNESS and self.size_pixels >= MIN_SIZE_PIXELS,
+            "the face lies on its side": MAX_ROLL_DEGREES < roll <= 135,
+            "the face is upside down": roll > 135,
+            "the face is turned far away from the camera": self.turn_degrees > MAX_TURN_DEGREES,
+            "the face is hardly recognised as one": self.confidence < MIN_CONFIDENCE,
+            f"the face is seen in only {self.coverage:.0%} of the frames": self.coverage < MIN_COVERAGE,
+        }
+        return tuple(problem for problem, is_so in found.items() if is_so)
 
     @property
     def is_enough(self) -> bool:
@@ -99,28 +113,35 @@ def measure_quality(
     # In pixels of the crop, (N, 5, 2).
     placed = points @ transforms[:, :, :2].swapaxes(1, 2) + transforms[:, None, :, 2]
     distances = np.sqrt(((placed - ARCFACE_TEMPLATE) ** 2).sum(axis=2).mean(axis=1)) / _EYE_DISTANCE
-    values = {
-        "size_pixels": float(np.median(boxes[:, 2] - boxes[:, 0])),
-        "sharpness": float(np.median(crops_sharpness)),
+    return FaceQuality(
+        size_pixels=float(np.median(boxes[:, 2] - boxes[:, 0])),
+        sharpness=float(np.median(crops_sharpness)),
         # Of the middle transform, because degrees jump at 180.
-        "roll_degrees": float(roll_degrees(np.median(transforms, axis=0))),
-        "turn_degrees": float(np.median(_turn_degrees(placed))),
-        "template_distance": float(np.median(distances)),
-        "coverage": float(coverage),
-        "confidence": float(np.median(confidences)),
-    }
-    return FaceQuality(**values, problems=tuple(_problems(**values)))
+        roll_degrees=float(roll_degrees(np.median(transforms, axis=0))),
+        turn_degrees=float(np.median(_turn_degrees(placed))),
+        template_distance=float(np.median(distances)),
+        coverage=float(coverage),
+        confidence=float(np.median(confidences)),
+    )
 
 
 def sharpness(crop: np.ndarray) -> float:
-    """Measure how much detail a crop has for its contrast: about 0 when blurred, 0.2 and more when sharp.
+    """Measure how much of the detail between brows and mouth is fine: 0.35 in a sharp portrait, 0.15 in a blurred one.
+
+    It is the spread of what lies between blurs of one and two pixels, as share of that between one and six, so that
+    contrast cancels out, and grain and blocks, which are finer than a pixel, count little. An enlarged face has as
+    little fine detail as a blurred one. What the crop shows from beyond the frame, which is black, does not count.
 
     Args:
         crop: Aligned face, uint8 RGB of shape `(112, 112, 3)`.
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[16:96, 16:96].astype(np.float32)
-    fine, coarse = cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.GaussianBlur(grey, (0, 0), 3.0)
-    return float((fine - coarse).std() / max(float(coarse.std()), 4.0))
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[28:104, 24:88]
+    is_shown = cv2.erode((grey > 0).view(np.uint8), np.ones((9, 9), np.uint8))
+    if cv2.countNonZero(is_shown) < _MIN_SHOWN_PIXELS:
+        return 0.0
+    one, two, six = (cv2.GaussianBlur(grey.astype(np.float32), (0, 0), sigma) for sigma in (1, 2, 6))
+    fine, all_detail = (cv2.meanStdDev(one - blur, mask=is_shown)[1].item() for blur in (two, six))
+    return fine / max(all_detail, 1.0)
 
 
 def roll_degrees(transforms: np.ndarray) -> np.ndarray:
@@ -134,29 +155,3 @@ def _turn_degrees(placed: np.ndarray) -> np.ndarray:
     scale = np.sqrt((axes**2).sum(axis=(1, 2)) / 2)
     facing = axes[:, 0, 0] * axes[:, 1, 1] - axes[:, 0, 1] * axes[:, 1, 0]
     return np.degrees(np.arctan2(np.linalg.norm(axes[:, 2], axis=1) * scale, facing))
-
-
-def _problems(
-    *,
-    size_pixels: float,
-    sharpness: float,
-    roll_degrees: float,
-    turn_degrees: float,
-    template_distance: float,
-    coverage: float,
-    confidence: float,
-) -> list[str]:
-    problems = []
-    if size_pixels < MIN_SIZE_PIXELS:
-        problems.append(f"the face is only {size_pixels:.0f} pixels wide")
-    elif sharpness < MIN_SHARPNESS:
-        problems.append("the picture is blurred")
-    if abs(roll_degrees) > MAX_ROLL_DEGREES:
-        problems.append("the face lies on its side" if abs(roll_degrees) < 135 else "the face is upside down")
-    if turn_degrees > MAX_TURN_DEGREES or template_distance > MAX_TEMPLATE_DISTANCE:
-        problems.append("the face is turned far away from the camera")
-    if confidence < MIN_CONFIDENCE:
-        problems.append("the face is hardly recognised as one")
-    if coverage < MIN_COVERAGE:
-        problems.append(f"the face is seen in only {coverage:.0%} of the frames")
-    return problems
