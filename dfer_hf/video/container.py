@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 from av.container import InputContainer
@@ -33,8 +33,13 @@ _FILMS = (
     "gif,dv,mxf,rm,wtv,nut,yuv4mpegpipe"
 )
 _SOUND = "wav,w64,mp3,flac,aac,aiff,au,amr,ac3,eac3,caf"
-# Playlists, scripts, drawings and patterns of names lead to other files, so none of them is on the list.
-_OPTIONS = {"protocol_whitelist": "file,pipe", "format_whitelist": f"{_FILMS},{_SOUND}"}
+_OPEN_OPTIONS: dict[str, Any] = {
+    # Playlists, scripts, drawings and patterns of names lead to other files, so none of them is on the list.
+    "container_options": {"protocol_whitelist": "file,pipe", "format_whitelist": f"{_FILMS},{_SOUND}"}
+}
+if int(av.__version__.partition(".")[0]) < 19:
+    # It refused files whose tags are not UTF-8.
+    _OPEN_OPTIONS["metadata_errors"] = "ignore"
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "avi")
 _BROADCAST = ("mpegts", "mpeg")
 # Broadcasts break and go on; elsewhere a pause is more likely meant, as in a recorded screen.
@@ -52,6 +57,9 @@ _STILL_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _MP4_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _PHOTO_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _READABLE = "mp4, mov, webm, mkv, avi, gif, mpeg, flv, ogv or wmv video, or a png, jpeg, webp, avif, bmp or tiff image"
+DECODING_ERRORS = (av.FFmpegError, ValueError)
+"""What decoding raises on damage; after a decoder that cannot be opened, PyAV 19 raises the second."""
+
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _ASSUMED_FRAMES_PER_SECOND = 25.0
 # Tracks much shorter than the longest are something else; small differences are due to rounding.
@@ -119,10 +127,10 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
         NotAVideoError: It is of no kind that is read here.
         CorruptVideoError: Its header cannot be read.
     """
-    options = _OPTIONS if max_pixels is None else _OPTIONS | {"max_pixels": str(max_pixels)}
+    options = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
     stream.seek(0)
     try:
-        container = av.open(_Nameless(stream), "r", options=options, metadata_errors="ignore")
+        container = av.open(_Nameless(stream), "r", options=options, **_OPEN_OPTIONS)
     except av.FFmpegError as error:
         stream.seek(0)
         raise _unreadable(stream.read(400), name) from error
@@ -219,7 +227,7 @@ def first_frame(container: InputContainer, track: VideoStream, name: str) -> Vid
             try:
                 for frame in packet.decode():
                     return frame
-            except av.FFmpegError:
+            except DECODING_ERRORS:
                 num_damaged += 1
             if num_damaged > _MAX_DAMAGED_PACKETS:
                 break

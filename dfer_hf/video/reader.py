@@ -19,6 +19,7 @@ from PIL import Image
 
 from .clock import Clock
 from .container import (
+    DECODING_ERRORS,
     Source,
     duration_seconds,
     frame_turn,
@@ -185,7 +186,7 @@ def _decode(
     for packet in _packets(container, track):
         try:
             frames = [] if packet is None else packet.decode()
-        except av.FFmpegError:
+        except DECODING_ERRORS:
             frames, packet = [], None
         is_damaged |= packet is None
         if packet is not None and packet.is_corrupt:

@@ -89,7 +89,7 @@ def encode_clip(
             rgb = picture(index) if picture else numbered_frame(index, width, height)
             frame = av.VideoFrame.from_ndarray(rgb).reformat(
                 format=pixels,
-                dst_colorspace="bt2020" if transfer else None,
+                dst_colorspace=9 if transfer else None,
                 dst_color_range="MPEG" if transfer else None,
             )
             frame.time_base = Fraction(1, 1000)

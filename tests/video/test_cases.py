@@ -384,7 +384,7 @@ def test_bytes_and_files_read_as_paths_do(tmp_path, source):
 def test_hdr_becomes_what_other_screens_show(tmp_path, transfer):
     levels = clips.HDR_CODES[transfer]
     path = clips.encode_clip(
-        tmp_path / "hdr.mp4", "libx265", width=48, pixels="yuv420p10le", num_frames=3, transfer=transfer,
+        tmp_path / "hdr.mkv", "ffv1", width=48, pixels="yuv420p10le", num_frames=3, transfer=transfer,
         picture=lambda _: np.repeat(np.repeat(np.array(levels, np.uint8)[None, :, None], 16, axis=1), 48, axis=0).repeat(3, axis=2),
     )  # fmt: skip
     frames, said = read(path)
