@@ -5,12 +5,9 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from .faces.quality import FaceQuality
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the original frame."""
@@ -110,6 +107,19 @@ class FramePrediction:
         }
 
 
+class Quality(Protocol):
+    """How well a face is seen, such as `dfer_hf.faces.quality.FaceQuality`."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is too little for a sure answer, as parts of a sentence."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        ...
+
+
 @dataclass(frozen=True)
 class FacePrediction:
     """One person's face through the clip.
@@ -128,7 +138,7 @@ class FacePrediction:
     coarse: Scores
     frames: tuple[FramePrediction, ...]
     is_unsure: bool = False
-    quality: "FaceQuality | None" = None
+    quality: Quality | None = None
 
     @property
     def answer(self) -> str:

@@ -18,6 +18,7 @@ from .face_summary import summarise_face
 from .faces import FaceDetector, MtcnnFaceDetector
 from .faces.crop_stream import WORKING_SIDE, crop_faces, crop_settings, no_face_found, rank
 from .faces.orientation import find_turn, looks_turned
+from .faces.quality import FaceQuality
 from .models.modeling_dfer import DferPreTrainedModel
 from .prediction import ClipPrediction, FacePrediction, FramePrediction
 from .video import DEFAULT_LIMITS, Frame, VideoLimits
@@ -167,7 +168,8 @@ class VideoPredictor:
         )
         analysis = _Analysis(self, video, explain=explain, progress=progress)
         faces = analysis.run(on_frame)
-        if video.can_be_read_again and looks_turned([face.quality for face in faces if face.quality]):
+        qualities = [face.quality for face in faces if isinstance(face.quality, FaceQuality)]
+        if video.can_be_read_again and looks_turned(qualities):
             turns = find_turn(analysis.samples.frames, self.detector)
             if turns:
                 told = len(notes)
