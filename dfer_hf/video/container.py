@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -44,19 +45,13 @@ _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "avi")
 _BROADCAST = ("mpegts", "mpeg")
 # Broadcasts break and go on; elsewhere a pause is more likely meant, as in a recorded screen.
 _LONGEST_PAUSE_SECONDS, _LONGEST_PAUSE_IN_BROADCAST = 60.0, 10.0
-_STARTS = (
-    b"\x1aE\xdf\xa3",
-    b"GIF8",
-    b"FLV\x01",
-    b"OggS",
-    b"\x30\x26\xb2\x75",
-    b"\0\0\x01\xba",
-    b"\0\0\x01\xb3",
-)
-_STILL_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
-_MP4_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_PHOTO_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _READABLE = "mp4, mov, webm, mkv, avi, gif, mpeg, flv, ogv or wmv video, or a png, jpeg, webp, avif, bmp or tiff image"
+_STARTS = re.compile(
+    rb"\x1aE\xdf\xa3|GIF8|FLV\x01|OggS|0&\xb2u|\0\0\x01[\xba\xb3]|\x89PNG|\xff\xd8\xff|II\*\0|MM\0\*"
+    rb"|.{4}(ftyp|styp|moov|mdat|wide|free|skip|pnot)|RIFF.{4}(AVI |WEBP)|G.{187}G.{187}G",
+    re.DOTALL,
+)
+_PHOTO = re.compile(rb".{4}ftyp(hei[cxms]|hevc|mif1|msf1)", re.DOTALL)
 DECODING_ERRORS = (av.FFmpegError, ValueError)
 """What decoding raises on damage; after a decoder that cannot be opened, PyAV 19 raises the second."""
 
@@ -129,11 +124,19 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
     """
     options = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
     stream.seek(0)
+    head = stream.read(400)
+    unlike = f"Expected {_READABLE}, got {name} which starts like none of them"
+    if _PHOTO.match(head):
+        raise NotAVideoError(f"{unlike} but like a HEIC photo; convert it to jpeg.")
+    stream.seek(0)
     try:
         container = av.open(_Nameless(stream), "r", options=options, **_OPEN_OPTIONS)
     except av.FFmpegError as error:
-        stream.seek(0)
-        raise _unreadable(stream.read(400), name) from error
+        raise (
+            _not_found(name)
+            if _STARTS.match(head)
+            else NotAVideoError(f"{unlike}; convert it to mp4 or webm.")
+        ) from error
     with container:
         yield container
 
@@ -183,12 +186,11 @@ def read_timing(container: InputContainer, track: VideoStream) -> Timing:
     """Take count and length from the index, else from the header; nothing of a header that is known to be wrong."""
     entries, seconds = track.index_entries, _track_seconds(track)
     if track.frames and len(entries) > 1 and container.format.name in _INDEXED:
-        span = float((entries[len(entries) - 1].timestamp - entries[0].timestamp) * (track.time_base or 0))
-        indexed = span * len(entries) / (len(entries) - 1)
+        count = len(entries)
+        span = float((entries[count - 1].timestamp - entries[0].timestamp) * (track.time_base or 0))
         # The header of an AVI only repeats the number of frames, which is often wrong.
-        return Timing(
-            len(entries), indexed if container.format.name == "avi" else max(seconds, indexed), True
-        )
+        header = 0.0 if container.format.name == "avi" else seconds
+        return Timing(count, max(header, span * count / (count - 1)), is_indexed=True)
     seconds = seconds or (container.duration or 0) / av.time_base
     if container.format.name in _BROADCAST or not seconds:
         return Timing(None, None)
@@ -297,17 +299,6 @@ def _not_found(name: str) -> CorruptVideoError:
         f"Expected a video, got {name} whose pictures cannot be found: it is damaged, cut off before its index, "
         "or of an unknown codec; export or upload it again, best as mp4 or webm."
     )
-
-
-def _unreadable(head: bytes, name: str) -> NotAVideoError | CorruptVideoError:
-    is_photo = head[4:8] == b"ftyp" and head[8:12] in _PHOTO_BRANDS
-    is_mp4 = head[4:8] in _MP4_BOXES and not is_photo
-    is_riff = head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WEBP")
-    is_broadcast = len(head) > 376 and {head[0], head[188], head[376]} == {0x47}
-    if is_mp4 or is_riff or is_broadcast or head.startswith(_STARTS + _STILL_STARTS):
-        return _not_found(name)
-    like = " but like a HEIC photo; convert it to jpeg" if is_photo else "; convert it to mp4 or webm"
-    return NotAVideoError(f"Expected {_READABLE}, got {name} which starts like none of them{like}.")
 
 
 def _stated_rate(track: VideoStream) -> float | None:

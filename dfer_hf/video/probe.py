@@ -21,7 +21,7 @@ from .container import (
     square_size,
 )
 from .errors import EmptyVideoError, VideoTooLargeError
-from .stills import count_pictures, open_picture, picture_turn
+from .stills import open_picture, picture_turn, shown_pictures
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class VideoLimits:
         return self.max_width * self.max_height if self.max_width and self.max_height else None
 
     def check(self, name: str, field: str, value: float | None, unit: str) -> None:
-        """Refuse what is over one of the fields.
+        """Refuse what is over a field, or over `max_frames`.
 
         Raises:
             VideoTooLargeError: It is.
@@ -71,29 +71,24 @@ class VideoLimits:
                 limit=field,
             )
 
-    def check_size(self, name: str, width: int, height: int) -> None:
-        """Refuse pictures that are wider or higher than allowed, as shown.
+    def check_size(self, name: str, width: int, height: int, *, is_turned: bool = True) -> None:
+        """Refuse pictures that are wider or higher than allowed, however they are still going to be turned.
 
         Raises:
             VideoTooLargeError: They are.
         """
-        self.check(name, "max_width", width, "pixels wide")
-        self.check(name, "max_height", height, "pixels high")
-
-    def check_longer_side(self, name: str, width: int, height: int) -> None:
-        """Refuse pictures that are too large whichever way they are turned.
-
-        Raises:
-            VideoTooLargeError: They are.
-        """
-        looser = max("max_width", "max_height", key=lambda field: getattr(self, field) or math.inf)
-        self.check(name, looser, max(width, height), "pixels on a side")
+        if is_turned:
+            self.check(name, "max_width", width, "pixels wide")
+            self.check(name, "max_height", height, "pixels high")
+        else:
+            looser = max("max_width", "max_height", key=lambda field: getattr(self, field) or math.inf)
+            self.check(name, looser, max(width, height), "pixels on a side")
 
     def check_timing(self, name: str, timing: Timing, pixels: int) -> None:
-        """Refuse what has too many frames, is too long or too fast.
+        """Refuse what has too many frames, is too long or too fast, or has too many pixels in all.
 
         Raises:
-            VideoTooLargeError: It is.
+            VideoTooLargeError: It has.
         """
         self.check(name, "max_frames", timing.num_frames, "frames")
         self.check(name, "max_seconds", timing.seconds, "seconds")
@@ -167,10 +162,10 @@ def probe(source: Source, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
         picture = open_picture(stream)
         if picture is None:
             return _probe_film(stream, path, name, size_bytes, limits)
-        limits.check_longer_side(name, *picture.size)
+        limits.check_size(name, *picture.size, is_turned=False)
         width, height = picture_turn(picture).size(*picture.size)
         limits.check_size(name, width, height)
-        num_pictures = count_pictures(picture)
+        num_pictures = len(shown_pictures(picture))
         limits.check_timing(name, Timing(num_pictures, None), width * height)
         is_still = num_pictures == 1
         seconds, codec = 0.0 if is_still else None, (picture.format or "").lower()
@@ -183,7 +178,7 @@ def _probe_film(
     with open_container(stream, name, limits.max_pixels) as container:
         track = choose_track(container, name)
         index, stored = track.index, (track.codec_context.width, track.codec_context.height)
-        limits.check_longer_side(name, *stored)
+        limits.check_size(name, *stored, is_turned=False)
         timing = read_timing(container, track)
         if not timing.is_indexed and (not timing.seconds or _is_doubtful(timing, size_bytes, limits)):
             timing = measure_timing(
@@ -195,7 +190,7 @@ def _probe_film(
     with open_container(stream, name) as container:
         track = next(track for track in container.streams.video if track.index == index)
         stored = track.codec_context.width, track.codec_context.height
-        limits.check_longer_side(name, *stored)
+        limits.check_size(name, *stored, is_turned=False)
         frame = first_frame(container, track, name)
         width, height = frame_turn(frame).size(*square_size(frame, track, stored))
         limits.check_size(name, width, height)

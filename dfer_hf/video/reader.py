@@ -47,7 +47,6 @@ _STRETCH_SECONDS = 0.5
 # A decoder refuses pictures of more pixels than this many times the limit, before it makes room for them.
 _PIXELS_OVER_LIMIT = 4
 _UNKNOWN_COLOURS, _HD_HEIGHT = 2, 720
-_MIN_INTERLACED_SIDE = 4
 _MAX_LISTED = 5
 
 Warn = Callable[[str], None]
@@ -216,15 +215,12 @@ def _deinterlace(frames: Iterator[tuple[VideoFrame, float]]) -> Iterator[tuple[V
     """Send frames through FFmpeg's filter from the first interlaced one on; as many come out as go in."""
     graph, kind, times = None, None, deque[float]()
     for frame, seconds in frames:
-        if graph is not None and kind != (frame.width, frame.height, frame.format.name):
+        this = frame.width, frame.height, frame.format.name
+        if graph is not None and kind != this:
             yield from _pull(graph, times, is_end=True)
             graph = None
-        if (
-            graph is None
-            and frame.interlaced_frame
-            and min(frame.width, frame.height) >= _MIN_INTERLACED_SIDE
-        ):
-            graph, kind = _make_filter(frame), (frame.width, frame.height, frame.format.name)
+        if graph is None and frame.interlaced_frame and kind != this:
+            graph, kind = _make_filter(frame), this
         if graph is None:
             yield frame, seconds
             continue
@@ -235,16 +231,17 @@ def _deinterlace(frames: Iterator[tuple[VideoFrame, float]]) -> Iterator[tuple[V
         yield from _pull(graph, times, is_end=True)
 
 
-def _make_filter(frame: VideoFrame) -> Graph:
-    graph = Graph()
+def _make_filter(frame: VideoFrame) -> Graph | None:
+    """Make the filter, or `None` for pictures that it does not take, such as those of three lines."""
+    graph, time_base = Graph(), frame.time_base or Fraction(1, 1000)
     source = graph.add_buffer(
-        width=frame.width,
-        height=frame.height,
-        format=frame.format,
-        time_base=frame.time_base or Fraction(1, 1000),
+        width=frame.width, height=frame.height, format=frame.format, time_base=time_base
     )
     graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))
-    graph.configure()
+    try:
+        graph.configure()
+    except av.FFmpegError:
+        return None
     return graph
 
 
@@ -302,7 +299,7 @@ class _Easel:
     def _convert(self, frame: VideoFrame, width: int, height: int) -> np.ndarray:
         is_hd = frame.colorspace == _UNKNOWN_COLOURS and frame.height >= _HD_HEIGHT
         shrinks = width * height < frame.width * frame.height
-        rgb = self._scaler.reformat(
+        converted = self._scaler.reformat(
             frame,
             width=width,
             height=height,
@@ -312,10 +309,13 @@ class _Easel:
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
         )
-        plane = rgb.planes[0]
+        plane = converted.planes[0]
         # No copy: the array keeps the frame's memory.
-        pixels = np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1))
-        return map_to_sdr(pixels, frame.color_trc) if frame.color_trc in (PQ, HLG) else pixels
+        rgb = np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1))
+        if frame.color_trc in (PQ, HLG):
+            return map_to_sdr(rgb, frame.color_trc)
+        # What is RGB already belongs to the decoder, which may build the next frame on it.
+        return rgb.copy() if converted is frame else rgb
 
 
 class _Damage:

@@ -25,25 +25,13 @@ _FORMATS = (
     "PSD",
     "QOI",
     "DDS",
-    "SGI",
-    "PCX",
 )
 _ANIMATED_FORMATS = ("AVIF", "PNG", "WEBP")
 _ORIENTATION = 274
 # What browsers show a picture for that asks for less than they draw.
 _SHORTEST_SECONDS, _USUAL_SECONDS = 0.011, 0.1
-PICTURE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    UserWarning,
-)
+_VALUE_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
+PICTURE_ERRORS = (OSError, EOFError, SyntaxError, RuntimeError, UserWarning, *_VALUE_ERRORS)
 """What Pillow raises on damaged files; it warns of some, which Python may be told to raise."""
 
 
@@ -70,27 +58,19 @@ def open_picture(stream: BinaryIO) -> Image.Image | None:
     return None
 
 
-def count_pictures(picture: Image.Image) -> int:
-    """Count the pictures of an animation; further pages, sizes and thumbnails do not count."""
-    return getattr(picture, "n_frames", 1) - has_cover(picture) if picture.format in _ANIMATED_FORMATS else 1
-
-
-def has_cover(picture: Image.Image) -> bool:
-    """Whether the first picture of an animated PNG is only for those who cannot play it."""
-    return bool(getattr(picture, "default_image", False)) and getattr(picture, "n_frames", 1) > 1
+def shown_pictures(picture: Image.Image) -> range:
+    """Which of its pictures make up the animation: no further page, size or thumbnail, nor the cover of a PNG."""
+    count = getattr(picture, "n_frames", 1) if picture.format in _ANIMATED_FORMATS else 1
+    return range(int(count > 1 and getattr(picture, "default_image", False)), count)
 
 
 def has_more_pages(picture: Image.Image) -> bool:
     """Whether pages of a TIFF follow the first."""
-    if picture.format != "TIFF":
-        return False
     try:
         picture.seek(1)
     except PICTURE_ERRORS:
         return False
-    finally:
-        picture.seek(0)
-    return True
+    return picture.format == "TIFF"
 
 
 def picture_turn(picture: Image.Image) -> Turn:
@@ -111,7 +91,7 @@ def decode_pictures(picture: Image.Image) -> Iterator[tuple[Image.Image, float]]
         PICTURE_ERRORS: What cannot be decoded.
     """
     seconds = 0.0
-    for index in range(has_cover(picture), has_cover(picture) + count_pictures(picture)):
+    for index in shown_pictures(picture):
         if index:
             picture.seek(index)
         yield _to_rgb(picture), seconds
@@ -124,12 +104,12 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     picture.load()
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
-        if picture.mode.startswith("I"):
-            values = values >> 8 if picture.mode.startswith("I;16") or values.max(initial=0) > 255 else values
-        else:
-            highest = float(values.max(initial=0.0))
-            values = values * (255 if highest <= 1 else 255 / max(255.0, highest))
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+        highest = 65535 if picture.mode.startswith("I;16") else float(values.max(initial=0))
+        # Whole numbers above 255 have 16 bits; other ranges end at 1, 255, or somewhere above.
+        highest = max(
+            highest, 65535 if highest > 255 and picture.mode[0] == "I" else 255 if highest > 1 else 1
+        )
+        return Image.fromarray((values.clip(0) * (255 / highest)).astype(np.uint8)).convert("RGB")
     # Pillow warns of palettes whose colours are partly transparent unless they pass through RGBA.
     return (picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB")
 

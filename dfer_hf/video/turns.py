@@ -28,16 +28,8 @@ class Turn(NamedTuple):
         return (height, width) if self.swap else (width, height)
 
 
-_EXIF_TURNS = (
-    Turn(),
-    Turn(mirror=True),
-    Turn(mirror=True, flip=True),
-    Turn(flip=True),
-    Turn(swap=True),
-    Turn(swap=True, mirror=True),
-    Turn(swap=True, mirror=True, flip=True),
-    Turn(swap=True, flip=True),
-)
+_FLAGS = ("000", "010", "011", "001", "100", "110", "111", "101")
+_EXIF_TURNS = tuple(Turn(*(flag == "1" for flag in flags)) for flags in _FLAGS)
 QUARTER_TURNS = tuple(_EXIF_TURNS[orientation - 1] for orientation in (1, 6, 3, 8))
 """By how many right angles clockwise the picture is turned."""
 
