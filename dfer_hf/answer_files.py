@@ -71,6 +71,7 @@ class AnswerFile(ABC):
     def add(self, answer: Answer) -> None:
         """Write the next answer."""
         self.write(answer)
+        self.stream.flush()
         self.num_answers += 1
 
     @abstractmethod
