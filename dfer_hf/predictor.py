@@ -253,7 +253,11 @@ class _Analysis:
         def importance(track_id: int) -> tuple[int, float, int]:
             return rank(track_id, len(readers[track_id].seen), readers[track_id].total_area)
 
-        return tuple(self._predict(track, readers[track]) for track in sorted(readers, key=importance)[::-1])
+        faces = []
+        for track in sorted(readers, key=importance, reverse=True):
+            self._report(self.times[-1])
+            faces.append(self._predict(track, readers[track]))
+        return tuple(faces)
 
     def _frames(self, on_frame: Callable[[Frame], None] | None) -> Iterator[Frame]:
         """Every frame of the video, upright; runs in a thread of its own."""
