@@ -69,11 +69,13 @@ _Piece = TypeVar("_Piece", av.Packet, av.AudioFrame)
 def _timed(pieces: Iterable[_Piece], film_start: float) -> Iterator[tuple[float, _Piece]]:
     """Give packets or frames their seconds in the film, across the same jumps; what comes before it is left out."""
     clock, first_seconds = Clock(step_seconds=0.0, longest_pause_seconds=_LONGEST_PAUSE_SECONDS), None
+    last = -1.0
     for piece in pieces:
         if piece.pts is None or piece.time_base is None:
             continue
         stamp = float(piece.pts * piece.time_base)
         first_seconds = stamp - film_start if first_seconds is None else first_seconds
         seconds = first_seconds + clock.tick(stamp, duration_seconds(piece))
-        if seconds >= 0:
+        if seconds >= 0 and seconds > last:
+            last = seconds
             yield seconds, piece

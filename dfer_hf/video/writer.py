@@ -3,7 +3,7 @@
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -155,17 +155,17 @@ class _Output:
         self._file = self._part.open("xb", buffering=0)
         self.seek, self.tell = self._file.seek, self._file.tell
         self._error: OSError | None = None
+        self._packets: Generator[av.Packet, None, None] | None = None
+        self._packet: av.Packet | None = None
 
     def start(self, width: int, height: int, frames_per_second: float, sound: Source | None) -> None:
-        codec, options = _CODECS[self._kind]
-        self._container = av.open(
-            self,
-            "w",
-            format=self._kind,
-            container_options={"movflags": "faststart"} if self._kind == "mp4" else {},
-            # FFmpeg reads again what it has written, to put the index of an MP4 in front.
-            io_open=lambda *_: self._part.open("rb"),
+        (codec, options), movflags = (
+            _CODECS[self._kind],
+            {"movflags": "faststart"} if self._kind == "mp4" else {},
         )
+        # FFmpeg reads again what it has written, to put the index of an MP4 in front.
+        reopen = lambda *_: self._part.open("rb")  # noqa: E731
+        self._container = av.open(self, "w", format=self._kind, container_options=movflags, io_open=reopen)
         rate = Fraction(frames_per_second).limit_denominator(_TICKS_PER_SECOND)
         stream = self._container.add_stream(codec, rate=rate, options=options, width=width, height=height)
         self._stream = cast("VideoStream", stream)
@@ -173,9 +173,16 @@ class _Output:
         context.time_base = Fraction(1, _TICKS_PER_SECOND)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = ColorRange.MPEG
-        self._sound = carry_sound(sound, self._container, self._kind)
+        self._packets = carry_sound(sound, self._container, self._kind)
         # The first packet of the sound adds its stream.
-        self._packet = next(self._sound, None)
+        self._packet = next(self._packets, None)
+        try:
+            self._container.start_encoding()
+        except av.FFmpegError:
+            if self._packet is None:
+                raise
+            self._file.truncate(self.seek(0))
+            self.start(width, height, frames_per_second, sound=None)
 
     def write(self, data: bytes) -> int:
         left = memoryview(data)
@@ -195,27 +202,37 @@ class _Output:
 
     def finish(self, path: Path, *, end_seconds: float) -> None:
         self._mux(self._stream.encode(None), until_seconds=end_seconds)
-        self._sound.close()
-        self._container.close()
-        self._check()
-        self._file.close()
+        self._close()
+        if self._error is not None:
+            raise self._error
         self._part.replace(path)
 
     def discard(self) -> None:
-        self._file.close()
+        self._error = self._error or OSError("discarded")
+        with suppress(OSError, av.FFmpegError):
+            self._close()
         self._part.unlink(missing_ok=True)
 
     def _mux(self, packets: list[av.Packet], *, until_seconds: float) -> None:
         """Write pictures, and the sound up to their time."""
-        while self._packet is not None and (self._packet.pts or 0) * self._packet.time_base <= until_seconds:
-            self._container.mux(self._packet)
-            self._packet = next(self._sound, None)
+        try:
+            while (
+                self._packet is not None and (self._packet.pts or 0) * self._packet.time_base <= until_seconds
+            ):
+                self._container.mux(self._packet)
+                self._packet = next(self._packets, None) if self._packets else None
+        except av.FFmpegError:
+            # Sound that the container does not take ends here.
+            self._packet = None
         self._container.mux(packets)
-        self._check()
-
-    def _check(self) -> None:
         if self._error is not None:
             raise self._error
+
+    def _close(self) -> None:
+        if self._packets is not None:
+            self._packets.close()
+            self._container.close()
+        self._file.close()
 
 
 def write_video(
