@@ -36,8 +36,7 @@ from dfer_hf.worker import JobCancelledError, JobRefusedError
 MAX_SECONDS, MAX_MEGABYTES = 120.0, 100.0
 LIMITS = VideoLimits(max_seconds=MAX_SECONDS, max_bytes=int(MAX_MEGABYTES * 1e6))
 # Those who wait hold a thread each; looking at a file and cancelling need some, too.
-MAX_WAITING, MAX_THREADS, MAX_SESSIONS = 32, 64, 256
-ERROR_SECONDS = 20
+MAX_WAITING, MAX_THREADS, MAX_SESSIONS, ERROR_SECONDS = 32, 64, 256, 20
 IMAGE = re.compile(r"\.(apng|avif|bmp|gif|heic|jpe?g|png|tiff?|webp)$", re.IGNORECASE)
 
 TITLE = "Facial expressions in video"
@@ -372,7 +371,8 @@ def main() -> None:
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     arguments = parser.parse_args()
     limits = replace(LIMITS, max_seconds=arguments.max_seconds, max_bytes=int(arguments.max_megabytes * 1e6))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # or nothing would be deleted
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sent, lambda *_: sys.exit(0))  # or nothing would be deleted
     checkpoints = shipped_checkpoints()
     names = sorted(checkpoints, key=lambda name: (name != DEFAULT_CHECKPOINT, name))
     place = os.environ.get("GRADIO_TEMP_DIR")

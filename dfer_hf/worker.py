@@ -217,8 +217,9 @@ class _Nursery:
         return _ForkedJob(ours)
 
     def close(self) -> None:
-        self.control.close()
+        self.process.kill()  # and its jobs with it
         self.process.wait()
+        self.control.close()
 
 
 class _SpawnedJobs:

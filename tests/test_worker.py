@@ -185,6 +185,7 @@ def test_a_killed_nursery_takes_its_jobs_along_and_is_replaced(runner, tmp_path)
     assert runner._nursery.process.pid != before
 
 
+@pytest.mark.slow
 def test_without_fork_one_process_does_jobs_until_one_has_to_be_stopped(monkeypatch):
     monkeypatch.setattr(worker, "CAN_FORK", False)
     with running(load, "hello") as runner:
