@@ -29,6 +29,8 @@ from .small_source import random_predictions
 
 
 class OneFace:
+    settings = {"detector": "one face"}
+
     def detect(self, images):
         points = np.array([(60.0, 50), (90, 50), (75, 65), (63, 85), (87, 85)])
         return [[Detection((40.0, 20.0, 110.0, 110.0), points, 0.99)] for _ in images]
