@@ -104,10 +104,7 @@ def _multiply_adds(module: nn.Module, name: str, counts: Mapping[str, Mapping]) 
     if name not in counts:
         inside = [_multiply_adds(child, f"{name}.{key}", counts) for key, child in module.named_children()]
         return sum(layers for layers, _ in inside), sum(products for _, products in inside)
-    num_layers = num_products = 0
-    for operation, num_flops in counts[name].items():
-        if str(operation).startswith(_PRODUCTS):
-            num_products += num_flops // 2  # a multiply-add is two of them
-        else:
-            num_layers += num_flops // 2
-    return num_layers, num_products
+    # A multiply-add is two of what is counted.
+    halves = {str(operation): num_flops // 2 for operation, num_flops in counts[name].items()}
+    num_products = sum(half for operation, half in halves.items() if operation.startswith(_PRODUCTS))
+    return sum(halves.values()) - num_products, num_products

@@ -10,14 +10,6 @@ NETS = ("swin", "iresnet", "hrnet", "repvgg")
 EIGHT_LABELS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 
 
-def _eight_id2label() -> dict[int, str]:
-    return dict(enumerate(EIGHT_LABELS))
-
-
-def _net_image_sizes() -> dict[str, int]:
-    return {"swin": 224, "iresnet": 112, "hrnet": 112, "repvgg": 112}
-
-
 @strict
 class CfcSpConfig(DferConfig):
     """Coarse-to-fine cascaded networks with smooth predicting of Xue et al., CVPRW 2022; the paper's best by default.
@@ -79,7 +71,7 @@ class CfcSpConfig(DferConfig):
         "paper": {},
         "small": {
             "id2label": dict(enumerate(SEVEN_LABELS)),  # of corpora without a class `other`
-            "net_image_sizes": {"swin": 112, "iresnet": 112, "hrnet": 112, "repvgg": 112},
+            "net_image_sizes": dict.fromkeys(NETS, 112),
             "swin_width": 48,
             "swin_depths": [2, 2, 4, 2],
             "swin_heads": [2, 4, 8, 16],
@@ -131,7 +123,7 @@ class CfcSpConfig(DferConfig):
     smoothing_window: int = 256
     corpus_frames_per_second: float | int = 30.0
     frames_per_pass: int = 32
-    net_image_sizes: dict[str, int] = field(default_factory=_net_image_sizes)
+    net_image_sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NETS, 112) | {"swin": 224})
     swin_width: int = 96
     swin_depths: list[int] = field(default_factory=lambda: [2, 2, 18, 2])
     swin_heads: list[int] = field(default_factory=lambda: [3, 6, 12, 24])
@@ -149,7 +141,9 @@ class CfcSpConfig(DferConfig):
     repvgg_embedding_size: int = 512
     repvgg_fused: bool = False
     coarse_first: bool = True
-    id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_eight_id2label)
+    id2label: dict[int, str] | dict[str, str] | None = field(
+        default_factory=lambda: dict(enumerate(EIGHT_LABELS))
+    )
 
     def validate_nets(self) -> None:
         """Refuse ensembles without a net, unknown nets, and sizes at which a net's halvings do not come out."""
@@ -173,15 +167,14 @@ class CfcSpConfig(DferConfig):
 
     def validate_stages(self) -> None:
         """Refuse nets of another number of stages."""
-        lengths = {
-            "swin_depths": 4,
-            "swin_heads": 4,
-            "iresnet_sizes": 4,
-            "iresnet_depths": 4,
-            "hrnet_modules": 3,
-            "repvgg_sizes": 4,
-            "repvgg_depths": 4,
-        }
-        for name, length in lengths.items():
+        fours = (
+            "swin_depths",
+            "swin_heads",
+            "iresnet_sizes",
+            "iresnet_depths",
+            "repvgg_sizes",
+            "repvgg_depths",
+        )
+        for name, length in (dict.fromkeys(fours, 4) | {"hrnet_modules": 3}).items():
             if len(getattr(self, name)) != length:
                 raise ValueError(f"`{name}` must have {length} entries, got {getattr(self, name)}.")

@@ -95,45 +95,43 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
         group_names, num_labels = self.group_names, kwargs.pop("num_labels", None)
         super().__post_init__(**kwargs)
         if num_labels not in (None, self.num_labels):
-            self.num_labels, group_names = (
-                num_labels,
-                None,
-            )  # names the classes by number, which regroups them
+            # Names the classes by number, which regroups them.
+            self.num_labels, group_names = num_labels, None
         elif not self.groups:
             self.regroup()
         self.group_names = group_names or list(self.groups)
         if sorted(self.group_names) == sorted(self.groups):
             self.groups = {name: self.groups[name] for name in self.group_names}
-        self.label2id = self.label2id or {label: index for index, label in enumerate(self.label_names)}
+        self.label2id = self.label2id or self._numbers()
 
     def __setattr__(self, key: str, value: Any) -> None:
-        """Let names of groups and classes follow when a configuration that is there gets others, as while loading."""
+        """Let names follow when a configuration that is there gets other classes or groups, as while loading."""
         is_there = getattr(self, "_post_init_done", False)
         if key == "id2label" and is_there:
             value = {int(index): label for index, label in value.items()}
-        if key == "label2id" and value is not None:
+        if key == "label2id" and value:
             value = {label: int(index) for label, index in value.items()}
         super().__setattr__(key, value)
         if key == "groups" and is_there:
             self.group_names = list(self.groups)
         if key == "id2label" and is_there:
-            self.label2id = {label: index for index, label in sorted(value.items())}
-            if sorted(self.label_names) != self._grouped_labels():
+            self.label2id = self._numbers()
+            if sorted(self.label_names) != self._grouped():
                 self.regroup()
 
     def regroup(self) -> None:
         """Give every class the group it has, or that of `group_table`, or the one of its own name."""
-        tables = (self.group_table, self.groups)
+        tables, labels = (self.group_table, self.groups), self.label_names
         group_of = {label: name for table in tables for name, members in table.items() for label in members}
-        names = dict.fromkeys([*self.groups, *self.group_table, *self.label_names])
-        members = {
-            name: [label for label in self.label_names if group_of.get(label, label) == name]
-            for name in names
-        }
-        self.groups = {name: labels for name, labels in members.items() if labels}
+        names = dict.fromkeys([*self.groups, *self.group_table, *labels])
+        groups = {name: [label for label in labels if group_of.get(label, label) == name] for name in names}
+        self.groups = {name: members for name, members in groups.items() if members}
 
-    def _grouped_labels(self) -> list[str]:
+    def _grouped(self) -> list[str]:
         return sorted(label for group in self.groups.values() for label in group)
+
+    def _numbers(self) -> dict[str, int]:
+        return {label: index for index, label in enumerate(self.label_names)}
 
     @classmethod
     def from_preset(cls, preset: str, **fields: Any) -> "DferConfig":
@@ -167,22 +165,18 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
 
     def validate_labels(self) -> None:
         """Refuse classes that are not numbered through, and names that stand for several."""
-        names, indices = list((self.id2label or {}).values()), sorted(self.id2label or {})
-        numbered = {label: index for index, label in enumerate(self.label_names)}
-        is_numbered = len(names) > 1 and indices == list(range(len(names))) and self.label2id == numbered
-        if not is_numbered or len(set(names)) < len(names):
+        names, numbers = self.label_names, self._numbers()
+        is_whole = len(numbers) == len(names) > 1 and self.id2label == dict(enumerate(names))
+        if not is_whole or self.label2id != numbers:
             raise ValueError(
                 f"`id2label` must name two or more classes from 0 on, each once, got {self.id2label} and `label2id` "
                 f"{self.label2id}. Leave `label2id` out: it follows."
             )
 
-    def validate_temperature(self) -> None:
-        """Refuse a temperature that would turn answers round or into nothing."""
+    def validate_answers(self) -> None:
+        """Refuse a temperature that would turn answers round or into nothing, and a margin no answer can have."""
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be above 0 and finite, got {self.temperature}.")
-
-    def validate_unsure_margin(self) -> None:
-        """Refuse a margin that no two probabilities can have."""
         if not 0 <= self.unsure_margin <= 1:
             raise ValueError(f"`unsure_margin` must be from 0 to 1, got {self.unsure_margin}.")
 
@@ -192,7 +186,7 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             raise ValueError(
                 f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}."
             )
-        labels, members = sorted(self.label_names), self._grouped_labels()
+        labels, members = sorted(self.label_names), self._grouped()
         if labels != members:
             raise ValueError(
                 f"`groups` must hold every label exactly once: the labels are {labels}, the groups hold {members}. "

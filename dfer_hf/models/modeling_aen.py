@@ -117,9 +117,8 @@ class AenForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        maps = self.trunk(
-            pixel_values_videos.flatten(0, 1)
-        ).feature_maps  # three of (batch·frames, C_s, h, w)
+        # Three of (batch·frames, C_s, h, w).
+        maps = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps
         with torch.no_grad():
             frame_logits = self.guide.encode_frames(pixel_values_videos)  # (batch, frames, labels)
         return self.judge_levels(maps, frame_logits, labels)
@@ -154,9 +153,8 @@ class AenForVideoClassification(DferPreTrainedModel):
 
         alpha = self.config.alpha
         global_probabilities = global_logits.softmax(dim=-1)
-        fine = (
-            alpha * fine_local.softmax(dim=-1) + (1 - alpha) * global_probabilities
-        )  # P_O at level 2, Eq. 3
+        # P_O at level 2 and 1, Eq. 3.
+        fine = alpha * fine_local.softmax(dim=-1) + (1 - alpha) * global_probabilities
         coarse = alpha * coarse_local.softmax(dim=-1) + (1 - alpha) * self.sum_groups(global_probabilities)
         tiny = torch.finfo(torch.float32).tiny
         logits, coarse_logits = fine.clamp_min(tiny).log(), coarse.clamp_min(tiny).log()
@@ -200,12 +198,8 @@ class AenForVideoClassification(DferPreTrainedModel):
         for level, summary in zip(levels, summaries, strict=True):
             guided = (frame_belief[:, :, None] * level.float()).sum(dim=1)  # I_s^T S_2 Y: (batch, C_s)
             distance = (summary.float() - guided).abs()
-            total = (
-                total
-                + (
-                    distance.sum(dim=-1) if self.config.temporal_reduction == "sum" else distance.mean(dim=-1)
-                ).mean()
-            )
+            is_sum = self.config.temporal_reduction == "sum"
+            total = total + (distance.sum(dim=-1) if is_sum else distance.mean(dim=-1)).mean()
         return total
 
     def global_loss(

@@ -90,12 +90,9 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         return torch.cat([logits.permute(1, 2, 0, 3).flatten(2) for logits in judged], dim=-1)
 
     def answer_encoded(
-        self,
-        encoded: torch.Tensor,
-        *,
-        labels: torch.Tensor | None = None,
+        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None,
         frames_per_second: float | None = None,
-    ) -> DferOutput:
+    ) -> DferOutput:  # fmt: skip
         """Smooth and join the nets' logits; see the base class.
 
         The window is as long in seconds as `smoothing_window` frames are at the corpus' rate, where the clip's rate is
@@ -106,15 +103,10 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         if frames_per_second is not None:
             window = round(window * frames_per_second / self.config.corpus_frames_per_second)
         num_coarse = len(self.coarse_nets) * len(self.config.groups)
-        coarse_logits, fine_logits = (
-            part.unflatten(2, (nets, part.shape[2] // nets)).permute(
-                2, 0, 1, 3
-            )  # (nets, batch, frames, classes)
-            for part, nets in (
-                (encoded[..., :num_coarse], len(self.coarse_nets)),
-                (encoded[..., num_coarse:], max(1, len(self.fine_nets))),
-            )
-        )
+        coarse_logits, fine_logits = encoded.split([num_coarse, encoded.shape[2] - num_coarse], dim=2)
+        # Both (nets, batch, frames, classes).
+        coarse_logits = torch.stack(coarse_logits.chunk(len(self.coarse_nets), dim=2))
+        fine_logits = torch.stack(fine_logits.chunk(len(self.fine_nets) or 1, dim=2))
         # Soft votes: the mean of the nets' probabilities, (batch, frames, groups) and (batch, frames, labels).
         log_groups = log_mean(self.smooth(coarse_logits, window).log_softmax(dim=-1), dim=0)
         log_shares = log_mean(self.log_shares(self.smooth(fine_logits, window)), dim=0)
@@ -146,14 +138,11 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         """
         frames = pixel_values_videos.flatten(0, 1)
         passes = [frames]  # gradients keep all maps anyway, and in training the norms see all frames together
-        keeps_no_gradients = not self.training and not torch.is_grad_enabled()
-        if keeps_no_gradients and not torch.compiler.is_compiling():
+        if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             passes = frames.split(self.config.frames_per_pass)
         answers = [torch.cat([net(part) for part in passes]).float() for net in nets]
-        judged = (
-            torch.stack(answers) if answers else frames.new_zeros(1, frames.shape[0], 0, dtype=torch.float32)
-        )
-        return judged.unflatten(1, pixel_values_videos.shape[:2])
+        answers = answers or [frames.new_zeros(frames.shape[0], 0, dtype=torch.float32)]
+        return torch.stack(answers).unflatten(1, pixel_values_videos.shape[:2])
 
     def smooth(self, logits: torch.Tensor, window: int) -> torch.Tensor:
         """Add to each frame of `(nets, batch, num_frames, classes)` the mean of the `window` around it (Eq. 1)."""

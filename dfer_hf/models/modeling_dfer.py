@@ -42,8 +42,8 @@ class DferOutput(ModelOutput):
 class StridedPointwise(nn.Conv2d):
     """A 1×1 convolution that skips pixels before it convolves: the same answer, and gradients that can be trusted.
 
-    Of fewer channels than a vector register holds, 8 with AVX2 and 16 with AVX-512, oneDNN's own gradient writes past its
-    workspace where channels come last in memory: weights get wrong gradients, or the process hangs or dies
+    Of fewer channels than a vector register holds, 8 with AVX2 and 16 with AVX-512, oneDNN's own gradient writes past
+    its workspace where channels come last in memory: weights get wrong gradients, or the process hangs or dies
     (https://github.com/uxlfoundation/oneDNN/issues/6035, in the oneDNN 3.12 of torch 2.14).
     """
 
@@ -54,11 +54,12 @@ class StridedPointwise(nn.Conv2d):
 
 
 def use_strided_pointwise(model: nn.Module) -> None:
-    """Turn a model's strided 1×1 convolutions of few channels into `StridedPointwise`, with the weights they have."""
+    """Turn strided 1×1 convolutions of few channels into `StridedPointwise`, with the weights they have."""
     for module in model.modules():
-        is_pointwise = type(module) is nn.Conv2d and module.kernel_size == (1, 1) and module.padding == (0, 0)
-        if is_pointwise and module.stride != (1, 1) and module.in_channels // module.groups < 16:
-            module.__class__ = StridedPointwise
+        if type(module) is nn.Conv2d and module.in_channels // module.groups < 16:
+            is_pointwise = module.kernel_size == (1, 1) and module.padding == (0, 0)
+            if is_pointwise and module.stride != (1, 1):
+                module.__class__ = StridedPointwise
 
 
 class DferPreTrainedModel(PreTrainedModel):
@@ -109,13 +110,9 @@ class DferPreTrainedModel(PreTrainedModel):
         """Say that there are none: clips hold no tokens."""
 
     def check_records(self, asked: Mapping[str, Any]) -> None:
-        """Refuse to record what the system has no layers for, as a system without recorded layers has to.
+        """Refuse to record hidden states and attentions, asked for in `forward` or by the configuration.
 
-        Args:
-            asked: Further arguments of `forward`.
-
-        Raises:
-            ValueError: If hidden states or attentions are asked for here or by the configuration.
+        Every system calls it that has no layers to record, which `_can_record_outputs` would name.
         """
         for name in ("output_hidden_states", "output_attentions"):
             if asked.get(name, getattr(self.config, name, False)):
@@ -143,39 +140,34 @@ class DferPreTrainedModel(PreTrainedModel):
         return self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log()
 
     def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """Say of each frame what it says by itself, `(batch, num_frames, features)`, for systems of any length.
+        """Say of frames `(batch, num_frames, channels, height, width)` what each says by itself.
 
-        Long videos are answered in two steps, without a difference: frames are encoded a part at a time, and
-        `answer_encoded` takes the parts together.
+        A long video is encoded a part at a time, and `answer_encoded` takes the parts together: the answer is the same.
 
-        Args:
-            pixel_values_videos: Parts of clips, `(batch, num_frames, channels, height, width)`.
+        Returns:
+            Whatever the system needs of each frame, `(batch, num_frames, features)`.
 
         Raises:
-            ValueError: If the system sees the frames of a clip together.
+            ValueError: If the system does not take any number of frames.
         """
-        del pixel_values_videos
         raise ValueError(
             f"Expected a system that takes any number of frames, but {type(self).__name__} sees "
-            f"{self.config.num_frames} together. Give it clips of that many."
+            f"{self.config.num_frames} together; got {pixel_values_videos.shape[1]}. Give it clips of that many."
         )
 
     def answer_encoded(
-        self,
-        encoded: torch.Tensor,
-        *,
-        labels: torch.Tensor | None = None,
+        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None,
         frames_per_second: float | None = None,
-    ) -> DferOutput:
-        """Answer clips from what `encode_frames` said of their frames, as `forward` does from the frames.
+    ) -> DferOutput:  # fmt: skip
+        """Answer what `encode_frames` said of all frames, `(batch, num_frames, features)`, as `forward` answers frames.
 
         Args:
-            encoded: All frames of each clip, `(batch, num_frames, features)`.
+            encoded: What the frames say.
             labels: As in `forward`.
-            frames_per_second: Of the clips, for systems that look at stretches of time.
+            frames_per_second: Of the clips, for systems that look at stretches of time; their own rate where left out.
 
         Raises:
-            ValueError: If the system sees the frames of a clip together.
+            ValueError: If the system does not take any number of frames.
         """
         del labels, frames_per_second
         return DferOutput(logits=self.encode_frames(encoded))
@@ -193,12 +185,8 @@ class DferPreTrainedModel(PreTrainedModel):
         frames = "num_frames" if self.takes_any_length else config.num_frames
         expected = f"(batch, {frames}, {config.num_channels}, {config.image_size}, {config.image_size})"
         fits = len(shape) == 5 and shape[2:] == (config.num_channels, config.image_size, config.image_size)
-        if (
-            not fits
-            or shape[0] < 1
-            or shape[1] < 1
-            or not (self.takes_any_length or shape[1] == config.num_frames)
-        ):
+        fits = fits and shape[0] >= 1 and shape[1] >= 1
+        if not fits or not (self.takes_any_length or shape[1] == config.num_frames):
             raise ValueError(
                 f"Expected `pixel_values_videos` of shape {expected}, got {shape}. "
                 "Sample and process the clip with the checkpoint's own video processor."
@@ -242,6 +230,12 @@ class DferPreTrainedModel(PreTrainedModel):
         if labels.is_floating_point():
             return labels
         return nn.functional.one_hot(labels, len(self.config.label_names)).float()
+
+    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
+        """Cross entropy of the clips' logits `(batch, num_labels)` and what `label_distribution` takes, if there is any."""
+        if labels is None:
+            return None
+        return cross_entropy(logits, self.label_distribution(labels, logits.shape[0]))
 
 
 def decide(logits: torch.Tensor, group_of_label: Sequence[int], *, coarse_first: bool) -> torch.Tensor:

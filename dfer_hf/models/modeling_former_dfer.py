@@ -7,7 +7,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_former_dfer import FormerDferConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
+from .modeling_dfer import DferOutput, DferPreTrainedModel
 from .modeling_frame_resnet import build_trunk
 from .modeling_temporal_transformer import TemporalAttention, TemporalLayer, TemporalTransformer
 
@@ -18,9 +18,8 @@ class SpatialTransformer(nn.Module):
     def __init__(self, config: FormerDferConfig) -> None:
         super().__init__()
         hidden_size = config.hidden_sizes[2]
-        map_size = -(
-            -config.image_size // 16
-        )  # the stem halves twice, stages 2 and 3 once each, all rounding up
+        # The stem halves twice, stages 2 and 3 once each, all rounding up.
+        map_size = -(-config.image_size // 16)
         self.position_embeddings = nn.Parameter(torch.empty(1, map_size**2, hidden_size))
         self.layers = nn.ModuleList(
             TemporalLayer(
@@ -123,10 +122,7 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
         token_logits = self.classifier(self.dropout(tokens))
         logits, frame_logits = token_logits[:, 0].float(), token_logits[:, 1:]
 
-        loss = None
-        if labels is not None:
-            target = self.label_distribution(labels, batch_size)
-            loss = cross_entropy(logits, target)
+        loss = self.label_loss(logits, labels)
         return DferOutput(
             loss=loss,
             logits=logits,

@@ -31,9 +31,8 @@ def build_trunk(config: ResNetSizes, out_features: list[str]) -> ResNetBackbone:
             out_features=out_features,  # pyright: ignore[reportCallIssue]  a field of the backbone mixin
         )
     )
-    trunk._supports_sdpa = (
-        True  # it has no attention, but else refuses `set_attn_implementation` for the whole model
-    )
+    # It has no attention, but else refuses `set_attn_implementation` for the whole model.
+    trunk._supports_sdpa = True
     return trunk
 
 
@@ -82,16 +81,10 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         return self.classifier(self.dropout(features))
 
     def answer_encoded(
-        self,
-        encoded: torch.Tensor,
-        *,
-        labels: torch.Tensor | None = None,
-        frames_per_second: float | None = None,
+        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs
     ) -> DferOutput:
         """Take the mean over the frames' logits, `(batch, num_frames, num_labels)`; see the base class."""
-        del frames_per_second
-        frame_logits = encoded
-        batch_size, num_frames = frame_logits.shape[:2]
+        frame_logits, (batch_size, num_frames) = encoded, encoded.shape[:2]
         frame_probabilities = frame_logits.float().softmax(dim=-1)
         probabilities = frame_probabilities.mean(dim=1)  # (batch, labels)
         coarse_probabilities = self.sum_groups(probabilities)  # (batch, groups)

@@ -273,9 +273,8 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
     def fuse(self, nodes: torch.Tensor) -> torch.Tensor:
         """Fuse key points and face `(n, 19, node)` into one token per frame (Sec. 3.2, Table 10)."""
         if self.config.fusion == "region":
-            regions = [
-                nodes[:, region].mean(dim=1) for region in REGIONS
-            ]  # each (n, node); the nose is left out
+            # Each (n, node); the nose is left out.
+            regions = [nodes[:, region].mean(dim=1) for region in REGIONS]
             return torch.cat([*regions, nodes[:, -1]], dim=-1)  # (n, 4 node)
         if self.config.fusion == "mean":
             return nodes.mean(dim=1)

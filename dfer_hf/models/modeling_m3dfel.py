@@ -24,15 +24,14 @@ class BidirectionalLstmLayer(nn.Module):
 
     def forward(self, instances: torch.Tensor) -> torch.Tensor:
         """Read instances `(batch, bag, input)`: `(batch, bag, 2·hidden)`, the forward direction first."""
-        states, steps_forwards, steps_backwards = None, [], []
-        for instance in instances.unbind(dim=1):
-            states = self.forwards(instance, states)
-            steps_forwards.append(states[0])
-        states = None
-        for instance in reversed(instances.unbind(dim=1)):
-            states = self.backwards(instance, states)
-            steps_backwards.append(states[0])
-        return torch.cat([torch.stack(steps_forwards, 1), torch.stack(steps_backwards[::-1], 1)], dim=-1)
+        directions = []
+        for cell, step in ((self.forwards, 1), (self.backwards, -1)):
+            states, steps = None, []
+            for instance in instances.unbind(dim=1)[::step]:
+                states = cell(instance, states)
+                steps.append(states[0])
+            directions.append(torch.stack(steps[::step], dim=1))
+        return torch.cat(directions, dim=-1)
 
 
 class InstanceAttention(nn.Module):
@@ -200,7 +199,6 @@ def intensity_aware_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Te
         target: Probabilities `(batch, num_labels)`; the loss is the mean over the classes taken for true.
     """
     itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    largest_other = (
-        logits[:, None].masked_fill(itself, -torch.inf).amax(dim=-1)
-    )  # x_max for each class as x_t
+    # x_max for each class as x_t.
+    largest_other = logits[:, None].masked_fill(itself, -torch.inf).amax(dim=-1)
     return (target * nn.functional.softplus(largest_other - logits)).sum(dim=-1).mean()

@@ -10,7 +10,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_nr_dfernet import NrDfernetConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
+from .modeling_dfer import DferOutput, DferPreTrainedModel
 from .modeling_frame_resnet import build_trunk
 from .modeling_temporal_transformer import TemporalLayer, class_token_weights
 
@@ -196,10 +196,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
         if config.snippet_filter and not self.training:
             logits = self.filter_neutral(sequence_logits, snippet_probabilities)
 
-        loss = None
-        if labels is not None:
-            target = self.label_distribution(labels, logits.shape[0])
-            loss = cross_entropy(sequence_logits, target)
+        loss = self.label_loss(sequence_logits, labels)
         tiny = torch.finfo(torch.float32).tiny
         return DferOutput(
             loss=loss,

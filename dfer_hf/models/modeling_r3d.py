@@ -6,7 +6,7 @@ from torchvision.models.video.resnet import BasicBlock, Conv3DSimple
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_r3d import R3dConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
+from .modeling_dfer import DferOutput, DferPreTrainedModel
 
 
 class FrameMaps(nn.Module):
@@ -65,9 +65,8 @@ class R3dTrunk(nn.Module):
         maps = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(clips)))))  # (clips, C, steps, h, w)
         num_frames, num_steps = clips.shape[2], maps.shape[2]
         step_of_frame = torch.arange(num_frames, device=maps.device) * num_steps // num_frames
-        frames_of_step = (step_of_frame[:, None] == step_of_frame).sum(
-            dim=0
-        )  # (frames,), of each frame's step
+        # (frames,), of each frame's step.
+        frames_of_step = (step_of_frame[:, None] == step_of_frame).sum(dim=0)
         frame_maps = self.frame_maps(maps, step_of_frame)  # (clips·frames, C, h, w)
         features = frame_maps.mean(dim=(2, 3)).unflatten(0, (clips.shape[0], num_frames))
         return features, 1 / (num_steps * frames_of_step)
@@ -114,10 +113,7 @@ class R3dForVideoClassification(DferPreTrainedModel):
         tiny = torch.finfo(torch.float32).tiny
         activation = shared_features.float().sum(dim=-1).clamp_min(tiny)  # (batch, frames)
 
-        loss = None
-        if labels is not None:
-            target = self.label_distribution(labels, logits.shape[0])
-            loss = cross_entropy(logits, target)
+        loss = self.label_loss(logits, labels)
         return DferOutput(
             loss=loss,
             logits=logits,

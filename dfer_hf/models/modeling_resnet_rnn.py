@@ -6,7 +6,7 @@ from transformers import initialization as init
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_resnet_rnn import ResNetRnnConfig
-from .modeling_dfer import DferOutput, DferPreTrainedModel, cross_entropy
+from .modeling_dfer import DferOutput, DferPreTrainedModel
 from .modeling_frame_resnet import build_trunk
 
 
@@ -127,22 +127,14 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
         return features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])
 
     def answer_encoded(
-        self,
-        encoded: torch.Tensor,
-        *,
-        labels: torch.Tensor | None = None,
-        frames_per_second: float | None = None,
+        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs
     ) -> DferOutput:
         """Run the recurrent layer over the features, `(batch, num_frames, C)`; see the base class."""
-        del frames_per_second
         states, parts = self.recurrent_layer(encoded)  # each (batch, frames, state)
         frame_logits = self.classifier(self.dropout(states))  # (batch, frames, labels)
         logits = frame_logits[:, -1].float()
 
-        loss = None
-        if labels is not None:
-            target = self.label_distribution(labels, encoded.shape[0])
-            loss = cross_entropy(logits, target)
+        loss = self.label_loss(logits, labels)
         return DferOutput(
             loss=loss,
             logits=logits,

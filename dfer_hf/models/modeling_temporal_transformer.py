@@ -90,9 +90,8 @@ def class_token_weights(attentions: Sequence[torch.Tensor]) -> torch.Tensor:
         The attention multiplied through the layers, residual included (Abnar and Zuidema 2020),
         `(batch, tokens - 1)`, summing to 1.
     """
-    share = torch.zeros_like(
-        attentions[0][:, 0, 0], dtype=torch.float32
-    )  # (batch, tokens), backwards from the token
+    # (batch, tokens), backwards from the token.
+    share = torch.zeros_like(attentions[0][:, 0, 0], dtype=torch.float32)
     share[:, 0] = 1
     for weights in reversed(attentions):
         attention = weights.float().mean(dim=1)  # (batch, tokens, tokens)

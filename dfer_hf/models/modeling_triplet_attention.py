@@ -19,9 +19,8 @@ class PlaneGate(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Scale `(n, C, h, w)` by one number from 0 to 1 for each place of the plane."""
-        pooled = torch.stack(
-            [features.amax(dim=self.pooled_dim), features.mean(dim=self.pooled_dim)], dim=1
-        )  # Z-pool: (n, 2, a, b), a and b the two axes that are left
+        # Z-pool: (n, 2, a, b), a and b the two axes that are left.
+        pooled = torch.stack([features.amax(self.pooled_dim), features.mean(self.pooled_dim)], dim=1)
         gate = self.norm(self.convolution(pooled)).sigmoid()[:, 0]  # (n, a, b)
         return features * gate.unsqueeze(self.pooled_dim)
 
