@@ -31,7 +31,7 @@ Source = str | os.PathLike[str] | bytes | BinaryIO
 
 _FILMS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,obu,ivf,mjpeg,flv,asf,ogg,"
-    "gif,dv,mxf,rm,wtv,nut,yuv4mpegpipe"
+    "gif,dv,mxf,rm,wtv,nut,mpjpeg,yuv4mpegpipe"
 )
 _SOUND = "wav,w64,mp3,flac,aac,aiff,au,amr,ac3,eac3,caf"
 _OPEN_OPTIONS: dict[str, Any] = {

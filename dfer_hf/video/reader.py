@@ -31,7 +31,7 @@ from .container import (
 )
 from .errors import VideoTooLargeError, VideoWarning
 from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
-from .stills import PICTURE_ERRORS, decode_pictures, has_more_pages, open_picture, picture_turn
+from .stills import BREAKS_OFF, PICTURE_ERRORS, decode_pictures, has_more_pages, open_picture, picture_turn
 from .tone_mapping import HLG, PQ, map_to_sdr
 from .turns import Turn
 
@@ -46,7 +46,7 @@ _DURATION_TOLERANCE_SECONDS = 1.0
 _STRETCH_SECONDS = 0.5
 # A decoder refuses pictures of more pixels than this many times the limit, before it makes room for them.
 _PIXELS_OVER_LIMIT = 4
-_UNKNOWN_COLOURS, _HD_HEIGHT = 2, 720
+_UNKNOWN_COLOURS, _BT2020, _HD_HEIGHT = 2, 9, 720
 _MAX_LISTED = 5
 
 Warn = Callable[[str], None]
@@ -120,7 +120,7 @@ def _read_frames(
 def _read_pictures(
     picture: Image.Image, info: VideoInfo, limits: VideoLimits, max_side: int | None, warn: Warn
 ) -> Iterator[Frame]:
-    turn, index, seconds = picture_turn(picture), -1, 0.0
+    turn, index, seconds, shown = picture_turn(picture), -1, 0.0, picture
     scale = _scale(picture.size, max_side)
     size = _shrunk(picture.size, scale)
     try:
@@ -136,6 +136,10 @@ def _read_pictures(
         warn(
             f"Expected {info.num_frames} pictures in {info.name}, got {index + 1} up to {seconds:.2f} seconds, as "
             "what follows is damaged; export or upload it again if the rest matters."
+        )
+    if BREAKS_OFF in shown.info:
+        warn(
+            f"Expected a whole picture, got {info.name} whose end is missing and left grey; upload it again."
         )
     if info.is_still and has_more_pages(picture):
         warn(f"Expected one picture, got {info.name} with several pages; only the first was taken.")
@@ -297,22 +301,25 @@ class _Easel:
         return canvas
 
     def _convert(self, frame: VideoFrame, width: int, height: int) -> np.ndarray:
-        is_hd = frame.colorspace == _UNKNOWN_COLOURS and frame.height >= _HD_HEIGHT
+        is_hdr = frame.color_trc in (PQ, HLG)
+        matrix = None
+        if frame.colorspace == _UNKNOWN_COLOURS and (is_hdr or frame.height >= _HD_HEIGHT):
+            # Where nothing is said, players take what television uses.
+            matrix = _BT2020 if is_hdr else Colorspace.ITU709
         shrinks = width * height < frame.width * frame.height
         converted = self._scaler.reformat(
             frame,
             width=width,
             height=height,
             format="rgb24",
-            # Where nothing is said, players take what television uses at this height.
-            src_colorspace=Colorspace.ITU709 if is_hd else None,
+            src_colorspace=matrix,
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
         )
         plane = converted.planes[0]
         # No copy: the array keeps the frame's memory.
         rgb = np.ndarray((height, width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1))
-        if frame.color_trc in (PQ, HLG):
+        if is_hdr:
             return map_to_sdr(rgb, frame.color_trc)
         # What is RGB already belongs to the decoder, which may build the next frame on it.
         return rgb.copy() if converted is frame else rgb

@@ -3,10 +3,10 @@
 import struct
 from collections.abc import Iterator
 from io import BytesIO
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from .turns import Turn, turn_of_orientation
 
@@ -33,6 +33,9 @@ _SHORTEST_SECONDS, _USUAL_SECONDS = 0.011, 0.1
 _VALUE_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
 PICTURE_ERRORS = (OSError, EOFError, SyntaxError, RuntimeError, UserWarning, *_VALUE_ERRORS)
 """What Pillow raises on damaged files; it warns of some, which Python may be told to raise."""
+
+BREAKS_OFF = "breaks off"
+"""Key of `Image.info` where the end of a picture is missing."""
 
 
 def open_picture(stream: BinaryIO) -> Image.Image | None:
@@ -101,7 +104,12 @@ def decode_pictures(picture: Image.Image) -> Iterator[tuple[Image.Image, float]]
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     """Make 8-bit RGB of any mode and drop the transparency."""
-    picture.load()
+    try:
+        picture.load()
+    except OSError:
+        if picture.format != "JPEG" or not isinstance(picture, ImageFile.ImageFile) or picture.fp is None:
+            raise
+        picture = _fill_up(picture.fp)
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
         highest = 65535 if picture.mode.startswith("I;16") else float(values.max(initial=0))
@@ -112,6 +120,15 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         return Image.fromarray((values.clip(0) * (255 / highest)).astype(np.uint8)).convert("RGB")
     # Pillow warns of palettes whose colours are partly transparent unless they pass through RGBA.
     return (picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB")
+
+
+def _fill_up(stream: IO[bytes]) -> Image.Image:
+    """Decode a JPEG that breaks off as other viewers do: what is missing is grey, and `info` says so."""
+    stream.seek(0)
+    whole = Image.OPEN["JPEG"][0](BytesIO(stream.read() + b"\xff\xd9"), "")
+    whole.load()
+    whole.info[BREAKS_OFF] = True
+    return whole
 
 
 def _is_motion_jpeg(stream: BinaryIO, picture: Image.Image) -> bool:

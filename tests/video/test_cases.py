@@ -452,6 +452,16 @@ def test_an_animation_that_breaks_off_gives_its_start_and_a_warning():
     assert "Expected 6 pictures in the video" in said[0]
 
 
+def test_a_jpeg_without_its_end_is_shown_as_far_as_it_goes():
+    whole = clips.encode(".jpg", clips.numbered_frame(9, 200, 150))
+    for missing in (2, len(whole) // 3):
+        (frame,), said = read(whole[:-missing])
+        assert frame.rgb.shape == (150, 200, 3)
+        assert clips.number_of(frame.rgb[:40]) == 9
+        assert len(said) == 1
+        assert "whose end is missing" in said[0]
+
+
 def test_pages_after_the_first_are_told_of():
     stream, pictures = BytesIO(), [Image.fromarray(clips.numbered_frame(index)) for index in (3, 9)]
     pictures[0].save(stream, "TIFF", save_all=True, append_images=pictures[1:])
