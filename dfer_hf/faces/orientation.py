@@ -8,8 +8,12 @@ from .alignment import similarity_transform
 from .detection import Detection, FaceDetector
 from .quality import FaceQuality, roll_degrees
 
+# Of pictures that stand, these suspect 1 % of large portraits, 6 % of frames of videos and 27 % of photographs of small
+# faces; of those that lie, they miss 1 %.
 SUSPECT_CONFIDENCE = 0.998
 SUSPECT_ROLL_DEGREES = 35.0
+# Chosen on 144 portraits at four sizes, 527 photographs of faces at three and 13 clips (MTCNN): of those that stand none
+# is turned, of single pictures that lie 95 % to 99 % are.
 CLEAR_RATIO = 1.4
 MIN_EVIDENCE = 4.0
 MAX_ROLL_DEGREES = 30.0

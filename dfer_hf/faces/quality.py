@@ -8,11 +8,17 @@ import numpy as np
 
 from .alignment import ARCFACE_TEMPLATE, similarity_transform
 
+# Where dfer-aen-small is clearly less often right (torch 2.14.1, AMD EPYC with AVX2), on 654 photographs of faces with
+# seven labels. Right are, of the same faces small or blurred and as they came: 47 % and 55 % of those 20 to 22 pixels wide,
+# 58 % and 60 % from 22 to 24; 43 % and 61 % at a sharpness of 0.18 to 0.20, 52 % and 58 % from 0.22 to 0.24. Of those with a
+# confidence below 0.97, 28 % and 37 %. Of faces turned by 40 degrees or more 17 % are, where 35 % would be as many as of
+# others with these labels; of rendered heads turned by 60 degrees 94 % are above it, and 7 % of those turned by 30.
 MIN_SIZE_PIXELS = 22.0
 MIN_SHARPNESS = 0.2
+MIN_CONFIDENCE = 0.97
+MAX_TURN_DEGREES = 40.0
+# Nearer to lying than to standing, and less than a fifth of what the answer is about; these were not measured.
 MAX_ROLL_DEGREES = 50.0
-MAX_TURN_DEGREES = 45.0
-MIN_CONFIDENCE = 0.95
 MIN_COVERAGE = 0.2
 
 _MIN_SHOWN_PIXELS = 400
