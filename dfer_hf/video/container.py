@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -28,6 +29,7 @@ from .errors import (
 from .turns import QUARTER_TURNS, Turn, turn_of_matrix
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
+Track = TypeVar("Track", VideoStream, AudioStream)
 
 _FILMS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,obu,ivf,mjpeg,flv,asf,ogg,"
@@ -148,6 +150,14 @@ class _Nameless:
         self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
 
 
+def read_packets(container: InputContainer, track: Track) -> "Iterator[av.Packet[Track]]":
+    """Read the packets of a track, and last an empty one that empties the decoder."""
+    packets: Iterator[Any] = container.demux(track)
+    # PyAV stumbles at the end of a broadcast to which streams were added on the way.
+    with suppress(IndexError):
+        yield from packets
+
+
 def choose_track(container: InputContainer, name: str) -> VideoStream:
     """Pick the film: the default track, else the longest, and neither a cover nor a thumbnail.
 
@@ -205,7 +215,7 @@ def measure_timing(
     clock, num_packets = start_clock(container, track), 0
     # What is damaged is the reader's to tell.
     with suppress(av.FFmpegError):
-        for packet in container.demux(track):
+        for packet in read_packets(container, track):
             stamp = packet.pts if packet.dts is None else packet.dts
             if packet.size == 0:
                 continue
@@ -225,7 +235,7 @@ def first_frame(container: InputContainer, track: VideoStream, name: str) -> Vid
     track.codec_context.thread_count = 1
     num_damaged = 0
     with suppress(av.FFmpegError):
-        for packet in container.demux(track):
+        for packet in read_packets(container, track):
             try:
                 for frame in packet.decode():
                     return frame

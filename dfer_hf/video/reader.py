@@ -26,6 +26,7 @@ from .container import (
     nothing_decodable,
     open_container,
     open_file,
+    read_packets,
     square_size,
     start_clock,
 )
@@ -210,7 +211,7 @@ def _packets(container: InputContainer, track: VideoStream) -> Iterator[av.Packe
     """Read packets, and `None` where something between them cannot be read."""
     for _ in range(_MAX_READ_ERRORS):
         with suppress(av.FFmpegError):
-            yield from container.demux(track)
+            yield from read_packets(container, track)
             return
         yield None
 

@@ -10,7 +10,15 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from .clock import Clock
-from .container import Source, choose_track, duration_seconds, name_source, open_container, open_file
+from .container import (
+    Source,
+    choose_track,
+    duration_seconds,
+    name_source,
+    open_container,
+    open_file,
+    read_packets,
+)
 from .errors import VideoError
 
 # What browsers play, by container; anything else is encoded anew.
@@ -41,7 +49,7 @@ def carry_sound(
         film_start = float((film.start_time or 0) * (film.time_base or 0))
         target: AudioStream | None = None
         if sound.codec_context.codec.canonical_name in _COPIED[container]:
-            for seconds, packet in _timed(clip.demux(sound), film_start):
+            for seconds, packet in _timed(read_packets(clip, sound), film_start):
                 target = target or output.add_stream_from_template(sound)
                 packet.pts = packet.dts = round(seconds / packet.time_base)
                 packet.stream = target
@@ -58,7 +66,7 @@ def carry_sound(
 
 
 def _decode(clip: InputContainer, sound: AudioStream) -> Iterator[av.AudioFrame]:
-    for packet in clip.demux(sound):
+    for packet in read_packets(clip, sound):
         with suppress(av.FFmpegError):
             yield from packet.decode()
 
