@@ -355,6 +355,13 @@ def test_lost_packets_of_a_stream_are_told_with_their_seconds(tmp_path):
     assert 0.2 <= start < end < 0.5
 
 
+def test_streams_that_join_a_broadcast_later_do_no_harm(tmp_path):
+    first = clips.encode_clip(tmp_path / "first.ts", "mpeg2video", num_frames=300)
+    then = clips.write_clip_with_sound(tmp_path / "then.ts", seconds=3)
+    frames, _ = read(first.read_bytes() * 2 + then.read_bytes())
+    assert len(frames) >= 670
+
+
 def test_warnings_go_to_python_when_nobody_asks_for_them(tmp_path):
     path = clips.noisy_clip(tmp_path / "cut.avi")
     path.write_bytes(path.read_bytes()[:-4000])
