@@ -165,7 +165,7 @@ def test_an_error_of_the_listener_stops_the_job(runner):
 @pytest.mark.parametrize(
     ("loading", "error", "said"),
     [
-        (fail_to_load, RuntimeError, "its error stands above"),
+        pytest.param(fail_to_load, RuntimeError, "its error stands above", marks=pytest.mark.slow),
         (refuse_to_load, JobRefusedError, "no such model"),
     ],
 )
