@@ -23,7 +23,7 @@ class CountingDetector:
     """Finds what the real one finds, and counts the pictures it is shown."""
 
     def __init__(self, detector):
-        self.detector, self.num_pictures = detector, 0
+        self.detector, self.settings, self.num_pictures = detector, detector.settings, 0
 
     def detect(self, images):
         self.num_pictures += len(images)
