@@ -92,12 +92,12 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     problem_type: str | None = "single_label_classification"
 
     def __post_init__(self, **kwargs) -> None:
-        group_names, num_labels = self.group_names, kwargs.pop("num_labels", None)
+        num_labels = kwargs.pop("num_labels", None)
+        group_names, self.group_names = self.group_names, None  # names follow only afterwards
         super().__post_init__(**kwargs)
         if num_labels not in (None, self.num_labels):
-            # Names the classes by number, which regroups them.
-            self.num_labels, group_names = num_labels, None
-        elif not self.groups:
+            self.num_labels, self.groups, group_names = num_labels, {}, None
+        if not self.groups:
             self.regroup()
         self.group_names = group_names or list(self.groups)
         if sorted(self.group_names) == sorted(self.groups):
@@ -106,7 +106,7 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Let names follow when a configuration that is there gets other classes or groups, as while loading."""
-        is_there = getattr(self, "_post_init_done", False)
+        is_there = getattr(self, "group_names", None) is not None
         if key == "id2label" and is_there:
             value = {int(index): label for index, label in value.items()}
         if key == "label2id" and value:
