@@ -186,9 +186,7 @@ class Handlers:
         the clip, the timeline as HTML, a table with one row per frame, and everything as JSON and CSV files.
         """
         if video is None or not Path(video).is_file():
-            raise refusal(
-                "Choose a video first, which lives for an hour at most: upload one, or take the example."
-            )
+            raise refusal("Choose a video first, which lives for an hour at most: upload one, or take the example.")
         session = session_of(request)
         self.pages.show(session, video)
         with self.pages.analysis(session) as (folder, page):
@@ -282,9 +280,7 @@ class Layout:
                 self.video = Upload(label=f"{label}, or an image", height=160)
                 self.preview = gr.HTML(elem_id="preview")
             with gr.Tab("Record", id="record"):
-                self.camera = gr.Video(
-                    label=label, sources=["webcam"], format=None, include_audio=False, height=340
-                )
+                self.camera = gr.Video(label=label, sources=["webcam"], format=None, include_audio=False, height=340)
         self.example = gr.Button("Take the example clip", size="sm")
         self.model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
         self.heat_map = gr.Checkbox(value=True, label="Show what the answer rests on (takes a little longer)")
@@ -296,9 +292,7 @@ class Layout:
         with gr.Row():
             self.fine = DecidedLabel(label="Expression over the whole clip", min_width=280, elem_id="fine")
             with gr.Column(scale=2, min_width=300):
-                self.timeline = gr.HTML(
-                    label="Over time", show_label=True, container=True, elem_id="timeline"
-                )
+                self.timeline = gr.HTML(label="Over time", show_label=True, container=True, elem_id="timeline")
         with gr.Accordion("Frame by frame, as a table", open=False):
             headers = [*TABLE_HEADERS]
             self.table = gr.Dataframe(
@@ -352,11 +346,7 @@ def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
 def launch_options(limits: VideoLimits = LIMITS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
     looks = {"theme": THEME, "css": CSS, "footer_links": ["api"]}
-    bounds = {
-        "max_file_size": limits.max_bytes,
-        "max_threads": MAX_THREADS,
-        "state_session_capacity": MAX_SESSIONS,
-    }
+    bounds = {"max_file_size": limits.max_bytes, "max_threads": MAX_THREADS, "state_session_capacity": MAX_SESSIONS}
     # The history of runs would keep every answer in the browser.
     private = {"run_history": False, "share": False, "app_kwargs": {"middleware": [Middleware(ClosedRoutes)]}}
     return {**looks, **bounds, **private, "ssr_mode": False}
@@ -372,7 +362,8 @@ def main() -> None:
     arguments = parser.parse_args()
     limits = replace(LIMITS, max_seconds=arguments.max_seconds, max_bytes=int(arguments.max_megabytes * 1e6))
     for sent in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sent, lambda *_: sys.exit(0))  # or nothing would be deleted
+        # Or nothing would be deleted.
+        signal.signal(sent, lambda *_: sys.exit(0))
     checkpoints = shipped_checkpoints()
     names = sorted(checkpoints, key=lambda name: (name != DEFAULT_CHECKPOINT, name))
     place = os.environ.get("GRADIO_TEMP_DIR")
@@ -390,9 +381,7 @@ def main() -> None:
             parser.error(str(error))
         demo = build_demo(workers)
         name = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-        demo.launch(
-            server_name=name, server_port=arguments.port, inbrowser=arguments.open, **launch_options(limits)
-        )
+        demo.launch(server_name=name, server_port=arguments.port, inbrowser=arguments.open, **launch_options(limits))
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ examples:
 def find_inputs(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]:
     """List the files that paths stand for: files themselves, and the videos and images of folders, sorted.
 
-    Hidden files of folders are left out, and a file that is named twice is listed once. Whatever else has the name of a
-    video or an image is listed, be it unreadable or a broken link, so that it is answered with an error.
+    Hidden files of folders are left out, and a file that is named twice is listed once. Whatever else has the name of
+    a video or an image is listed, be it unreadable or a broken link, so that it is answered with an error.
 
     Raises:
         FileNotFoundError: If there is nothing at a path, or no video and no image in a folder.
@@ -76,8 +76,7 @@ def _files_of_folder(folder: Path, *, recursive: bool) -> list[Path]:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        prog="dfer",
-        description="Recognise facial expressions in videos, and show what the answer rests on.",
+        prog="dfer", description="Recognise facial expressions in videos, and show what the answer rests on."
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -103,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.files = find_inputs(options.paths, recursive=options.recursive)
         except OSError as error:
             parser.error(str(error))
-    gc.disable()  # importing makes no garbage to look for, and looking takes half a second
+    # Importing makes no garbage to look for, and looking takes half a second.
+    gc.disable()
     from dfer_hf.cli import COMMANDS, UsageError
 
     gc.enable()
@@ -176,9 +176,7 @@ def _add_predict(commands) -> None:
     _add_hub_options(parser)
     add("--json", type=Path, metavar="FILE", help="an object for one file, else a list; - for the screen")
     add("--csv", type=Path, metavar="FILE", help="a row per face and frame, or per error; - for the screen")
-    add(
-        "--overlay", type=Path, metavar="FILE", help="draw answers into a .webm or .mp4; a folder for several"
-    )
+    add("--overlay", type=Path, metavar="FILE", help="draw answers into a .webm or .mp4; a folder for several")
     add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
     add("--recursive", action="store_true", help="look into the folders of folders too")
     add("--quiet", action="store_true", help="print errors only")
@@ -219,12 +217,8 @@ def _add_export(commands) -> None:
 
 
 def _add_hub_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--revision", default="main", help="of a Hub id: a commit, to always get the same weights"
-    )
-    parser.add_argument(
-        "--token", help="for a private Hub id; HF_TOKEN in the environment is seen by fewer people"
-    )
+    parser.add_argument("--revision", default="main", help="of a Hub id: a commit, to always get the same weights")
+    parser.add_argument("--token", help="for a private Hub id; HF_TOKEN in the environment is seen by fewer people")
 
 
 def _limit(text: str) -> float | None:

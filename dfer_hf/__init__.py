@@ -46,7 +46,8 @@ def __getattr__(name: str) -> object:
     if name not in _IMPORTED_WHEN_USED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_IMPORTED_WHEN_USED[name]}", __name__), name)
-    globals()[name] = value  # found without this function from now on
+    # Found without this function from now on.
+    globals()[name] = value
     return value
 
 

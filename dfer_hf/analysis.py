@@ -26,8 +26,8 @@ MAX_PIXELS = 16_000_000_000
 
 LOOKING = JobLimits(wall_seconds=20.0, cpu_seconds=5.0, memory_bytes=500_000_000)
 MAX_LOOKS = 4
-# What an analysis may take of all cores together, and more for each second of the video. A second of 1080p at 60 frames
-# takes two on an old server.
+# What an analysis may take of all cores together, and more for each second of the video. A second of 1080p at 60
+# frames takes two on an old server.
 START_SECONDS, SECONDS_PER_SECOND = 30.0, 8.0
 
 
@@ -191,9 +191,7 @@ def _load_predictors(checkpoints: dict[str, str | Path]) -> "dict[str, VideoPred
     # The bar starts a thread.
     logging.disable_progress_bar()
     try:
-        return {
-            name: VideoPredictor.from_pretrained(path, device="cpu") for name, path in checkpoints.items()
-        }
+        return {name: VideoPredictor.from_pretrained(path, device="cpu") for name, path in checkpoints.items()}
     except ValueError as error:
         raise JobRefusedError(str(error)) from error
 

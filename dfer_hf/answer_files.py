@@ -154,9 +154,7 @@ def overlay_files(overlay: Path | None, files: Sequence[Path]) -> dict[Path, Pat
         return {}
     if len(files) == 1 and overlay.suffix and not overlay.is_dir():
         if overlay.suffix.lower() not in (".webm", ".mp4"):
-            raise UsageError(
-                f"Expected an overlay ending in .webm or .mp4, got {str(overlay)!r}. Name it so."
-            )
+            raise UsageError(f"Expected an overlay ending in .webm or .mp4, got {str(overlay)!r}. Name it so.")
         return {files[0]: overlay}
     try:
         overlay.mkdir(parents=True, exist_ok=True)
@@ -202,6 +200,5 @@ def answer_names(files: Sequence[Path]) -> list[str]:
 def printable(text: str) -> str:
     """Spell out control characters, which could steer a terminal, and bytes of file names that are no text."""
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

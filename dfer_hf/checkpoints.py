@@ -176,9 +176,7 @@ def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoPro
         frame = processor(greys, do_crop_faces=False, return_tensors="pt")["pixel_values_videos"][0, 0]
     _expect(seconds > 0, f"window_seconds above 0 in {PROCESSOR}", seconds)
     fits = model.takes_any_length or num_frames == config.num_frames
-    _expect(
-        fits, f"a processor that takes {config.num_frames} frames, as {CONFIG} has it", processor.sampling
-    )
+    _expect(fits, f"a processor that takes {config.num_frames} frames, as {CONFIG} has it", processor.sampling)
     shape = (config.num_channels, config.image_size, config.image_size)
     made = f"{tuple(frame.shape)} with values from {frame.min():g} to {frame.max():g}"
     # From black to white it is 4 or so, however the corpus is normalised.

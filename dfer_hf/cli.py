@@ -231,9 +231,7 @@ def _available_device(name: str) -> torch.device:
     return device
 
 
-def _answer(
-    analyse: Callable[..., ClipPrediction], file: Path, name: str, spool: FrameSpool | None
-) -> Answer:
+def _answer(analyse: Callable[..., ClipPrediction], file: Path, name: str, spool: FrameSpool | None) -> Answer:
     """Analyse a file; with heat maps, and frames put into the spool, where they are to be drawn."""
     try:
         if spool is None:
@@ -349,16 +347,12 @@ def _wanted_presets(names: Sequence[str]) -> list[tuple[str, str]]:
         system, _, preset = name.partition(":")
         presets = systems()[system].config_class.presets if system in systems() else {}
         if not presets or (preset and preset not in presets):
-            raise UsageError(
-                f"Unknown system or preset {name!r}: expected one of {', '.join(presets or systems())}."
-            )
+            raise UsageError(f"Unknown system or preset {name!r}: expected one of {', '.join(presets or systems())}.")
         wanted += [(system, preset)] if preset else [(system, key) for key in presets if key != "tiny"]
     return wanted
 
 
-def _size_cells(
-    name: str, size: Size, num_frames: int, printed: PrintedSize | None = None
-) -> tuple[str, ...]:
+def _size_cells(name: str, size: Size, num_frames: int, printed: PrintedSize | None = None) -> tuple[str, ...]:
     parameters, multiply_adds = (printed.parameters, printed.multiply_adds) if printed else (None, None)
     return (
         name,
@@ -375,8 +369,7 @@ def _columns(rows: Iterable[Sequence[str]]) -> str:
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 

@@ -205,18 +205,14 @@ class InOrderReader(FaceReader):
         rate = frame_rate([frame.time_seconds for frame in self.seen])
         answers = self.engine.answer_encoded(self.encoded, frames_per_second=rate)
         own = LookedAt.join(self.parts)
-        looked_at = LookedAt(
-            own.positions, answers.frame_fine[0], answers.frame_weights[0], own.sharpness, own.maps
-        )
+        looked_at = LookedAt(own.positions, answers.frame_fine[0], answers.frame_weights[0], own.sharpness, own.maps)
         return FaceReading(self.seen, looked_at, answers.fine[0], answers.coarse[0])
 
     def _encode(self) -> None:
         start, crops = self.take(len(self.waiting))
         self.encoded.append(self.engine.encode(crops))
         count = len(crops)
-        maps = (
-            self.engine.answer(crops[None], explain=True).maps[0] if self.explain else np.empty((count, 0, 0))
-        )
+        maps = self.engine.answer(crops[None], explain=True).maps[0] if self.explain else np.empty((count, 0, 0))
         sharp = np.array([sharpness(crop) for crop in crops])
         empty = np.empty(count)
         self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, maps))

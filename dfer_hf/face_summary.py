@@ -32,15 +32,11 @@ def summarise_face(
     membership = np.eye(len(config.groups))[config.group_of_label]  # (labels, groups)
     decide = _Decision(engine)
     frame_answers = decide(raw, fine, fine @ membership)
-    clip_fine, clip_coarse = (
-        _calibrated(part, config.temperature) for part in (reading.fine, reading.coarse)
-    )
+    clip_fine, clip_coarse = (_calibrated(part, config.temperature) for part in (reading.fine, reading.coarse))
     ((clip, clip_groups, is_unsure),) = decide(reading.fine[None], clip_fine[None], clip_coarse[None])
     after = np.searchsorted(known, seconds).clip(1, max(1, len(known) - 1))
     # Of the two around each frame, the one that is nearer; of a single one, that one.
-    nearest = np.where(
-        seconds - known[after - 1] <= np.abs(known[after % len(known)] - seconds), after - 1, after
-    )
+    nearest = np.where(seconds - known[after - 1] <= np.abs(known[after % len(known)] - seconds), after - 1, after)
     nearest = nearest.clip(max=len(known) - 1)
     is_own = np.isin(positions, looked_at.positions)
     weights = np.zeros(len(positions))
@@ -60,9 +56,7 @@ def summarise_face(
         for position, frame in enumerate(reading.seen)
     }
     first, last = reading.seen[0].index, reading.seen[-1].index
-    frames = tuple(
-        by_index.get(index) or FramePrediction(index, times[index]) for index in range(first, last + 1)
-    )
+    frames = tuple(by_index.get(index) or FramePrediction(index, times[index]) for index in range(first, last + 1))
     quality = _quality(reading, coverage=len(by_index) / len(frames))
     return FacePrediction(
         track_id, clip, clip_groups, frames, is_unsure=is_unsure or not quality.is_enough, quality=quality
@@ -78,9 +72,7 @@ class _Decision:
         self.labels, self.groups = config.label_names, list(config.groups)
         self.group_of_label = config.group_of_label
 
-    def __call__(
-        self, raw: np.ndarray, fine: np.ndarray, coarse: np.ndarray
-    ) -> list[tuple[Scores, Scores, bool]]:
+    def __call__(self, raw: np.ndarray, fine: np.ndarray, coarse: np.ndarray) -> list[tuple[Scores, Scores, bool]]:
         """Decide for each row, by probabilities before the temperature; not sure too where another group leads."""
         answers = []
         for chosen, fine_row, coarse_row in zip(self.engine.decide(raw).tolist(), fine, coarse, strict=True):

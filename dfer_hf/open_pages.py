@@ -103,7 +103,8 @@ class OpenPages:
             inside = Path(folder) != self.folder
             oldest = now - (DELETE_AGE if inside else STALLED_AGE)
             for path in [*map(Path(folder).joinpath, names), *[Path(folder)] * inside]:
-                with suppress(OSError):  # gone already, or a folder with something in it
+                # Gone already, or a folder with something in it.
+                with suppress(OSError):
                     if path.stat().st_mtime < oldest:
                         path.rmdir() if path.is_dir() else path.unlink()
 

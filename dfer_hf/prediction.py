@@ -228,14 +228,9 @@ class ClipPrediction:
                     name: edge if edge == "" else round(edge, 2)
                     for name, edge in zip(("left", "top", "right", "bottom"), box, strict=True)
                 }
-                for prefix, scores, clip in (
-                    ("p", frame.fine, face.fine),
-                    ("p_coarse", frame.coarse, face.coarse),
-                ):
+                for prefix, scores, clip in (("p", frame.fine, face.fine), ("p_coarse", frame.coarse, face.coarse)):
                     for label in clip.probabilities:
-                        row[f"{prefix}_{label}"] = (
-                            "" if scores is None else round(scores.probabilities[label], 6)
-                        )
+                        row[f"{prefix}_{label}"] = "" if scores is None else round(scores.probabilities[label], 6)
                 yield row
 
     def to_csv(self) -> str:

@@ -26,9 +26,7 @@ from .video.sources import VideoSource, open_source
 
 FRAMES_AHEAD = 48
 MOST_SAMPLES = 8
-_TURNED = (
-    "The picture was turned by {} degrees clockwise to analyse it, since the faces in it are not upright."
-)
+_TURNED = "The picture was turned by {} degrees clockwise to analyse it, since the faces in it are not upright."
 _PROGRESS_EVERY_SECONDS = 0.2
 
 
@@ -42,8 +40,9 @@ class VideoPredictor:
         processor: Its video processor; how faces are cropped and sampled is in it.
         name: What predictions call the checkpoint.
         detector: What finds the faces; MTCNN where none is given.
-        max_analysed_rate: Frames a second that the model looks at, about; the scores of those between are interpolated.
-            None looks at every frame, as systems for any number of frames that learn from single ones always do.
+        max_analysed_rate: Frames a second that the model looks at, about; the scores of those between are
+            interpolated. None looks at every frame, as systems for any number of frames that learn from single ones
+            always do.
 
     Raises:
         CheckpointError: If the model is none of this package, or its faces are aligned otherwise than here.
@@ -97,11 +96,7 @@ class VideoPredictor:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         found = load_checkpoint(name_or_path, revision=revision, token=token, device=device, dtype=dtype)
         return cls(
-            found.model,
-            found.processor,
-            name=found.name,
-            detector=detector,
-            max_analysed_rate=max_analysed_rate,
+            found.model, found.processor, name=found.name, detector=detector, max_analysed_rate=max_analysed_rate
         )
 
     @property
@@ -137,9 +132,9 @@ class VideoPredictor:
     ) -> ClipPrediction:
         """Analyse a video, a still image, or frames.
 
-        Frames are decoded, tracked and answered as a stream: memory does not grow with the length of the video, but for
-        what is said of each frame. Where every face lies on its side or is upside down, or none is found, the video is
-        turned and analysed again, and a warning says so.
+        Frames are decoded, tracked and answered as a stream: memory does not grow with the length of the video, but
+        for what is said of each frame. Where every face lies on its side or is upside down, or none is found, the
+        video is turned and analysed again, and a warning says so.
 
         Args:
             source: A path, the bytes of a file, a binary file, a PIL picture, RGB frames as an array or list, or an

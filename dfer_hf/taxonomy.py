@@ -78,6 +78,4 @@ def coarsen(probabilities: Mapping[str, float], groups: Mapping[str, Sequence[st
             f"is in none or in several of {', '.join(map(str, groups))}. Mend the groups of the configuration."
         )
     values = {str(label): probability for label, probability in probabilities.items()}
-    return {
-        str(group): sum(values.get(str(label), 0.0) for label in labels) for group, labels in groups.items()
-    }
+    return {str(group): sum(values.get(str(label), 0.0) for label in labels) for group, labels in groups.items()}

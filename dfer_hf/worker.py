@@ -143,11 +143,7 @@ class JobRunner:
             return self._nursery.fork()
 
     def _await(
-        self,
-        connection: Connection,
-        limits: JobLimits,
-        on_progress: Report,
-        cancelled: threading.Event | None,
+        self, connection: Connection, limits: JobLimits, on_progress: Report, cancelled: threading.Event | None
     ) -> tuple[str, Any]:
         deadline = time.monotonic() + limits.wall_seconds
         while True:
@@ -191,10 +187,7 @@ class _Nursery:
         # With one thread, as a fork would inherit the locks that other threads hold, but not those threads.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         # Nor would a fork be able to use a GPU that was so much as counted before.
-        environment |= {
-            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
+        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         code = f"from {__name__} import tend_nursery; tend_nursery({theirs.fileno()})"
         with theirs:
             self.process = subprocess.Popen(
@@ -202,7 +195,8 @@ class _Nursery:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
-                start_new_session=True,  # Ctrl-C in a terminal is for the server alone
+                # Ctrl-C in a terminal is for the server alone.
+                start_new_session=True,
             )
         with contextlib.ExitStack() as failed:
             failed.callback(self.process.wait)
@@ -217,7 +211,8 @@ class _Nursery:
         return _ForkedJob(ours)
 
     def close(self) -> None:
-        self.process.kill()  # and its jobs with it
+        # And its jobs with it.
+        self.process.kill()
         self.process.wait()
         self.control.close()
 
@@ -282,7 +277,8 @@ def _do_jobs(connection: Connection) -> None:
     shared = _load(connection)
     while True:
         try:
-            connection.recv()  # limits, which only a process of its own can be held to
+            # Limits, which only a process of its own can be held to.
+            connection.recv()
             request = connection.recv_bytes()
         except EOFError:
             return
@@ -305,7 +301,8 @@ def tend_nursery(control_handle: int) -> None:
             try:
                 connection = Connection(reduction.recv_handle(control))
             except EOFError:
-                return  # jobs die with this process
+                # Jobs die with this process.
+                return
             _start_job(connection, shared, jobs)
         for pid, (connection, limits) in list(jobs.items()):
             # Nothing comes from a sender after the job but the end of the line.
@@ -333,7 +330,8 @@ def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connec
         _do(request, shared, connection)
         status = 0
     except BrokenPipeError:
-        status = 0  # the sender is gone, and this process about to be killed
+        # The sender is gone, and this process about to be killed.
+        status = 0
     finally:
         if status:
             traceback.print_exc()

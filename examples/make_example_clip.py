@@ -60,11 +60,7 @@ def shoot(rgb: np.ndarray, time_seconds: float) -> np.ndarray:
     # Higher than the face: the detector takes the folds of the collar for another.
     shift = np.array([WIDTH / 2, HEIGHT / 2]) - rotation @ (FACE_CENTRE - (0, 17) + drift)
     view = cv2.warpAffine(
-        rgb,
-        np.column_stack([rotation, shift]),
-        (WIDTH, HEIGHT),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REFLECT,
+        rgb, np.column_stack([rotation, shift]), (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
     light = 1 + 0.1 * np.sin(1.3 * time_seconds)
     warmth = 0.03 * np.sin(0.9 * time_seconds)

@@ -20,9 +20,7 @@ WIDTH, HEIGHT = 160, 120
 
 
 def _scene(*lefts: int) -> np.ndarray:
-    portrait = cv2.resize(
-        skimage.data.astronaut()[:240, 110:350], (HEIGHT, HEIGHT), interpolation=cv2.INTER_AREA
-    )
+    portrait = cv2.resize(skimage.data.astronaut()[:240, 110:350], (HEIGHT, HEIGHT), interpolation=cv2.INTER_AREA)
     rgb = np.full((HEIGHT, WIDTH * max(1, len(lefts)), 3), 110, dtype=np.uint8)
     for left in lefts:
         rgb[:, left : left + HEIGHT] = portrait
@@ -70,7 +68,8 @@ def tiny_model() -> FrameResNetForVideoClassification:
     config = FrameResNetConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], image_size=112)
     model = FrameResNetForVideoClassification(config)
     with torch.no_grad():
-        model.classifier.weight.normal_(std=0.3)  # a fresh head says the same of everything
+        # A fresh head says the same of everything.
+        model.classifier.weight.normal_(std=0.3)
     return model
 
 

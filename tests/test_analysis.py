@@ -34,9 +34,7 @@ def analyse(workers, tmp_path):
     return analyse
 
 
-def test_the_answer_is_that_of_the_library_and_its_files_lie_in_the_folder(
-    analyse, clips, tmp_path, tiny_checkpoint
-):
+def test_the_answer_is_that_of_the_library_and_its_files_lie_in_the_folder(analyse, clips, tmp_path, tiny_checkpoint):
     from dfer_hf import VideoPredictor
 
     heard = []

@@ -183,9 +183,7 @@ def test_an_answer_that_was_deleted_is_asked_for_again(workers):
 
 
 def test_the_headline_is_the_answer_and_not_the_most_probable_class():
-    shown = app.DecidedLabel().postprocess(
-        ("not sure, perhaps fear", {"anger": 0.5, "fear": 0.3, "neutral": 0.2})
-    )
+    shown = app.DecidedLabel().postprocess(("not sure, perhaps fear", {"anger": 0.5, "fear": 0.3, "neutral": 0.2}))
     assert shown.label == "not sure, perhaps fear"
     assert [entry.label for entry in shown.confidences] == ["anger", "fear", "neutral"]
 
@@ -225,7 +223,8 @@ def test_no_file_is_refused_in_plain_words(address, cache, deleted):
 
 def test_a_file_over_the_limit_is_not_even_stored(address, cache):
     large = {"files": ("large.mp4", bytes(LIMITS.max_bytes + 1000))}
-    before = set(files_in(cache))  # answers to closed pages, which are deleted a little later
+    # Answers to closed pages, which are deleted a little later.
+    before = set(files_in(cache))
     reply = httpx.post(f"{address}gradio_api/upload", files=large)
     assert reply.status_code == 413
     assert "maximum allowed size" in reply.text
@@ -671,7 +670,8 @@ def test_sigterm_ends_everything_and_leaves_nothing(server, tmp_path):
     process, address, stored = server
     visitor = Client(address, verbose=False, download_files=str(tmp_path))
     visitor.submit(handle_file(app.example_clip()), "dfer-frame-small", True, api_name="/analyse")
-    assert wait_until(lambda: len(processes_of(process)) == 2)  # the one that forks, and its fork
+    # The one that forks, and its fork.
+    assert wait_until(lambda: len(processes_of(process)) == 2)
     started = processes_of(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=15) == 0

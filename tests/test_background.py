@@ -36,7 +36,8 @@ def test_an_error_is_raised_after_the_items_before_it():
         raise LookupError("in the middle")
 
     items = ahead(failing(), 8)
-    time.sleep(0.05)  # the thread has long met the error
+    # The thread has long met the error.
+    time.sleep(0.05)
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(LookupError, match="in the middle"):
         next(items)
@@ -54,7 +55,8 @@ def test_fetches_no_further_ahead_than_asked():
     items = ahead(counting(), 4)
     next(items)
     time.sleep(0.3)
-    assert len(fetched) <= 1 + 4 + 1  # taken, waiting, and one in the thread's hand
+    # Taken, waiting, and one in the thread's hand.
+    assert len(fetched) <= 1 + 4 + 1
     items.close()
 
 

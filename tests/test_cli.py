@@ -76,12 +76,7 @@ def test_a_folder_is_answered_file_by_file_whatever_is_in_it(dfer, mixed):
     code, printed, errors = dfer("predict", mixed, "--csv", "out.csv", "--json", "out.json")
     assert code == 1
     answers = read_json("out.json")
-    assert [answer["source"] for answer in answers] == [
-        "empty.mp4",
-        "faceless.webm",
-        "short.webm",
-        "text.mp4",
-    ]
+    assert [answer["source"] for answer in answers] == ["empty.mp4", "faceless.webm", "short.webm", "text.mp4"]
     assert [answer["source"] for answer in answers if "error" in answer] == list(BAD)
     assert len(answers[2]["faces"][0]["frames"]) == 5
     rows = read_csv("out.csv")
@@ -168,10 +163,7 @@ def test_a_file_named_twice_is_answered_once(dfer, clips):
         (["predict", "clip.png", "--csv", "absent/out.csv"], "absent"),
         (["predict", "clip.png", "--csv", "hollow"], "hollow"),
         (["predict", "clip.png", "--overlay", "out.avi"], ".webm"),
-        (
-            ["predict", "clip.png", "--overlay", "out.partial.webm", "--json", "./out.partial.webm"],
-            "Two outputs",
-        ),
+        (["predict", "clip.png", "--overlay", "out.partial.webm", "--json", "./out.partial.webm"], "Two outputs"),
         (["predict", "clip.png", "--json", "x" * 300], "too long"),
         (["predict", "clip.png", "--json", "out.json", "--csv", "/dev/full/out.csv"], "/dev/full/out.csv"),
         (["predict", "clip.png", "--max-seconds", "0"], "above 0, or none"),
@@ -278,7 +270,8 @@ def test_models_lists_systems_and_checkpoints(dfer):
     assert set(dfer_hf.shipped_checkpoints()) <= set(names)
     shipped = next(row for row in rows if row[0] == "dfer-frame-small")
     assert shipped[1] == "frame_resnet"
-    assert 2.5 < float(shipped[2]) < 3.1  # million parameters, in half precision twice as many megabytes
+    # Million parameters, in half precision twice as many megabytes.
+    assert 2.5 < float(shipped[2]) < 3.1
     assert 5 < float(shipped[4]) < 6.5
 
 
@@ -350,13 +343,10 @@ def test_a_system_whose_library_is_missing_is_said_and_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize(
-    ("option", "limit"),
-    [("--max-seconds", 2), ("--max-megabytes", 0.001), ("--max-side", 100), ("--max-rate", 9)],
+    ("option", "limit"), [("--max-seconds", 2), ("--max-megabytes", 0.001), ("--max-side", 100), ("--max-rate", 9)]
 )
 def test_a_file_over_a_limit_is_refused_with_the_option_that_raises_it(dfer, clips, option, limit):
-    code, _, errors = dfer(
-        "predict", clips / "face.webm", clips / "still.png", option, limit, "--csv", "out.csv"
-    )
+    code, _, errors = dfer("predict", clips / "face.webm", clips / "still.png", option, limit, "--csv", "out.csv")
     assert code == 1
     assert f"raise {option}." in errors
     assert f"raise {option}." in read_csv("out.csv")[0]["error"]
@@ -369,12 +359,8 @@ def test_the_limits_are_those_of_the_library_unless_others_are_named():
 
 
 @pytest.mark.parametrize("command", ["predict", "export"])
-def test_a_checkpoint_without_one_of_its_tensors_is_refused_in_one_sentence(
-    dfer, clips, broken_checkpoint, command
-):
-    arguments = (
-        ["export", broken_checkpoint, "mine"] if command == "export" else ["predict", clips / "short.webm"]
-    )
+def test_a_checkpoint_without_one_of_its_tensors_is_refused_in_one_sentence(dfer, clips, broken_checkpoint, command):
+    arguments = ["export", broken_checkpoint, "mine"] if command == "export" else ["predict", clips / "short.webm"]
     code, printed, errors = dfer(*arguments, model=broken_checkpoint)
     assert (code, printed) == (2, "")
     assert "classifier.weight" in errors
@@ -397,9 +383,7 @@ def test_an_answer_that_is_not_sure_is_printed_as_such(dfer, clips, tiny_checkpo
 )
 def test_a_file_is_answered_and_drawn_whatever_its_name_is(dfer, clips, name):
     shutil.copy(clips / "short.webm", os.fsdecode(name))
-    code, printed, errors = dfer(
-        "predict", ".", "--json", "out.json", "--csv", "out.csv", "--overlay", "drawn"
-    )
+    code, printed, errors = dfer("predict", ".", "--json", "out.json", "--csv", "out.csv", "--overlay", "drawn")
     assert (code, errors) == (0, "")
     (answer,) = read_json("out.json")
     assert answer["source"].isprintable()
@@ -434,9 +418,7 @@ def test_what_is_no_file_in_a_folder_is_an_error_in_its_place(dfer, clips):
     assert len(errors.splitlines()) == 4
 
 
-def test_files_that_disappear_after_they_were_listed_are_errors(
-    clips, tiny_checkpoint, tmp_path, monkeypatch
-):
+def test_files_that_disappear_after_they_were_listed_are_errors(clips, tiny_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     for name in ("a.webm", "b.webm"):
@@ -506,15 +488,7 @@ def assert_each_file_has_the_answer_that_it_has_alone(dfer, files):
 
 
 def test_a_batch_gives_each_file_the_answer_that_it_has_alone(dfer, clips):
-    names = (
-        "text.mp4",
-        "pair.webm",
-        "truncated.webm",
-        "faceless.webm",
-        "still.png",
-        "empty.mp4",
-        "short.webm",
-    )
+    names = ("text.mp4", "pair.webm", "truncated.webm", "faceless.webm", "still.png", "empty.mp4", "short.webm")
     assert_each_file_has_the_answer_that_it_has_alone(dfer, [clips / name for name in names])
 
 

@@ -135,9 +135,7 @@ def start(tmp_path, tiny_checkpoint):
 @pytest.fixture
 def long_clip(tmp_path_factory, write_clip, scene):
     """A clip that takes long to analyse."""
-    return write_clip(
-        tmp_path_factory.mktemp("long") / "long.webm", (scene(index % 40) for index in range(300))
-    )
+    return write_clip(tmp_path_factory.mktemp("long") / "long.webm", (scene(index % 40) for index in range(300)))
 
 
 def interrupt(process):
@@ -215,11 +213,7 @@ def test_ctrl_c_while_an_overlay_is_drawn_leaves_none(start, long_clip, tiny_che
         ("dfer predict clips/short.webm $TINY > /dev/full", 2, ""),
         ("dfer predict clips/short.webm $TINY --json - | true; exit ${PIPESTATUS[0]}", 1, ""),
         ("dfer predict clips $TINY --csv out.csv | true; tail -1 out.csv", 0, "truncated.webm"),
-        (
-            "LC_ALL=C PYTHONIOENCODING=ascii dfer predict $'caf\\xe9.mp4' caf\u00e9.mp4 $TINY --json -",
-            0,
-            "\\u00e9",
-        ),
+        ("LC_ALL=C PYTHONIOENCODING=ascii dfer predict $'caf\\xe9.mp4' caf\u00e9.mp4 $TINY --json -", 0, "\\u00e9"),
         ("dfer predict clips/text.mp4 $TINY 2>/dev/full", 1, ""),
         ("dfer predict clips/short.webm $TINY --json - >&-", 2, ""),
     ],

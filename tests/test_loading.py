@@ -67,10 +67,7 @@ def other_system(folder):
 
 
 def eight_labels(folder):
-    labels = [
-        *json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"].values(),
-        "contempt",
-    ]
+    labels = [*json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"].values(), "contempt"]
     config(
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
@@ -118,9 +115,7 @@ FAULTS = {
         rf"missing: {HEAD}; unexpected: head.weight",
     ),
     "a counter is missing": (
-        edit_weights(
-            lambda weights: weights.pop(next(key for key in weights if key.endswith("num_batches_tracked")))
-        ),
+        edit_weights(lambda weights: weights.pop(next(key for key in weights if key.endswith("num_batches_tracked")))),
         "missing: .*num_batches_tracked",
     ),
     "a weight is NaN": (set_first(float("nan")), f"NaN or infinite: {HEAD}"),
@@ -129,10 +124,7 @@ FAULTS = {
     "a tensor is transposed": (edit_weights(transposed), rf"{HEAD} of \(8, 7\), not \(7, 8\)"),
     "the weights are another system's": (other_system, "unexpected: .* more; of another shape: .* more"),
     "half of the shards are missing": (half_of_the_shards, "missing: .* more"),
-    "the weights are missing": (
-        remove("model.safetensors"),
-        r"weights in model\.safetensors, .* got none",
-    ),
+    "the weights are missing": (remove("model.safetensors"), r"weights in model\.safetensors, .* got none"),
     "the weights are a pickle": (pickle_instead, r"weights in model\.safetensors.* got pytorch_model\.bin"),
     "the weights are cut off": (truncate, "weights that safetensors can read"),
     "the weights are empty": (write("model.safetensors", b""), "weights that safetensors can read"),
@@ -145,10 +137,7 @@ FAULTS = {
     "labels contradict their order": (config(label2id={"happiness": 6}), "label2id"),
     "a label is in no group": (config(groups={"all": ["fear"]}, group_names=["all"]), "groups"),
     "a field of the configuration is unknown": (config(hiden_sizes=[1]), r"config\.json, got hiden_sizes"),
-    "a field is of another type": (
-        config(num_frames="sixteen"),
-        r"a config\.json that makes a dfer_frame_resnet",
-    ),
+    "a field is of another type": (config(num_frames="sixteen"), r"a config\.json that makes a dfer_frame_resnet"),
     "a field makes no sense": (config(image_size=-1), "image_size"),
     "weights are quantised": (config(quantization_config={"load_in_8bit": True}), "quantization_config"),
     "kernels come from elsewhere": (config(attn_implementation="evil/kernels"), "attn_implementation"),
@@ -163,10 +152,7 @@ FAULTS = {
     "the configuration is a list": (write("config.json", b"[1]"), r"JSON in config\.json"),
     "the configuration is nested without end": (write("config.json", b"[" * 99999), r"JSON in config\.json"),
     "the processor is missing": (remove("video_preprocessor_config.json"), "video_preprocessor_config.json"),
-    "the processor is garbage": (
-        write("video_preprocessor_config.json", b"{"),
-        "video_preprocessor_config.json",
-    ),
+    "the processor is garbage": (write("video_preprocessor_config.json", b"{"), "video_preprocessor_config.json"),
     "the processor is another class": (
         processor(video_processor_type="VideoMAEVideoProcessor"),
         "video_processor_type .*VideoMAEVideoProcessor",
@@ -182,10 +168,7 @@ FAULTS = {
     "the model has one channel": (config(num_channels=1), r"not \(8, 1, |\(1, 112, 112\) around"),
     "faces are aligned otherwise": (processor(alignment="eyes_224"), "alignment .* got 'eyes_224'"),
     "a field of the processor is unknown": (processor(do_gray_scale=True), "do_gray_scale"),
-    "the processor divides by zero": (
-        processor(image_std=[0.0, 0.0, 0.0]),
-        "values from -inf to inf",
-    ),
+    "the processor divides by zero": (processor(image_std=[0.0, 0.0, 0.0]), "values from -inf to inf"),
     "the processor does not scale": (processor(do_rescale=False), "around 0, .* values from 2 to 101."),
     "the processor makes everything grey": (processor(image_std=[1e9] * 3), "around 0"),
     "the processor's switch is no switch": (processor(do_resize="yes"), "do_resize .* like True, got 'yes'"),

@@ -68,11 +68,7 @@ def test_layers_are_counted_as_by_hand(case, device):
         pytest.skip("one operation of a library, which cannot be looked into")
     module = module.to_empty(device=device).eval()
     size, _ = measure(module, *(torch.zeros(shape, device=device) for shape in shapes))
-    assert (size.parameters, size.layer_multiply_adds, size.product_multiply_adds) == (
-        parameters,
-        layers,
-        products,
-    )
+    assert (size.parameters, size.layer_multiply_adds, size.product_multiply_adds) == (parameters, layers, products)
 
 
 def test_parts_sum_to_the_whole_however_they_are_called():
@@ -113,15 +109,14 @@ def test_a_preset_is_counted_from_shapes_as_from_a_run(system):
     assert list(measured.parts) == list(parts)
     for name, part in parts.items():
         has_lstm = any(isinstance(module, nn.LSTM) for module in model.get_submodule(name).modules())
-        if not has_lstm:  # on a CPU one operation of a library, which cannot be looked into
+        # On a CPU one operation of a library, which cannot be looked into.
+        if not has_lstm:
             assert measured.parts[name] == part, name
 
 
 def test_resnet_18_is_as_large_as_is_known():
     size = measure_preset(SYSTEMS["frame_resnet"], "paper").size
-    assert (
-        size.parameters == 11_180_103
-    )  # torchvision's 11,176,512 without its classifier, and one of seven classes
+    assert size.parameters == 11_180_103  # torchvision's 11,176,512 without its classifier, and one of seven classes
     assert size.layer_multiply_adds == pytest.approx(7.76e9, rel=1e-3)
     assert size.product_multiply_adds == 0
 

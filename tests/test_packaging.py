@@ -18,9 +18,7 @@ from dfer_hf.models.hub_code import code_files
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSOR_FILES = code_files(Path(inspect.getfile(dfer_hf.DferVideoProcessor)))
 HUB_FILES = sorted({*ROOT.glob("dfer_hf/models/*.py"), *PROCESSOR_FILES})
-HUB_LIBRARIES = {"torch", "torchvision", "timm", "transformers", "huggingface_hub"} | set(
-    sys.stdlib_module_names
-)
+HUB_LIBRARIES = {"torch", "torchvision", "timm", "transformers", "huggingface_hub"} | set(sys.stdlib_module_names)
 FACE_LIBRARIES = {"PIL", "av", "cv2", "facenet_pytorch", "numpy"}
 
 
@@ -35,9 +33,7 @@ def test_files_copied_to_the_hub_import_only_what_is_there(path):
             assert node.module.partition(".")[0] in libraries
         elif isinstance(node, ast.ImportFrom):
             folder = path.parents[node.level - 1]
-            assert (folder / f"{(node.module or '').replace('.', '/')}.py") in HUB_FILES, (
-                f"line {node.lineno}"
-            )
+            assert (folder / f"{(node.module or '').replace('.', '/')}.py") in HUB_FILES, f"line {node.lineno}"
 
 
 def test_no_two_files_copied_to_the_hub_have_the_same_name():
@@ -63,9 +59,7 @@ def test_wheel_carries_all_that_is_needed_and_nothing_else(wheel):
     expected = {"dfer_cli.py", "dfer_hf/py.typed"}
     expected |= {str(path.relative_to(ROOT)) for path in ROOT.glob("dfer_hf/**/*.py")}
     for folder in ("model_cards", "examples"):
-        files = [
-            path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
-        ]
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         assert files
         expected |= {f"dfer_hf/{path.relative_to(ROOT)}" for path in files}
     assert names == expected
@@ -78,9 +72,7 @@ def test_wheel_answers_in_an_environment_of_its_own(wheel, clips, tmp_path):
     scripts = home / ("Scripts" if os.name == "nt" else "bin")
     python = scripts / "python"
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = Path(
-        subprocess.run([python, "-c", query], check=True, capture_output=True, text=True).stdout.strip()
-    )
+    packages = Path(subprocess.run([python, "-c", query], check=True, capture_output=True, text=True).stdout.strip())
     # The libraries come from this environment, after its own, so nothing is downloaded and ours is the wheel's.
     (packages / "libraries.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
     install = ["pip", "--python", python, "install", "--no-deps", "--no-index", wheel]

@@ -4,14 +4,7 @@ import json
 
 import pytest
 
-from dfer_hf.prediction import (
-    ClipPrediction,
-    FacePrediction,
-    FramePrediction,
-    Scores,
-    error_row,
-    rows_to_csv,
-)
+from dfer_hf.prediction import ClipPrediction, FacePrediction, FramePrediction, Scores, error_row, rows_to_csv
 
 FINE = Scores({"happiness": 0.6, "fear": 0.3, "neutral": 0.1})
 COARSE = Scores({"positive": 0.6, "neutral": 0.1, "negative": 0.3})
@@ -37,9 +30,7 @@ def clip(*, source="clip.mp4"):
     seen = FramePrediction(3, 0.12, (1.0, 2.0, 33.333333, 44.0), FINE, COARSE, weight=1.0)
     gap = FramePrediction(4, 0.16)
     face = FacePrediction(7, FINE, COARSE, (seen, gap, gap, seen))
-    return ClipPrediction(
-        source, "tiny", 9, 0.36, 25.0, (face,), settings={"alignment": "x"}, warnings=("cut off",)
-    )
+    return ClipPrediction(source, "tiny", 9, 0.36, 25.0, (face,), settings={"alignment": "x"}, warnings=("cut off",))
 
 
 def read_csv(text):

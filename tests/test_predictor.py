@@ -102,7 +102,8 @@ def test_the_face_is_the_weighted_mean_of_its_frames(long_clip, quick):
 
 def test_the_box_follows_the_face(prediction):
     first, last = prediction.faces[0].frames[0].box, prediction.faces[0].frames[-1].box
-    assert 15 < last[0] - first[0] < 31  # the portrait moves 23 pixels to the right
+    # The portrait moves 23 pixels to the right.
+    assert 15 < last[0] - first[0] < 31
     assert abs(last[1] - first[1]) < 8
 
 
@@ -110,7 +111,8 @@ def test_an_answer_belongs_to_the_frame_it_stands_at(tmp_path, write_clip, tiny_
     levels = (60, 180)
     shown = [0] * 13 + [1] * 5 + [0] * 5
     pictures = [np.full((120, 160, 3), levels[which], dtype=np.uint8) for which in shown]
-    for picture in pictures:  # beside the face it stays as it is, as it does within one shot
+    # Beside the face it stays as it is, as it does within one shot.
+    for picture in pictures:
         picture[:60, :24] = picture[:60, 132:] = 240
         picture[60:, :24] = picture[60:, 132:] = 0
     (face,) = quick(write_clip(tmp_path / "steps.webm", pictures)).faces
@@ -161,9 +163,7 @@ def test_crops_that_wait_never_exceed_two_windows(quick, long_clip, monkeypatch)
 
 
 def test_windows_do_not_change_what_is_said_of_a_frame(quick, tiny_model, long_clip):
-    whole = VideoPredictor(
-        tiny_model, DferVideoProcessor(window_seconds=60.0), name="whole", detector=FixedDetector()
-    )
+    whole = VideoPredictor(tiny_model, DferVideoProcessor(window_seconds=60.0), name="whole", detector=FixedDetector())
     ours, theirs = quick(long_clip).faces[0].frames, whole(long_clip).faces[0].frames
     for one, other in zip(ours, theirs, strict=True):
         assert one.fine.probabilities == pytest.approx(other.fine.probabilities, abs=1e-4)
@@ -176,7 +176,8 @@ def test_a_gap_is_kept_without_scores(tmp_path, write_clip, scene, quick):
     (face,) = prediction.faces
     assert [frame.frame_index for frame in face.frames] == list(range(32))
     lost = [frame for frame in face.frames if frame.box is None]
-    assert 8 <= len(lost) <= 14  # a face is held for a moment before and after it is seen
+    # A face is held for a moment before and after it is seen.
+    assert 8 <= len(lost) <= 14
     assert all(9 <= frame.frame_index < 23 for frame in lost)
     for frame in lost:
         assert frame.fine is frame.coarse is frame.heat_map is None
@@ -362,11 +363,7 @@ def test_every_frame_that_was_read_is_handed_on(predictor, clips):
 def test_threads_share_one_predictor(predictor, clips):
     """With and without heat maps, over good and odd files: each gets the answer it has alone."""
     names = ["face.webm", "truncated.webm", "pair.webm"]
-    alone = {
-        (name, explain): predictor(clips / name, explain=explain)
-        for name in names
-        for explain in (False, True)
-    }
+    alone = {(name, explain): predictor(clips / name, explain=explain) for name in names for explain in (False, True)}
     answers = {}
 
     def run(name, explain):

@@ -38,18 +38,14 @@ class SixthForVideoClassification(FrameResNetForVideoClassification):
 def run(code, package=ROOT):
     """What a fresh process prints that imports the package from a folder."""
     environment = os.environ | {"PYTHONPATH": str(package), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=package, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=package, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 
 def test_an_import_leaves_what_takes_seconds_for_later():
     slow = ("torchvision", "torch._dynamo", "transformers.modeling_utils", "cv2", "scipy", "facenet_pytorch")
-    code = (
-        f"import torch, transformers, dfer_hf, sys; print(*(name for name in {slow} if name in sys.modules))"
-    )
+    code = f"import torch, transformers, dfer_hf, sys; print(*(name for name in {slow} if name in sys.modules))"
     assert run(code) == []
 
 
@@ -77,9 +73,7 @@ def test_every_system_is_registered():
     ],
 )
 def test_the_processor_is_found_whatever_is_imported_first(imports):
-    assert run(f"{imports}; print(type(A.from_pretrained({str(SHIPPED)!r})).__name__)") == [
-        "DferVideoProcessor"
-    ]
+    assert run(f"{imports}; print(type(A.from_pretrained({str(SHIPPED)!r})).__name__)") == ["DferVideoProcessor"]
 
 
 def test_public_names_are_there_and_others_are_refused():

@@ -69,5 +69,6 @@ def test_the_frames_of_the_example_follow_the_smile_and_the_cover(predictor):
     face = predictor(ROOT / "examples" / "astronaut.webm").faces[0]
     happiness = np.array([frame.fine.probabilities["happiness"] for frame in face.frames if frame.fine])
     assert happiness.max() > 0.7
-    snippets = isinstance(predictor.model, NrDfernetForVideoClassification)  # also see what is beside a frame
+    # Also see what is beside a frame.
+    snippets = isinstance(predictor.model, NrDfernetForVideoClassification)
     assert snippets or happiness.min() < 0.5

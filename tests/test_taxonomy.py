@@ -35,9 +35,7 @@ def test_coarsen_takes_names_and_members_of_the_enumeration_alike():
 
 
 @pytest.mark.parametrize(
-    "groups",
-    [{"good": ["happiness"]}, {"good": ["happiness", "fear"], "bad": ["fear"]}],
-    ids=["in none", "in two"],
+    "groups", [{"good": ["happiness"]}, {"good": ["happiness", "fear"], "bad": ["fear"]}], ids=["in none", "in two"]
 )
 def test_coarsen_refuses_a_class_that_is_not_in_exactly_one_group(groups):
     with pytest.raises(ValueError, match="fear"):

@@ -49,7 +49,8 @@ def kill(_shared, _report, sent):
 def hang(_shared, _report, note=None):
     if note is not None:
         note.write_text(str(os.getpid()), encoding="utf-8")
-    sum(iter(int, 1))  # never comes back from C
+    # Never comes back from C.
+    sum(iter(int, 1))
 
 
 def burn(_shared, _report):

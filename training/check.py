@@ -100,9 +100,7 @@ class ClipTally:
             self.num_frames = clips + 1, min(fewest, frames), max(most, frames), total + frames
 
 
-def read_folds(
-    corpus: Corpus, root: Path, folds: Sequence[int | None]
-) -> tuple[list[FoldReport], list[Clip]]:
+def read_folds(corpus: Corpus, root: Path, folds: Sequence[int | None]) -> tuple[list[FoldReport], list[Clip]]:
     """Read the annotation of folds, and collect the clips of all, each once."""
     reports, clips = [], {}
     for fold in folds:
@@ -149,9 +147,7 @@ def fold_table(report: FoldReport) -> str:
         mark = "" if expected in (None, total) else "differs"
         rows.append((name, *counts, str(total), "" if expected is None else str(expected), mark))
     num_clips, release = report.num_clips, report.expected_clips
-    rows.append(
-        ("clips", str(num_clips["train"]), str(num_clips["test"]), str(sum(num_clips.values())), "", "")
-    )
+    rows.append(("clips", str(num_clips["train"]), str(num_clips["test"]), str(sum(num_clips.values())), "", ""))
     if release:
         cells = [str(release.get(part, "?")) for part in num_clips]
         total = str(sum(release.values())) if len(release) == len(num_clips) else "?"
@@ -177,11 +173,7 @@ def clip_summary(tally: ClipTally, *, deep: bool) -> str:
     kinds = (
         ("missing", tally.missing, [report.missing for report in tally.missing]),
         ("unreadable", tally.unreadable, [report.unreadable for report in tally.unreadable]),
-        (
-            f"shorter than {MIN_FRAMES} frames",
-            tally.short,
-            [f"{report.num_frames} frames" for report in tally.short],
-        ),
+        (f"shorter than {MIN_FRAMES} frames", tally.short, [f"{report.num_frames} frames" for report in tally.short]),
     )
     for kind, reports, reasons in kinds:
         lines.append(f"{kind}: {len(reports)}")

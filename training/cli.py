@@ -24,7 +24,8 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
-        if name == chosen:  # the others are not imported
+        # The others are not imported.
+        if name == chosen:
             _module_of(name).add_arguments(command)
     arguments = parser.parse_args(words)
     try:

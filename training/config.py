@@ -193,9 +193,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"Expected `{name}` to be one of {', '.join(choices)}, got {getattr(self, name)!r}."
-                )
+                raise ValueError(f"Expected `{name}` to be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
 
     @property
     def num_epochs(self) -> int:
@@ -208,9 +206,7 @@ class TrainConfig:
             if epoch < epochs:
                 return size, strength
             epoch -= epochs
-        raise ValueError(
-            f"Expected an epoch below {self.num_epochs}, got one {epoch} beyond. Lengthen `stages`."
-        )
+        raise ValueError(f"Expected an epoch below {self.num_epochs}, got one {epoch} beyond. Lengthen `stages`.")
 
 
 def load_config(path: Path) -> TrainConfig:

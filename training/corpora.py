@@ -1,17 +1,6 @@
 """The corpora that can be trained on, by name."""
 
-from training.datasets import (
-    afew,
-    aff_wild2,
-    crema_d,
-    dfew,
-    fer2013,
-    ferv39k,
-    folder,
-    mafw,
-    raf_db,
-    ravdess,
-)
+from training.datasets import afew, aff_wild2, crema_d, dfew, fer2013, ferv39k, folder, mafw, raf_db, ravdess
 from training.datasets.corpus import Corpus, CorpusError
 
 CORPORA: dict[str, Corpus] = {

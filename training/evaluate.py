@@ -48,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepared", type=Path, required=True, help="cache that `prepare` wrote")
     parser.add_argument("--fold", type=int, help="which fold, counted from 1, where the corpus has several")
     parser.add_argument("--split", choices=("test", "train"), default="test")
-    parser.add_argument(
-        "--output", type=Path, help="folder to write; `evaluation` in a run folder by default"
-    )
+    parser.add_argument("--output", type=Path, help="folder to write; `evaluation` in a run folder by default")
     parser.add_argument("--figures", action="store_true", help="draw PNG files as well")
     parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
     parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
@@ -83,11 +81,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     prepared = PreparedClips(arguments.prepared)
     source = build_test_source(split.test, split.label_names, prepared, processor, model)
     predictions = judge(
-        model,
-        source,
-        batch_size=arguments.batch_size,
-        accelerator=accelerator,
-        with_features=arguments.figures,
+        model, source, batch_size=arguments.batch_size, accelerator=accelerator, with_features=arguments.figures
     )
     predictions = add_persons(predictions, split)
     output = arguments.output
@@ -96,9 +90,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         output = run / "evaluation"
     results = describe(name, model, split, arguments)
     if (run / "run.json").is_file():
-        results["epoch_selected_on"] = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"][
-            "select"
-        ]
+        results["epoch_selected_on"] = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]["select"]
     results["mixed_precision"] = accelerator.mixed_precision
     results |= measure(predictions, temperature=model.config.temperature)
     results["clips"] |= coverage(split, predictions)
@@ -158,9 +150,7 @@ def add_persons(predictions: Predictions, split: Split) -> Predictions:
     return dataclasses.replace(predictions, persons=tuple(map(str, persons)))
 
 
-def describe(
-    name: str, model: DferPreTrainedModel, split: Split, arguments: argparse.Namespace
-) -> dict[str, Any]:
+def describe(name: str, model: DferPreTrainedModel, split: Split, arguments: argparse.Namespace) -> dict[str, Any]:
     """What was measured on what, with which command; no path and no time, so that two runs write the same."""
     options = [f"--fold {split.fold}"] if split.fold is not None else []
     options += [f"--split {arguments.split}"] if arguments.split != "test" else []
@@ -219,7 +209,8 @@ def report(
         sys.stdout.write("Nothing was written; give --output for results, predictions and figures.\n")
         return
     output.mkdir(parents=True, exist_ok=True)
-    for suffix in SUFFIXES:  # of an earlier run in the other format
+    # Of an earlier run in the other format.
+    for suffix in SUFFIXES:
         (output / f"{PREDICTIONS}{suffix}").unlink(missing_ok=True)
     suffix = ".parquet" if parquet else ".csv"
     save_predictions(dataclasses.replace(predictions, features=None), output / f"{PREDICTIONS}{suffix}")
@@ -237,9 +228,7 @@ def draw_figures(predictions: Predictions, folder: Path, *, title: str, temperat
     fine = fine_confusion(predictions)
     draw_confusion(fine, folder / "confusion.png", title=title)
     draw_confusion(
-        coarse_confusion(predictions),
-        folder / "confusion_coarse.png",
-        title=f"{title}, the system's coarse answers",
+        coarse_confusion(predictions), folder / "confusion_coarse.png", title=f"{title}, the system's coarse answers"
     )
     draw_confusion(
         group_confusion(predictions),

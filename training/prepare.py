@@ -1,7 +1,7 @@
 """Turn a corpus into a cache of face crops: `python training/prepare.py <corpus> <root> --output <cache>`.
 
-A run that was stopped goes on when it is started again with the same output. Clips that cannot be prepared stand in the
-cache's index.csv with the reason; `--retry` tries them again.
+A run that was stopped goes on when it is started again with the same output. Clips that cannot be prepared stand in
+the cache's index.csv with the reason; `--retry` tries them again.
 """
 
 import argparse
@@ -80,12 +80,11 @@ def prepare(
         ImportError: If the detector's library is not installed.
     """
     _refuse_equal_names(clips)
-    record = Preparation(
-        corpus, cropper.detector_name, cropper.alignment, cropper.low_light, cropper.settings
-    )
+    record = Preparation(corpus, cropper.detector_name, cropper.alignment, cropper.low_light, cropper.settings)
     record.settle(output)
     odd: dict[str, tuple[str, ...]] = {}
-    with ExitStack() as stack:  # left from the last to the first: processes end before their folder goes
+    # Left from the last to the first: processes end before their folder goes.
+    with ExitStack() as stack:
         writer = stack.enter_context(CacheWriter(output, shard_bytes=shard_bytes, retry=retry))
         for leftover in output.glob(f"{_WORKSPACE}*"):
             shutil.rmtree(leftover)
@@ -136,9 +135,7 @@ def corpus_clips(corpus: Corpus, root: Path, fold: int | None = None) -> list[Cl
                     "Check the annotation files of the folds."
                 )
     if not clips:
-        raise CorpusError(
-            f"Expected clips of {corpus.title} at {root}, found none. Pass the release's folder."
-        )
+        raise CorpusError(f"Expected clips of {corpus.title} at {root}, found none. Pass the release's folder.")
     return list(clips.values())
 
 
@@ -155,7 +152,8 @@ def _count_frames(source: Path) -> int:
             return sum(path.suffix.lower() in FRAME_SUFFIXES for path in source.iterdir())
         info = probe(source, limits=LIMITS)
     except (VideoError, OSError):
-        return 0  # takes no room; why it fails is found out and written down when its turn comes
+        # Takes no room; why it fails is found out and written down when its turn comes.
+        return 0
     return info.num_frames or round((info.duration_seconds or 0) * FOLDER_FRAMES_PER_SECOND)
 
 
@@ -188,9 +186,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", help="name of the corpus, such as dfew")
     parser.add_argument("root", type=Path, help="folder of the release")
     parser.add_argument("--output", type=Path, required=True, help="folder of the cache; again to go on")
-    parser.add_argument(
-        "--alignment", choices=ALIGNMENTS, default=ALIGNMENTS[0], help="corpus: crops as shipped"
-    )
+    parser.add_argument("--alignment", choices=ALIGNMENTS, default=ALIGNMENTS[0], help="corpus: crops as shipped")
     parser.add_argument("--low-light", action="store_true", help="brighten dark faces, for AFEW")
     parser.add_argument("--processes", type=int, default=1, help="clips prepared at once")
     parser.add_argument("--fold", type=int, help="clips of this fold only, counted from 1")
@@ -200,7 +196,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Prepare a corpus; 0 where the cache holds some of it, 1 where not."""
-    from training.corpora import find_corpus  # all corpora, which nothing else here needs
+    # All corpora, which nothing else here needs.
+    from training.corpora import find_corpus
 
     try:
         if arguments.processes < 1:
@@ -211,9 +208,7 @@ def main(arguments: argparse.Namespace) -> int:
             clips,
             arguments.output,
             corpus=corpus.name,
-            cropper=FaceCropper(
-                arguments.alignment, arguments.low_light, MtcnnFaceDetector(device=arguments.device)
-            ),
+            cropper=FaceCropper(arguments.alignment, arguments.low_light, MtcnnFaceDetector(device=arguments.device)),
             num_processes=arguments.processes,
             retry=arguments.retry,
         )
@@ -237,8 +232,6 @@ def _tell(report: PreparationReport, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    command = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(command)
     sys.exit(main(command.parse_args()))

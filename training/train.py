@@ -54,11 +54,13 @@ def train(
     set_seed(config.seed)
     model, taken = build_model(config, data.label_names)
     check_precision(model, accelerator)
-    # A fifth faster on CPUs. Narrow convolutions would get wrong gradients: our models guard theirs (`StridedPointwise`).
+    # A fifth faster on CPUs. Narrow convolutions would get wrong gradients: our models guard theirs
+    # (`StridedPointwise`).
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)
-    if accelerator.is_main_process and run.is_new:  # `prepare` hands its weights to all processes
+    # `prepare` hands its weights to all processes.
+    if accelerator.is_main_process and run.is_new:
         run.describe()
         write_report(taken, output / "initialisation.json")
         start_ahead(model, data.training, config, accelerator)
@@ -91,7 +93,8 @@ def train(
         image_size, strength = config.stage(epoch)
         unwrapped.config.image_size = averaged.config.image_size = image_size
         if epoch and image_size != config.stage(epoch - 1)[0]:
-            average.n_averaged.zero_()  # weights and batch statistics of another size would only blur the average
+            # Weights and batch statistics of another size would only blur the average.
+            average.n_averaged.zero_()
         order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         batches = EpochBatches(
             data.training,
@@ -155,15 +158,11 @@ def train(
     accelerator.wait_for_everyone()
 
 
-def measure(
-    model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator
-) -> dict[str, float]:
+def measure(model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator) -> dict[str, float]:
     """WAR, UAR and F1 on what chooses the epoch, where there is such a part."""
     if data.validation is None:
         return {}
-    predictions = predict(
-        model, data.validation, batch_size=64, image_size=image_size, accelerator=accelerator
-    )
+    predictions = predict(model, data.validation, batch_size=64, image_size=image_size, accelerator=accelerator)
     confusion = Confusion.of(predictions.predicted, predictions.labels, predictions.label_names)
     return {"war": confusion.war, "uar": confusion.uar, "f1": confusion.macro_f1}
 
@@ -214,8 +213,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    command_line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(command_line)
     sys.exit(main(command_line.parse_args()))

@@ -77,9 +77,7 @@ class TorchEngine:
         with self._lock, torch.inference_mode():
             return self.model.encode_frames(self._pixel_values(crops[None])).cpu()[0]
 
-    def answer_encoded(
-        self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None
-    ) -> ClipAnswers:
+    def answer_encoded(self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None) -> ClipAnswers:
         """Answer one clip whose frames were encoded part by part, as if it had been given whole."""
         with self._lock, torch.inference_mode():
             whole = torch.cat(list(encoded))[None].to(self.model.device)

@@ -28,9 +28,7 @@ def similarity_transform(points: np.ndarray, size: int = CROP_SIZE) -> np.ndarra
     """
     points = np.asarray(points, dtype=np.float64)
     if points.shape[-2:] != (5, 2) or not np.isfinite(points).all():
-        raise ValueError(
-            f"Expected five finite (x, y) points of shape (..., 5, 2), got shape {points.shape}."
-        )
+        raise ValueError(f"Expected five finite (x, y) points of shape (..., 5, 2), got shape {points.shape}.")
     source = points[..., 0] + 1j * points[..., 1]
     template = (ARCFACE_TEMPLATE * (size / CROP_SIZE)) @ np.array([1, 1j])
     source_mean, template_mean = source.mean(axis=-1, keepdims=True), template.mean()
@@ -65,13 +63,12 @@ def align(rgb: np.ndarray, points: np.ndarray, size: int = CROP_SIZE) -> np.ndar
     points = np.asarray(points, dtype=np.float64)
     transform = similarity_transform(points, size)
     scale = float(np.hypot(transform[0, 0], transform[1, 0]))
-    if scale < 0.5:  # warpAffine samples single pixels: shrink large faces first or they alias
+    # warpAffine samples single pixels: shrink large faces first or they alias.
+    if scale < 0.5:
         left, top, right, bottom = region_of_crop(transform, rgb.shape[:2], size=size, margin=4)
         if left >= right or top >= bottom:
             return np.zeros((size, size, 3), dtype=np.uint8)
-        rgb = cv2.resize(
-            rgb[top:bottom, left:right], None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA
-        )
+        rgb = cv2.resize(rgb[top:bottom, left:right], None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA)
         shrink = np.array([rgb.shape[1] / (right - left), rgb.shape[0] / (bottom - top)])
         transform = similarity_transform((points - (left, top) + 0.5) * shrink - 0.5, size)
     return cv2.warpAffine(rgb, transform, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
@@ -122,6 +119,4 @@ def five_points_of_68(points: np.ndarray) -> np.ndarray:
     """Reduce iBUG-68 landmarks `(..., 68, 2)` to the five points of alignment `(..., 5, 2)`."""
     left_eye = points[..., 36:42, :].mean(axis=-2)
     right_eye = points[..., 42:48, :].mean(axis=-2)
-    return np.stack(
-        [left_eye, right_eye, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2
-    )
+    return np.stack([left_eye, right_eye, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2)

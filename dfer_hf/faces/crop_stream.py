@@ -47,9 +47,7 @@ class CroppedFrame:
     faces: tuple[FaceCrop, ...]
 
 
-def crop_faces(
-    frames: Iterable[Frame], detector: FaceDetector, *, low_light: bool = False
-) -> Iterator[CroppedFrame]:
+def crop_faces(frames: Iterable[Frame], detector: FaceDetector, *, low_light: bool = False) -> Iterator[CroppedFrame]:
     """Find, follow and cut out every face of every frame.
 
     Args:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-_PROPOSAL_CELL = 12  # MTCNN's first network looks at 12x12 pixels, one such cell every two pixels
+# MTCNN's first network looks at 12x12 pixels, one such cell every two pixels.
+_PROPOSAL_CELL = 12
 _PROPOSAL_STRIDE = 2
 _CROPS_PER_PASS = 512
 
@@ -96,9 +97,7 @@ class MtcnnFaceDetector:
                 f"{detection_side}; raise detection_side to find smaller faces."
             )
         if len(thresholds) != 3 or not all(0 < threshold < 1 for threshold in thresholds):
-            raise ValueError(
-                f"Expected three thresholds between 0 and 1, got {thresholds}; e.g. (0.6, 0.7, 0.7)."
-            )
+            raise ValueError(f"Expected three thresholds between 0 and 1, got {thresholds}; e.g. (0.6, 0.7, 0.7).")
         if not 0 < pyramid_factor < 1 or batch_size < 1:
             raise ValueError(
                 "Expected a pyramid_factor between 0 and 1 and a batch_size of 1 or more, "
@@ -208,24 +207,18 @@ class MtcnnFaceDetector:
         kept = _suppress(boxes, scores, owners, max_overlap=0.7)
         return _square(_shifted(boxes[kept], shifts[kept])), owners[kept]
 
-    def _describe(
-        self, images: list[np.ndarray], boxes: np.ndarray, owners: np.ndarray
-    ) -> list[list[Detection]]:
+    def _describe(self, images: list[np.ndarray], boxes: np.ndarray, owners: np.ndarray) -> list[list[Detection]]:
         """Decide which boxes are faces, and find their points."""
         found: list[list[Detection]] = [[] for _ in images]
         boxes, owners, crops = _cut(images, boxes, owners, side=48)
         if len(boxes) == 0:
             return found
         shifts, points, scores = self._run(self._networks[2], crops)
-        points = points.reshape(-1, 2, 5).transpose(
-            0, 2, 1
-        )  # the network gives x of all five, then y of all five
+        points = points.reshape(-1, 2, 5).transpose(0, 2, 1)  # the network gives x of all five, then y of all five
         points = boxes[:, None, :2] + points * (boxes[:, 2:] - boxes[:, :2])[:, None]
         boxes, scores = _shifted(boxes, shifts), scores[:, 1]
         passed = np.flatnonzero(scores > self.thresholds[2])
-        kept = passed[
-            _suppress(boxes[passed], scores[passed], owners[passed], max_overlap=0.7, of_smaller=True)
-        ]
+        kept = passed[_suppress(boxes[passed], scores[passed], owners[passed], max_overlap=0.7, of_smaller=True)]
         for index in kept:
             face = Detection(tuple(boxes[index].tolist()), points[index], float(scores[index]))
             found[owners[index]].append(face)
@@ -240,7 +233,8 @@ class MtcnnFaceDetector:
 
     def _run(self, network: Callable, pixels: np.ndarray) -> list[np.ndarray]:
         """Send uint8 images `(N, height, width, 3)` of one size through a network, its outputs as arrays."""
-        import torch  # here, so that describing faces does not need torch
+        # Here, so that describing faces does not need torch.
+        import torch
 
         passes = []
         with torch.inference_mode():
@@ -267,9 +261,7 @@ def _one_thread() -> Iterator[None]:
 def _as_rgb(image: np.ndarray) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(
-            f"Expected uint8 numpy images, got {kind}; scale to 0-255 and call .astype(np.uint8)."
-        )
+        raise ValueError(f"Expected uint8 numpy images, got {kind}; scale to 0-255 and call .astype(np.uint8).")
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:

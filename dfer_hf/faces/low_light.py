@@ -12,8 +12,10 @@ METHOD = "illumination map after LIME (Guo et al. 2017), bilateral, brightened t
 
 _WANTED_ILLUMINATION = 0.5
 _STRONGEST_GAMMA = 0.8  # what LIME uses
-_DARKEST = 0.02  # keeps noise in black from being blown up
-_DIAMETER, _SIGMA_LEVEL, _SIGMA_PIXELS = 9, 0.1, 5.0  # of the bilateral filter, made for crops of 112 pixels
+# Keeps noise in black from being blown up.
+_DARKEST = 0.02
+# Of the bilateral filter, made for crops of 112 pixels.
+_DIAMETER, _SIGMA_LEVEL, _SIGMA_PIXELS = 9, 0.1, 5.0
 
 
 def brighten(rgb: np.ndarray) -> np.ndarray:

@@ -8,12 +8,12 @@ from .alignment import similarity_transform
 from .detection import Detection, FaceDetector
 from .quality import FaceQuality, roll_degrees
 
-# Of pictures that stand, these suspect 1 % of large portraits, 6 % of frames of videos and 27 % of photographs of small
-# faces; of those that lie, they miss 1 %.
+# Of pictures that stand, these suspect 1 % of large portraits, 6 % of frames of videos and 27 % of photographs of
+# small faces; of those that lie, they miss 1 %.
 SUSPECT_CONFIDENCE = 0.998
 SUSPECT_ROLL_DEGREES = 35.0
-# Chosen on 144 portraits at four sizes, 527 photographs of faces at three and 13 clips (MTCNN): of those that stand none
-# is turned, of single pictures that lie 95 % to 99 % are.
+# Chosen on 144 portraits at four sizes, 527 photographs of faces at three and 13 clips (MTCNN): of those that stand
+# none is turned, of single pictures that lie 95 % to 99 % are.
 CLEAR_RATIO = 1.4
 MIN_EVIDENCE = 4.0
 MAX_ROLL_DEGREES = 30.0
@@ -65,6 +65,7 @@ def _evidence(detections: Sequence[Detection]) -> tuple[float, float]:
         return 0.0, 0.0
     doubt = 1 - np.array([detection.confidence for detection in detections])
     rolls = roll_degrees(similarity_transform(np.stack([detection.points for detection in detections])))
-    # Logarithmic, because a detector's confidence is hardly below 1 on most faces; 1e-5 is what float32 still tells from 1.
+    # Logarithmic, because a detector's confidence is hardly below 1 on most faces; 1e-5 is what float32 still tells
+    # from 1.
     scores = -np.log(np.maximum(doubt, 1e-5)) * np.maximum(np.cos(np.radians(rolls)), 0)
     return float(scores.max()), float((scores * (np.abs(rolls) < MAX_ROLL_DEGREES)).max())

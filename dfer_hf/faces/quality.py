@@ -9,10 +9,11 @@ import numpy as np
 from .alignment import ARCFACE_TEMPLATE, similarity_transform
 
 # Where dfer-aen-small is clearly less often right (torch 2.14.1, AMD EPYC with AVX2), on 654 photographs of faces with
-# seven labels. Right are, of the same faces small or blurred and as they came: 47 % and 55 % of those 20 to 22 pixels wide,
-# 58 % and 60 % from 22 to 24; 43 % and 61 % at a sharpness of 0.18 to 0.20, 52 % and 58 % from 0.22 to 0.24. Of those with a
-# confidence below 0.97, 28 % and 37 %. Of faces turned by 40 degrees or more 17 % are, where 35 % would be as many as of
-# others with these labels; of rendered heads turned by 60 degrees 94 % are above it, and 7 % of those turned by 30.
+# seven labels. Right are, of the same faces small or blurred and as they came: 47 % and 55 % of those 20 to 22 pixels
+# wide, 58 % and 60 % from 22 to 24; 43 % and 61 % at a sharpness of 0.18 to 0.20, 52 % and 58 % from 0.22 to 0.24. Of
+# those with a confidence below 0.97, 28 % and 37 %. Of faces turned by 40 degrees or more 17 % are, where 35 % would
+# be as many as of others with these labels; of rendered heads turned by 60 degrees 94 % are above it, and 7 % of those
+# turned by 30.
 MIN_SIZE_PIXELS = 22.0
 MIN_SHARPNESS = 0.2
 MIN_CONFIDENCE = 0.97
@@ -36,7 +37,8 @@ class FaceQuality:
     Args:
         size_pixels: Width of the face in pixels of the original frame.
         sharpness: Share of fine detail in the contrast of the aligned crop, see `sharpness`.
-        roll_degrees: How far the face lies on its side: positive when its head tips to the right of the picture, 90 when it lies there.
+        roll_degrees: How far the face lies on its side: positive when its head tips to the right of the picture, 90
+            when it lies there.
         turn_degrees: How far the face looks away from the camera, to the side, up or down together: 0 when frontal,
             about 90 in profile.
         template_distance: How far the five points are from those of a frontal face, root mean square after the best
@@ -90,12 +92,7 @@ class FaceQuality:
 
 
 def measure_quality(
-    *,
-    points: np.ndarray,
-    boxes: np.ndarray,
-    confidences: np.ndarray,
-    crops_sharpness: np.ndarray,
-    coverage: float,
+    *, points: np.ndarray, boxes: np.ndarray, confidences: np.ndarray, crops_sharpness: np.ndarray, coverage: float
 ) -> FaceQuality:
     """Judge one face from the frames in which it was analysed.
 
@@ -112,9 +109,7 @@ def measure_quality(
     points, boxes = np.asarray(points, dtype=np.float64), np.asarray(boxes, dtype=np.float64)
     counts = {len(points), len(boxes), len(confidences), len(crops_sharpness)}
     if len(counts) > 1 or 0 in counts:
-        raise ValueError(
-            f"Expected points, box, confidence and sharpness of one frame or more, got {counts} of them."
-        )
+        raise ValueError(f"Expected points, box, confidence and sharpness of one frame or more, got {counts} of them.")
     transforms = similarity_transform(points)  # (N, 2, 3)
     # In pixels of the crop, (N, 5, 2).
     placed = points @ transforms[:, :, :2].swapaxes(1, 2) + transforms[:, None, :, 2]

@@ -25,7 +25,8 @@ START_CONFIDENCE = 0.9
 
 _MAX_INTERVAL_FRAMES = 16
 _MAX_GAP_FRAMES = MAX_HELD_FRAMES - _MAX_INTERVAL_FRAMES
-_CUT_MIN_DIFFERENCE = 8.0  # grey levels, over half of the picture
+# Grey levels, over half of the picture.
+_CUT_MIN_DIFFERENCE = 8.0
 _CUT_MAX_CORRELATION = 0.6
 _RESUME_SECONDS = 3.0
 _SURE_CONFIDENCE = 0.97
@@ -72,9 +73,9 @@ def track_faces(
     """Give every frame, in order and exactly once, with its faces.
 
     Faces are detected on the first and last frame, on both sides of a cut, every `detect_every_seconds` between, and
-    on every second frame while a face moves fast. A face missed for at most `max_gap_seconds` is interpolated through the gap. One that comes back
-    later, but within three seconds and near where it was, keeps its identity, and the gap stays a gap.
-    Identities end at a cut: who is seen after it is somebody new. Before its first and after its last
+    on every second frame while a face moves fast. A face missed for at most `max_gap_seconds` is interpolated through
+    the gap. One that comes back later, but within three seconds and near where it was, keeps its identity, and the gap
+    stays a gap. Identities end at a cut: who is seen after it is somebody new. Before its first and after its last
     detection a face is held for half a detection interval.
 
     A face that only one call of the detector found is a false alarm and dropped, unless the clip has one
@@ -119,7 +120,8 @@ def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
 
 
 def _thumbnail(rgb: np.ndarray) -> np.ndarray:
-    step = max(1, min(rgb.shape[:2]) // 72)  # every few pixels are enough for a mean, and many times as fast
+    # Every few pixels are enough for a mean, and many times as fast.
+    step = max(1, min(rgb.shape[:2]) // 72)
     return cv2.resize(rgb[::step, ::step], (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
@@ -133,7 +135,8 @@ class _Track:
     first_position: int
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
     num_detections: int = 1
-    is_waiting: bool = True  # a later detection may still fill the frames since the last
+    # A later detection may still fill the frames since the last.
+    is_waiting: bool = True
     track_id: int | None = None
 
 
@@ -143,7 +146,8 @@ class _Moment:
 
     position: int
     frame: Frame
-    is_key: bool  # whether faces are detected on it
+    # Whether faces are detected on it.
+    is_key: bool
     starts_shot: bool
     detections: list[Detection] = field(default_factory=list)
     faces: list[tuple[_Track, Detection, bool]] = field(default_factory=list)
@@ -243,7 +247,8 @@ class _Tracker:
         self.tracks: list[_Track] = []
         self.num_keys = 0
         self.num_people = 0
-        self.last_key: int | None = None  # its position, in this shot
+        # Its position, in this shot.
+        self.last_key: int | None = None
 
     def record(self, now: _Moment) -> None:
         """Take in the detections of the newest frame held."""
@@ -325,9 +330,7 @@ class _Tracker:
     def _hold_after(self, track: _Track) -> None:
         """Show a face that is lost in the half interval after."""
         track.is_waiting = False
-        next_key = next(
-            moment.position for moment in self.held if moment.is_key and moment.position > track.position
-        )
+        next_key = next(moment.position for moment in self.held if moment.is_key and moment.position > track.position)
         for moment in self._between(track.position, (track.position + next_key + 1) // 2):
             moment.faces.append((track, track.detection, True))
 

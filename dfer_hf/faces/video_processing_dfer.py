@@ -61,8 +61,8 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
     Everything a checkpoint's input went through stands in this processor's configuration: besides scaling and
     normalisation also the detector, the alignment and the sampling, which happen before it.
 
-    Of a file, `num_frames` of the frames that show its main face, spread over the whole of it, make one clip. It is the
-    clip that evaluation looks at, and the answer that `dfer_hf.VideoPredictor` gives to a video of one window.
+    Of a file, `num_frames` of the frames that show its main face, spread over the whole of it, make one clip. It is
+    the clip that evaluation looks at, and the answer that `dfer_hf.VideoPredictor` gives to a video of one window.
     """
 
     resample = PILImageResampling.BILINEAR
@@ -108,11 +108,7 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
             sampling = self._sampling(kwargs.pop("num_frames", None) or self.num_frames)
             crop = kwargs.get("do_crop_faces", self.do_crop_faces) is not False
             videos = [self._read_clip(path, sampling, crop=crop) for path in paths]
-            kwargs |= {
-                "input_data_format": "channels_last",
-                "do_sample_frames": False,
-                "do_crop_faces": False,
-            }
+            kwargs |= {"input_data_format": "channels_last", "do_sample_frames": False, "do_crop_faces": False}
         return super().preprocess(videos, **kwargs)
 
     @property
@@ -151,11 +147,7 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
             )
 
     def _preprocess(
-        self,
-        videos: list[torch.Tensor],
-        do_crop_faces: bool | None = None,
-        do_grayscale: bool | None = None,
-        **kwargs,
+        self, videos: list[torch.Tensor], do_crop_faces: bool | None = None, do_grayscale: bool | None = None, **kwargs
     ) -> BatchFeature:
         if do_crop_faces:
             self._check_crops_are_ours()
@@ -180,10 +172,7 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
         places = np.arange(len(pictures))[:, None]
         frames = [Frame(index, index * DETECT_EVERY_SECONDS, rgb) for index, rgb in enumerate(pictures)]
         crops = crop_main_face(
-            lambda: frames,
-            lambda seen: seen[np.abs(seen - places).argmin(axis=1)],
-            _mtcnn(),
-            low_light=self.low_light,
+            lambda: frames, lambda seen: seen[np.abs(seen - places).argmin(axis=1)], _mtcnn(), low_light=self.low_light
         )
         return torch.from_numpy(crops).permute(0, 3, 1, 2).to(video.device)
 

@@ -52,9 +52,7 @@ def fill_figures(card: str, results: dict[str, Any]) -> str:
 
 def refresh_cards(repository: Path) -> None:
     """Render the measured figures into every card of `model_cards`, and the default checkpoint's into the README."""
-    places = {
-        path: path.with_name("README.md") for path in sorted(repository.glob("model_cards/*/results.json"))
-    }
+    places = {path: path.with_name("README.md") for path in sorted(repository.glob("model_cards/*/results.json"))}
     default = repository / "model_cards" / DEFAULT_CHECKPOINT / "results.json"
     for measured, card in [*places.items(), (default, repository / "README.md")]:
         results = json.loads(measured.read_text(encoding="utf-8"))

@@ -62,12 +62,8 @@ class AenConfig(FrameResNetConfig):
         if unknown or not self.loss_terms:
             raise ValueError(f"`loss_terms` must be some of {list(LOSS_TERMS)}, got {self.loss_terms}.")
         if self.temporal_reduction not in ("sum", "mean"):
-            raise ValueError(
-                f"`temporal_reduction` must be 'sum' or 'mean', got {self.temporal_reduction!r}."
-            )
+            raise ValueError(f"`temporal_reduction` must be 'sum' or 'mean', got {self.temporal_reduction!r}.")
         if len(self.beta) != 2:
-            raise ValueError(
-                f"`beta` must have one weight for each of the two affective levels, got {self.beta}."
-            )
+            raise ValueError(f"`beta` must have one weight for each of the two affective levels, got {self.beta}.")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"`alpha` must be between 0 and 1, got {self.alpha}.")

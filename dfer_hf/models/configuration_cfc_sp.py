@@ -38,8 +38,8 @@ class CfcSpConfig(DferConfig):
             group has several classes.
         smoothing_window: Frames around each whose mean is added, w of Eq. 1; 0 adds nothing. Counted in frames given,
             256 of them 8 seconds at 30 frames per second.
-        corpus_frames_per_second: Rate of the videos that the window was chosen on: Aff-Wild2's, at which 256 frames are
-            "about 8 seconds" (Sec. 4.3). Videos of another rate are smoothed over as many seconds.
+        corpus_frames_per_second: Rate of the videos that the window was chosen on: Aff-Wild2's, at which 256 frames
+            are "about 8 seconds" (Sec. 4.3). Videos of another rate are smoothed over as many seconds.
         frames_per_pass: Frames that go through a net at once when no gradients are asked for.
         net_image_sizes: Height and width in pixels at which each net sees a frame.
         swin_width: Channels of Swin's first stage; each later one doubles them.
@@ -70,7 +70,8 @@ class CfcSpConfig(DferConfig):
     presets = {
         "paper": {},
         "small": {
-            "id2label": dict(enumerate(SEVEN_LABELS)),  # of corpora without a class `other`
+            # Of corpora without a class `other`.
+            "id2label": dict(enumerate(SEVEN_LABELS)),
             "net_image_sizes": dict.fromkeys(NETS, 112),
             "swin_width": 48,
             "swin_depths": [2, 2, 4, 2],
@@ -88,7 +89,8 @@ class CfcSpConfig(DferConfig):
             "repvgg_embedding_size": 128,
         },
         "tiny": {
-            "id2label": dict(enumerate(SEVEN_LABELS)),  # of corpora without a class `other`
+            # Of corpora without a class `other`.
+            "id2label": dict(enumerate(SEVEN_LABELS)),
             "num_frames": 4,
             "image_size": 32,
             "net_image_sizes": {"swin": 48, "iresnet": 32, "hrnet": 32, "repvgg": 32},
@@ -141,9 +143,7 @@ class CfcSpConfig(DferConfig):
     repvgg_embedding_size: int = 512
     repvgg_fused: bool = False
     coarse_first: bool = True
-    id2label: dict[int, str] | dict[str, str] | None = field(
-        default_factory=lambda: dict(enumerate(EIGHT_LABELS))
-    )
+    id2label: dict[int, str] | dict[str, str] | None = field(default_factory=lambda: dict(enumerate(EIGHT_LABELS)))
 
     def validate_nets(self) -> None:
         """Refuse ensembles without a net, unknown nets, and sizes at which a net's halvings do not come out."""
@@ -154,9 +154,7 @@ class CfcSpConfig(DferConfig):
         for net in [*self.coarse_nets, *self.fine_nets]:
             size = self.net_image_sizes.get(net, 0)
             if size < 16 or size % 16:
-                raise ValueError(
-                    f"`net_image_sizes` must give {net} a multiple of 16, got {self.net_image_sizes}."
-                )
+                raise ValueError(f"`net_image_sizes` must give {net} a multiple of 16, got {self.net_image_sizes}.")
 
     def validate_smoothing(self) -> None:
         """Refuse windows and passes that hold no frames."""
@@ -167,14 +165,7 @@ class CfcSpConfig(DferConfig):
 
     def validate_stages(self) -> None:
         """Refuse nets of another number of stages."""
-        fours = (
-            "swin_depths",
-            "swin_heads",
-            "iresnet_sizes",
-            "iresnet_depths",
-            "repvgg_sizes",
-            "repvgg_depths",
-        )
+        fours = ("swin_depths", "swin_heads", "iresnet_sizes", "iresnet_depths", "repvgg_sizes", "repvgg_depths")
         for name, length in (dict.fromkeys(fours, 4) | {"hrnet_modules": 3}).items():
             if len(getattr(self, name)) != length:
                 raise ValueError(f"`{name}` must have {length} entries, got {getattr(self, name)}.")

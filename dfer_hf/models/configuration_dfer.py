@@ -183,9 +183,7 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     def validate_groups(self) -> None:
         """Refuse a hierarchy in which a fine class is missing or stands twice."""
         if list(self.groups) != self.group_names:
-            raise ValueError(
-                f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}."
-            )
+            raise ValueError(f"`group_names` must name the groups {list(self.groups)}, got {self.group_names}.")
         labels, members = sorted(self.label_names), self._grouped()
         if labels != members:
             raise ValueError(

@@ -17,7 +17,8 @@ class KeypointGcnConfig(FrameResNetConfig):
 
     - The third stage of the ResNet keeps its resolution and the fourth halves it: Sec. 3.1.1 changes strides "to obtain
       a larger feature map", and 7×7 from 112×112 is the map whose cost fits the 17.52 billion of a later survey.
-    - Key points: three of each brow, two corners of each eye, two of the bridge of the nose, four of the mouth, and the
+    - Key points: three of each brow, two corners of each eye, two of the bridge of the nose, four of the mouth, and
+    the
       cheeks. Sec. 3.2 has five upper left, five upper right, "some cheeks and the whole mouth" with six, and skips
       two on the bridge. A cheek is the centre of a lower eyelid, a side of the nose and the jaw beside the mouth.
     - Edges join neighbours along brows, eyes, nose and mouth, and the cheeks to eye, nose and mouth; none joins a node
@@ -27,7 +28,8 @@ class KeypointGcnConfig(FrameResNetConfig):
       and the ReLU of Eq. 4 starts open; a random matrix shuts it for good in about every second draw.
     - A heat map is a Gaussian distribution in units of an even one: Eq. 2 then gives key points features of the same
       size as the whole face's, which Eq. 3 puts through the same layer.
-    - The temporal layers are Former-DFER's (heads of 64, perceptron twice as wide as the token), the sampling's source.
+    - The temporal layers are Former-DFER's (heads of 64, perceptron twice as wide as the token), the sampling's
+    source.
     - Without the graph (models A and D of Table 9) the fully connected `f` stays: tokens keep their width.
     - The LSTMs of Tables 9 and 10 have one layer as wide as what goes in; under the mean and LSTM fusions a frame's
       token is as wide as a node.
@@ -58,13 +60,7 @@ class KeypointGcnConfig(FrameResNetConfig):
         "paper": {},
         "small": {"hidden_sizes": [32, 64, 128, 256], "node_size": 64, "temporal_head_dim": 32},
         "tiny": FrameResNetConfig.presets["tiny"]
-        | {
-            "node_size": 8,
-            "temporal_layers": 2,
-            "temporal_heads": 2,
-            "temporal_head_dim": 8,
-            "landmark_width": 8,
-        },
+        | {"node_size": 8, "temporal_layers": 2, "temporal_heads": 2, "temporal_head_dim": 8, "landmark_width": 8},
     }
     printed = {
         "paper": PrintedSize(

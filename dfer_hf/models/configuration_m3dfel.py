@@ -64,9 +64,7 @@ class M3dfelConfig(R3dConfig):
                 f"{self.bag_size}."
             )
         if self.unbiased_variance and self.bag_size == 1:
-            raise ValueError(
-                "`unbiased_variance` must be False at `bag_size` 1: one instance has no such variance."
-            )
+            raise ValueError("`unbiased_variance` must be False at `bag_size` 1: one instance has no such variance.")
 
     def validate_widths(self) -> None:
         """Refuse an LSTM without layers, and heads that do not divide its two directions."""

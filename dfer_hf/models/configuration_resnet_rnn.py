@@ -33,10 +33,7 @@ class ResNetRnnConfig(FrameResNetConfig):
         "small": FrameResNetConfig.presets["small"] | {"state_size": 128},
         "tiny": FrameResNetConfig.presets["tiny"] | {"state_size": 48},
     }
-    printed = {
-        "paper": PrintedSize(None, 7.78, PRINTED_NOTE),
-        "paper_gru": PrintedSize(None, 7.78, PRINTED_NOTE),
-    }
+    printed = {"paper": PrintedSize(None, 7.78, PRINTED_NOTE), "paper_gru": PrintedSize(None, 7.78, PRINTED_NOTE)}
 
     cell: str = "lstm"
     state_size: int = 256

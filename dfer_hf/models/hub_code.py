@@ -22,9 +22,7 @@ class SavedWithCode(PushToHubMixin):
     def register_for_auto_class(cls, auto_class: object = None) -> None:
         """Do nothing: code is saved without this, and transformers' own way knows of one folder only."""
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any
-    ) -> Any:
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
         """Save as transformers does, copy the code, and tell the auto classes of it.
 
         Args:

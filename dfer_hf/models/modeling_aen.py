@@ -87,21 +87,21 @@ class AenForVideoClassification(DferPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, TemporalTransformer):
-            init.normal_(module.class_token)  # unit variance, as in Former-DFER's code
+            # Unit variance, as in Former-DFER's code.
+            init.normal_(module.class_token)
             init.normal_(module.position_embeddings)
 
     def train(self, mode: bool = True) -> "AenForVideoClassification":
         """Switch to training; the guide stays frozen: no gradients, and batch statistics in evaluation."""
         super().train(mode)
         self.guide.eval()
-        self.guide.requires_grad_(False)  # here, because loading a checkpoint makes every parameter trainable
+        # Here, because loading a checkpoint makes every parameter trainable.
+        self.guide.requires_grad_(False)
         return self
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips.
 
         Args:
@@ -136,17 +136,17 @@ class AenForVideoClassification(DferPreTrainedModel):
         """
         batch_size, num_frames = frame_logits.shape[:2]
         levels, summaries, weights = [], [], []
-        for squeeze, transformer, level_map in zip(
-            self.squeezes, self.temporal_transformers, maps, strict=True
-        ):
+        for squeeze, transformer, level_map in zip(self.squeezes, self.temporal_transformers, maps, strict=True):
             level = squeeze(level_map).mean(dim=(2, 3)).unflatten(0, (batch_size, num_frames))
             summary, frame_weights = transformer(level)
             levels.append(level)  # I_s: (batch, frames, C_s)
             summaries.append(summary)  # V_s: (batch, C_s)
             weights.append(frame_weights)
 
-        coarse_features = self.coarse_converter(summaries[2], summaries[1])  # F_1 of F_0 = V_2 and V_1
-        fine_features = self.fine_converter(coarse_features, summaries[0])  # F_2 of F_1 and V_0
+        # F_1 of F_0 = V_2 and V_1.
+        coarse_features = self.coarse_converter(summaries[2], summaries[1])
+        # F_2 of F_1 and V_0.
+        fine_features = self.fine_converter(coarse_features, summaries[0])
         global_logits = self.global_classifier(summaries[2]).float()
         coarse_local = self.coarse_classifier(coarse_features).float()
         fine_local = self.fine_classifier(fine_features).float()

@@ -60,9 +60,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
             init.copy_(attention.relative_position_index, get_relative_position_index(*attention.window_size))
 
     @can_return_tuple
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips of any number of frames.
 
         Args:
@@ -75,7 +73,8 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
             `logits` and `coarse_logits` the logarithms of their means over the clip. `frame_weights` are each frame's
             share in the smoothed logits of all frames. `decide` makes the paper's hard choice of either logits.
             `loss_parts` are `coarse` and `fine`, the cross entropies of the groups, and of the classes inside theirs
-            over the frames of such, each the sum over its nets; and, not part of the loss, `cross_entropy` of `logits`.
+            over the frames of such, each the sum over its nets; and, not part of the loss, `cross_entropy` of
+            `logits`.
 
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
@@ -137,7 +136,8 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         No net, as where no group has several classes, answers as one net without classes.
         """
         frames = pixel_values_videos.flatten(0, 1)
-        passes = [frames]  # gradients keep all maps anyway, and in training the norms see all frames together
+        # Gradients keep all maps anyway, and in training the norms see all frames together.
+        passes = [frames]
         if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             passes = frames.split(self.config.frames_per_pass)
         answers = [torch.cat([net(part) for part in passes]).float() for net in nets]
@@ -154,9 +154,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
     def window_mean(self, series: torch.Tensor, window: int) -> torch.Tensor:
         """Mean of the frames around each frame that the clip has, of `(n, channels, num_frames)`."""
         reach = min(window // 2, series.shape[-1] - 1)
-        return nn.functional.avg_pool1d(
-            series, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False
-        )
+        return nn.functional.avg_pool1d(series, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
     def frame_weights(self, num_frames: int, window: int) -> torch.Tensor:
         """Share `(num_frames,)` of each frame in the smoothed logits of all: half its own, half its neighbours'.
@@ -192,7 +190,8 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         num_shared = target[:, shared].sum()
         entropies = -(target[:, None] * self.log_shares(fine_logits)).sum(dim=-1)  # (nets, batch, frames)
         total = entropies.mean(dim=2).sum()
-        return total / num_shared.clamp_min(torch.finfo(torch.float32).tiny)  # nothing over nothing: no loss
+        # Nothing over nothing: no loss.
+        return total / num_shared.clamp_min(torch.finfo(torch.float32).tiny)
 
     def fuse(self) -> None:
         """Turn every RepVGG into its deployed form: fewer parameters, the same answers in evaluation."""

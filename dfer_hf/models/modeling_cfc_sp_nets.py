@@ -55,12 +55,14 @@ class SwinTrunk(nn.Module):
             num_heads=tuple(config.swin_heads),
             window_size=config.swin_window,
             drop_path_rate=config.swin_drop_path,
-            strict_img_size=False,  # masks are made when needed: no buffers
+            # Masks are made when needed: no buffers.
+            strict_img_size=False,
         )
         self.patch_embed, self.layers = swin.patch_embed, swin.layers
         for name, buffer in list(self.named_buffers()):
             place, _, buffer_name = name.rpartition(".")
-            self.get_submodule(place).register_buffer(buffer_name, buffer)  # timm keeps it out of checkpoints
+            # timm keeps it out of checkpoints.
+            self.get_submodule(place).register_buffer(buffer_name, buffer)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Turn images `(n, channels, height, width)` into maps `(n, 8 * swin_width, height / 32, width / 32)`."""
@@ -136,9 +138,7 @@ class HrNetTrunk(nn.Module):
         )
         self.shrink = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(4 * size, 8 * size, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(8 * size),
-                nn.ReLU(),
+                nn.Conv2d(4 * size, 8 * size, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8 * size), nn.ReLU()
             )
             for size in inner_sizes[:3]
         )

@@ -82,7 +82,8 @@ class DferPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False
 
     def __init__(self, config: DferConfig) -> None:
-        config.validate()  # fields may have changed since it was made
+        # Fields may have changed since it was made.
+        config.validate()
         super().__init__(config)
 
     def post_init(self) -> None:
@@ -142,7 +143,8 @@ class DferPreTrainedModel(PreTrainedModel):
     def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Say of frames `(batch, num_frames, channels, height, width)` what each says by itself.
 
-        A long video is encoded a part at a time, and `answer_encoded` takes the parts together: the answer is the same.
+        A long video is encoded a part at a time, and `answer_encoded` takes the parts together: the answer is the
+        same.
 
         Returns:
             Whatever the system needs of each frame, `(batch, num_frames, features)`.
@@ -211,9 +213,7 @@ class DferPreTrainedModel(PreTrainedModel):
                 )
             return
         if tuple(labels.shape) != (batch_size,):
-            raise ValueError(
-                f"Expected one label index per clip, shape ({batch_size},), got {tuple(labels.shape)}."
-            )
+            raise ValueError(f"Expected one label index per clip, shape ({batch_size},), got {tuple(labels.shape)}.")
         if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= num_labels)).any():
             raise ValueError(
                 f"Expected label indices from 0 to {num_labels - 1}, got {labels.min().item()} to "

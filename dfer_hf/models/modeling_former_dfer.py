@@ -62,7 +62,8 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]
-    _can_record_outputs = {  # of the temporal transformer only: the spatial one's batch is the frames
+    # Of the temporal transformer only: the spatial one's batch is the frames.
+    _can_record_outputs = {
         "hidden_states": OutputRecorder(TemporalLayer, index=0, layer_name="temporal_transformer"),
         "attentions": OutputRecorder(TemporalAttention, index=1, layer_name="temporal_transformer"),
     }
@@ -87,15 +88,14 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, SpatialTransformer | TemporalTransformer):
-            init.normal_(module.position_embeddings)  # unit variance, as in the authors' code
+            # Unit variance, as in the authors' code.
+            init.normal_(module.position_embeddings)
         if isinstance(module, TemporalTransformer):
             init.normal_(module.class_token)
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips.
 
         Args:

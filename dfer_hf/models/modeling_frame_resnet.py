@@ -44,7 +44,8 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
     takes_any_length = True
     evidence_layer = "trunk.encoder.stages.1"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
-    _supports_sdpa = True  # as part of a system with attention; see `build_trunk`
+    # As part of a system with attention; see `build_trunk`.
+    _supports_sdpa = True
 
     def __init__(self, config: FrameResNetConfig) -> None:
         super().__init__(config)
@@ -54,9 +55,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips of any number of frames.
 
         Args:
@@ -80,9 +79,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         features = features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])  # (batch, frames, C)
         return self.classifier(self.dropout(features))
 
-    def answer_encoded(
-        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Take the mean over the frames' logits, `(batch, num_frames, num_labels)`; see the base class."""
         frame_logits, (batch_size, num_frames) = encoded, encoded.shape[:2]
         frame_probabilities = frame_logits.float().softmax(dim=-1)

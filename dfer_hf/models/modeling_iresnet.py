@@ -18,7 +18,8 @@ class IResNetUnit(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
-        self.shortcut: nn.Module = nn.MaxPool2d(1, stride)  # every `stride`-th value; all of them at stride 1
+        # Every `stride`-th value; all of them at stride 1.
+        self.shortcut: nn.Module = nn.MaxPool2d(1, stride)
         if in_channels != out_channels:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)

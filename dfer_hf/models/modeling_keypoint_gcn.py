@@ -133,10 +133,11 @@ class TemporalLstm(nn.Module):
 class KeypointGcnForVideoClassification(DferPreTrainedModel):
     """The key-points GCN.
 
-    A ResNet with triplet attention gives a map of each frame; Gaussians about 18 key points draw a feature of each from
-    it; a graph convolution strengthens them by their neighbours; the means of three regions of the face and the whole
-    face, side by side, are the frame's token; a temporal transformer sums up the tokens. Where no landmarks are given,
-    a frozen head finds them in the frames; it stands in for the paper's dlib and must have been taught beforehand.
+    A ResNet with triplet attention gives a map of each frame; Gaussians about 18 key points draw a feature of each
+    from it; a graph convolution strengthens them by their neighbours; the means of three regions of the face and the
+    whole face, side by side, are the frame's token; a temporal transformer sums up the tokens. Where no landmarks are
+    given, a frozen head finds them in the frames; it stands in for the paper's dlib and must have been taught
+    beforehand.
     """
 
     config: KeypointGcnConfig

@@ -47,9 +47,7 @@ class LandmarkHead(nn.Module):
         self.stem = nn.Conv2d(num_channels, width, 3, stride=2, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(width)
         self.stage_1 = ResidualBlock(width, width, stride=2)
-        self.stage_2 = nn.Sequential(
-            ResidualBlock(width, 2 * width, stride=2), ResidualBlock(2 * width, 2 * width)
-        )
+        self.stage_2 = nn.Sequential(ResidualBlock(width, 2 * width, stride=2), ResidualBlock(2 * width, 2 * width))
         self.stage_3 = nn.Sequential(
             ResidualBlock(2 * width, 4 * width, stride=2), ResidualBlock(4 * width, 4 * width)
         )

@@ -62,7 +62,8 @@ class DynamicMultiInstanceNorm(nn.Module):
         self.unbiased_variance = unbiased_variance
         self.weight = nn.Parameter(torch.empty(hidden_size))  # gamma of Eq. 1
         self.bias = nn.Parameter(torch.empty(hidden_size))  # beta
-        self.mean_importance = nn.Parameter(torch.empty(2))  # λ of w, instance level first, then the bag's
+        # λ of w, instance level first, then the bag's.
+        self.mean_importance = nn.Parameter(torch.empty(2))
         self.variance_importance = nn.Parameter(torch.empty(2))  # λ of w'
 
     def forward(self, instances: torch.Tensor) -> torch.Tensor:
@@ -87,7 +88,8 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
     config: M3dfelConfig
     config_class = M3dfelConfig
     evidence_layer = "trunk.frame_maps"
-    supports_gradient_checkpointing = False  # as the trunk's batch norms want it
+    # As the trunk's batch norms want it.
+    supports_gradient_checkpointing = False
     _can_record_outputs = {"hidden_states": BidirectionalLstmLayer, "attentions": InstanceAttention}
 
     def __init__(self, config: M3dfelConfig) -> None:
@@ -110,7 +112,8 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.LSTMCell):
-            bound = module.hidden_size**-0.5  # torch's own, which the authors keep
+            # torch's own, which the authors keep.
+            bound = module.hidden_size**-0.5
             for parameter in module.parameters():
                 init.uniform_(parameter, -bound, bound)
         elif isinstance(module, DynamicMultiInstanceNorm):
@@ -120,9 +123,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips.
 
         Args:
@@ -142,9 +143,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
         self.check_pixel_values(pixel_values_videos)
         batch_size, bag_size = pixel_values_videos.shape[0], self.config.bag_size
         instance_length = self.config.num_frames // bag_size
-        instances = (
-            pixel_values_videos.unflatten(1, (bag_size, instance_length)).flatten(0, 1).transpose(1, 2)
-        )
+        instances = pixel_values_videos.unflatten(1, (bag_size, instance_length)).flatten(0, 1).transpose(1, 2)
         features, shares = self.trunk(instances)  # (batch·bag, length, C), (length,)
         features = (shares[:, None] * features).sum(dim=1).to(features.dtype)
         features = features.unflatten(0, (batch_size, bag_size))  # F: (batch, bag, C)

@@ -117,7 +117,8 @@ class SequenceTransformer(nn.Module):
         snippets = features.unfold(1, length, stride).transpose(2, 3)  # (batch, snippets, length, hidden)
         hidden_states = self.embed(snippets.flatten(0, 1))
         for layer in self.layers:
-            hidden_states, _ = layer.forward(hidden_states)  # past the hooks, which record whole clips
+            # Past the hooks, which record whole clips.
+            hidden_states, _ = layer.forward(hidden_states)
         return hidden_states[:, 0].unflatten(0, snippets.shape[:2])
 
 
@@ -154,15 +155,14 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, StaticTransformer | SequenceTransformer):
-            init.normal_(module.position_embeddings)  # unit variance, as in the authors' code
+            # Unit variance, as in the authors' code.
+            init.normal_(module.position_embeddings)
         if isinstance(module, SequenceTransformer) and module.class_token is not None:
             init.normal_(module.class_token)
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips.
 
         Args:
@@ -207,9 +207,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},
         )
 
-    def filter_neutral(
-        self, sequence_logits: torch.Tensor, snippet_probabilities: torch.Tensor
-    ) -> torch.Tensor:
+    def filter_neutral(self, sequence_logits: torch.Tensor, snippet_probabilities: torch.Tensor) -> torch.Tensor:
         """Take the neutral class from every clip with a clear, not neutral snippet (Eq. 7).
 
         Args:
@@ -217,7 +215,8 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
             snippet_probabilities: Of their snippets, `(batch, num_snippets, num_labels)`.
 
         Returns:
-            The logits, in which the probability of the neutral class, once taken away, is the smallest a float can hold.
+            The logits, in which the probability of the neutral class, once taken away, is the smallest a float can
+            hold.
         """
         labels = self.config.label_names
         if self.config.neutral_label not in labels:

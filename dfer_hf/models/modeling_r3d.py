@@ -24,9 +24,7 @@ class R3dTrunk(nn.Module):
         super().__init__()
         sizes = config.hidden_sizes
         self.stem = nn.Sequential(
-            nn.Conv3d(
-                config.num_channels, sizes[0], (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False
-            ),
+            nn.Conv3d(config.num_channels, sizes[0], (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
             nn.BatchNorm3d(sizes[0]),
             nn.ReLU(inplace=True),
         )
@@ -78,7 +76,8 @@ class R3dForVideoClassification(DferPreTrainedModel):
     config: R3dConfig
     config_class = R3dConfig
     evidence_layer = "trunk.frame_maps"
-    supports_gradient_checkpointing = False  # a second pass would count twice in the batch norms' statistics
+    # A second pass would count twice in the batch norms' statistics.
+    supports_gradient_checkpointing = False
 
     def __init__(self, config: R3dConfig) -> None:
         super().__init__(config)
@@ -87,9 +86,7 @@ class R3dForVideoClassification(DferPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips.
 
         Args:

@@ -68,16 +68,12 @@ class RepVgg(nn.Sequential):
         fused: Whether each block is one convolution from the start.
     """
 
-    def __init__(
-        self, num_channels: int, hidden_sizes: Sequence[int], depths: Sequence[int], *, fused: bool
-    ) -> None:
+    def __init__(self, num_channels: int, hidden_sizes: Sequence[int], depths: Sequence[int], *, fused: bool) -> None:
         width = min(64, hidden_sizes[0])
         layers: list[nn.Module] = [RepVggBlock(num_channels, width, 1, fused=fused)]
         for hidden_size, depth in zip(hidden_sizes, depths, strict=True):
             blocks = [
-                RepVggBlock(
-                    width if place == 0 else hidden_size, hidden_size, 2 if place == 0 else 1, fused=fused
-                )
+                RepVggBlock(width if place == 0 else hidden_size, hidden_size, 2 if place == 0 else 1, fused=fused)
                 for place in range(depth)
             ]
             layers.append(nn.Sequential(*blocks))

@@ -67,11 +67,9 @@ class RecurrentLayer(nn.Module):
         for kept, written in zip(reversed(all_kept), reversed(all_written), strict=True):
             parts.append(survives * written)
             survives = survives * kept
-        shown = state / torch.where(memory == 0, 1.0, memory)  # an empty memory shows nothing
-        return (
-            torch.stack(states, dim=1).to(features.dtype),
-            torch.stack(parts[::-1], dim=1) * shown[:, None],
-        )
+        # An empty memory shows nothing.
+        shown = state / torch.where(memory == 0, 1.0, memory)
+        return (torch.stack(states, dim=1).to(features.dtype), torch.stack(parts[::-1], dim=1) * shown[:, None])
 
 
 class ResNetRnnForVideoClassification(DferPreTrainedModel):
@@ -95,14 +93,13 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, GateMaps):
-            bound = module.state_size**-0.5  # as torch's LSTM and GRU begin
+            # As torch's LSTM and GRU begin.
+            bound = module.state_size**-0.5
             for parameter in module.parameters():
                 init.uniform_(parameter, -bound, bound)
 
     @can_return_tuple
-    def forward(
-        self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Classify clips of any number of frames.
 
         Args:
@@ -126,9 +123,7 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
         features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
         return features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])
 
-    def answer_encoded(
-        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs
-    ) -> DferOutput:
+    def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Run the recurrent layer over the features, `(batch, num_frames, C)`; see the base class."""
         states, parts = self.recurrent_layer(encoded)  # each (batch, frames, state)
         frame_logits = self.classifier(self.dropout(states))  # (batch, frames, labels)
@@ -157,5 +152,6 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
         # No matrix product: autocast would round it to half precision.
         votes = (parts[:, :, None] * self.classifier.weight.float()).sum(dim=-1)  # (batch, frames, labels)
         lengths = (votes - votes.mean(dim=-1, keepdim=True)).norm(dim=-1)
-        lengths = lengths + torch.finfo(torch.float32).tiny  # no vote at all: all frames weigh alike
+        # No vote at all: all frames weigh alike.
+        lengths = lengths + torch.finfo(torch.float32).tiny
         return lengths / lengths.sum(dim=-1, keepdim=True)

@@ -49,11 +49,10 @@ class TemporalAttention(nn.Module):
             part.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (batch, heads, tokens, head_dim)
             for part in self.query_key_value(hidden_states).chunk(3, dim=-1)
         )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation or "eager", eager_attention
-        )
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation or "eager", eager_attention)
         context, weights = attend(self, query, key, value, None, scaling=self.scaling, dropout=0.0)
-        if weights is None:  # sdpa keeps them to itself, and frame weights need them
+        # Sdpa keeps them to itself, and frame weights need them.
+        if weights is None:
             weights = attention_weights(query.detach(), key.detach(), self.scaling)
         return self.output(context.flatten(2)), weights
 
@@ -132,8 +131,8 @@ class TemporalTransformer(nn.Module):
             frames: One vector per frame, `(batch, num_frames, hidden)`.
 
         Returns:
-            The class token and the frames' tokens after the last layer, `(batch, 1 + num_frames, hidden)`, and how much
-            of the class token comes from each frame, `(batch, num_frames)`; see `class_token_weights`.
+            The class token and the frames' tokens after the last layer, `(batch, 1 + num_frames, hidden)`, and how
+            much of the class token comes from each frame, `(batch, num_frames)`; see `class_token_weights`.
         """
         hidden_states = torch.cat([self.class_token.expand(frames.shape[0], -1, -1), frames], dim=1)
         hidden_states = hidden_states + self.position_embeddings  # (batch, 1 + frames, hidden)

@@ -19,13 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from .clock import Clock
-from .errors import (
-    AudioOnlyError,
-    CorruptVideoError,
-    NotAVideoError,
-    UnsupportedCodecError,
-    VideoNotFoundError,
-)
+from .errors import AudioOnlyError, CorruptVideoError, NotAVideoError, UnsupportedCodecError, VideoNotFoundError
 from .turns import QUARTER_TURNS, Turn, turn_of_matrix
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
@@ -135,9 +129,7 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
         container = av.open(_Nameless(stream), "r", options=options, **_OPEN_OPTIONS)
     except av.FFmpegError as error:
         raise (
-            _not_found(name)
-            if _STARTS.match(head)
-            else NotAVideoError(f"{unlike}; convert it to mp4 or webm.")
+            _not_found(name) if _STARTS.match(head) else NotAVideoError(f"{unlike}; convert it to mp4 or webm.")
         ) from error
     with container:
         yield container

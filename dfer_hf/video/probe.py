@@ -172,18 +172,14 @@ def probe(source: Source, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
         return VideoInfo(path, name, size_bytes, width, height, num_pictures, seconds, None, codec, is_still)
 
 
-def _probe_film(
-    stream: BinaryIO, path: Path | None, name: str, size_bytes: int, limits: VideoLimits
-) -> VideoInfo:
+def _probe_film(stream: BinaryIO, path: Path | None, name: str, size_bytes: int, limits: VideoLimits) -> VideoInfo:
     with open_container(stream, name, limits.max_pixels) as container:
         track = choose_track(container, name)
         index, stored = track.index, (track.codec_context.width, track.codec_context.height)
         limits.check_size(name, *stored, is_turned=False)
         timing = read_timing(container, track)
         if not timing.is_indexed and (not timing.seconds or _is_doubtful(timing, size_bytes, limits)):
-            timing = measure_timing(
-                container, track, max_seconds=limits.max_seconds, max_frames=limits.max_frames
-            )
+            timing = measure_timing(container, track, max_seconds=limits.max_seconds, max_frames=limits.max_frames)
         limits.check_timing(name, timing, math.prod(stored))
         ends_early = is_cut_off(stream, size_bytes, track, timing)
     # Measuring has moved on from the first frame, and some codecs say their size only when nothing limits it.

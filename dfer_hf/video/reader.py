@@ -71,11 +71,7 @@ class Frame:
 
 
 def read_frames(
-    source: Source,
-    *,
-    limits: VideoLimits = DEFAULT_LIMITS,
-    max_side: int | None = None,
-    warn: Warn | None = None,
+    source: Source, *, limits: VideoLimits = DEFAULT_LIMITS, max_side: int | None = None, warn: Warn | None = None
 ) -> Iterator[Frame]:
     """Decode a video or picture frame by frame, holding few frames at a time.
 
@@ -139,9 +135,7 @@ def _read_pictures(
             "what follows is damaged; export or upload it again if the rest matters."
         )
     if BREAKS_OFF in shown.info:
-        warn(
-            f"Expected a whole picture, got {info.name} whose end is missing and left grey; upload it again."
-        )
+        warn(f"Expected a whole picture, got {info.name} whose end is missing and left grey; upload it again.")
     if info.is_still and has_more_pages(picture):
         warn(f"Expected one picture, got {info.name} with several pages; only the first was taken.")
 
@@ -239,9 +233,7 @@ def _deinterlace(frames: Iterator[tuple[VideoFrame, float]]) -> Iterator[tuple[V
 def _make_filter(frame: VideoFrame) -> Graph | None:
     """Make the filter, or `None` for pictures that it does not take, such as those of three lines."""
     graph, time_base = Graph(), frame.time_base or Fraction(1, 1000)
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=time_base
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
     graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))
     try:
         graph.configure()

@@ -41,9 +41,7 @@ class Sampling:
         if self.every_frame and generator is None:
             return np.arange(num_video_frames)
         if self.jitter_frames:
-            return jittered_indices(
-                num_video_frames, self.num_frames, jitter=self.jitter_frames, generator=generator
-            )
+            return jittered_indices(num_video_frames, self.num_frames, jitter=self.jitter_frames, generator=generator)
         return segment_indices(
             num_video_frames,
             num_segments=self.num_segments,
@@ -125,11 +123,7 @@ def uniform_indices(num_video_frames: int, num_clip_frames: int) -> np.ndarray:
 
 
 def segment_indices(
-    num_video_frames: int,
-    *,
-    num_segments: int,
-    frames_per_segment: int,
-    generator: np.random.Generator | None = None,
+    num_video_frames: int, *, num_segments: int, frames_per_segment: int, generator: np.random.Generator | None = None
 ) -> np.ndarray:
     """Pick a run of neighbouring frames in each equal segment, as Former-DFER samples clips.
 

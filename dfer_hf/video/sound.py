@@ -10,15 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from .clock import Clock
-from .container import (
-    Source,
-    choose_track,
-    duration_seconds,
-    name_source,
-    open_container,
-    open_file,
-    read_packets,
-)
+from .container import Source, choose_track, duration_seconds, name_source, open_container, open_file, read_packets
 from .errors import VideoError
 
 # What browsers play, by container; anything else is encoded anew.
@@ -28,9 +20,7 @@ _RATE, _BIT_RATE = 48_000, 128_000
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-def carry_sound(
-    source: Source | None, output: OutputContainer, container: str
-) -> Generator[av.Packet, None, None]:
+def carry_sound(source: Source | None, output: OutputContainer, container: str) -> Generator[av.Packet, None, None]:
     """Add a stream for the sound of `source` to the container, and yield its packets.
 
     The stream is added with the first packet, so take that before the container's header is written. Sound that cannot

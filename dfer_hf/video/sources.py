@@ -67,9 +67,7 @@ def open_source(
         )
     is_kept = isinstance(source, Sequence | np.ndarray)
     if not isinstance(source, Iterable):
-        raise ValueError(
-            f"Expected a path, bytes, a binary file, a picture or frames, got {type(source).__name__}."
-        )
+        raise ValueError(f"Expected a path, bytes, a binary file, a picture or frames, got {type(source).__name__}.")
     duration = len(source) / frames_per_second if is_kept and frames_per_second else None
     read = lambda: _number(source, frames_per_second, max_side)  # noqa: E731
     return VideoSource(name or "the frames", duration, read, can_be_read_again=is_kept)

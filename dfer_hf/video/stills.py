@@ -11,21 +11,7 @@ from PIL import Image, ImageFile
 from .turns import Turn, turn_of_orientation
 
 # Each is recognised by its first bytes. GIF goes through FFmpeg, and EPS would start Ghostscript.
-_FORMATS = (
-    "PNG",
-    "JPEG",
-    "WEBP",
-    "AVIF",
-    "TIFF",
-    "BMP",
-    "JPEG2000",
-    "PPM",
-    "ICO",
-    "ICNS",
-    "PSD",
-    "QOI",
-    "DDS",
-)
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM", "ICO", "ICNS", "PSD", "QOI", "DDS")
 _ANIMATED_FORMATS = ("AVIF", "PNG", "WEBP")
 _ORIENTATION = 274
 # What browsers show a picture for that asks for less than they draw.
@@ -114,9 +100,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         values = np.asarray(picture)
         highest = 65535 if picture.mode.startswith("I;16") else float(values.max(initial=0))
         # Whole numbers above 255 have 16 bits; other ranges end at 1, 255, or somewhere above.
-        highest = max(
-            highest, 65535 if highest > 255 and picture.mode[0] == "I" else 255 if highest > 1 else 1
-        )
+        highest = max(highest, 65535 if highest > 255 and picture.mode[0] == "I" else 255 if highest > 1 else 1)
         return Image.fromarray((values.clip(0) * (255 / highest)).astype(np.uint8)).convert("RGB")
     # Pillow warns of palettes whose colours are partly transparent unless they pass through RGBA.
     return (picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB")

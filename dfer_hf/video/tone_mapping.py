@@ -30,9 +30,7 @@ def _pq_light(codes: np.ndarray) -> np.ndarray:
 
 def _hlg_light(codes: np.ndarray) -> np.ndarray:
     """Undo ARIB STD-B67 and show it at 1000 nits, as ITU-R BT.2100 says; 1 is white."""
-    scene = np.where(
-        codes <= 0.5, codes**2 / 3, (np.exp((codes - 0.55991073) / 0.17883277) + 0.28466892) / 12
-    )
+    scene = np.where(codes <= 0.5, codes**2 / 3, (np.exp((codes - 0.55991073) / 0.17883277) + 0.28466892) / 12)
     return _PEAK_NITS / _WHITE_NITS * scene**1.2
 
 

@@ -38,9 +38,7 @@ class VideoWriter:
     sizes. The file gets its name when it is complete; one that cannot be written is removed.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, frames_per_second: float, sound: Source | None = None
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, frames_per_second: float, sound: Source | None = None) -> None:
         """Check the name and the rate; the file is made with the first frame.
 
         Args:
@@ -72,10 +70,7 @@ class VideoWriter:
         return self
 
     def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -98,8 +93,7 @@ class VideoWriter:
         self._shape = self._shape or rgb.shape
         if rgb.shape != self._shape:
             raise ValueError(
-                f"Expected every frame to have the first one's shape {self._shape}, got {rgb.shape}; "
-                "resize it."
+                f"Expected every frame to have the first one's shape {self._shape}, got {rgb.shape}; resize it."
             )
         height, width = rgb.shape[:2]
         if height % 2 or width % 2:
@@ -159,10 +153,7 @@ class _Output:
         self._packet: av.Packet | None = None
 
     def start(self, width: int, height: int, frames_per_second: float, sound: Source | None) -> None:
-        (codec, options), movflags = (
-            _CODECS[self._kind],
-            {"movflags": "faststart"} if self._kind == "mp4" else {},
-        )
+        (codec, options), movflags = (_CODECS[self._kind], {"movflags": "faststart"} if self._kind == "mp4" else {})
         # FFmpeg reads again what it has written, to put the index of an MP4 in front.
         reopen = lambda *_: self._part.open("rb")  # noqa: E731
         self._container = av.open(self, "w", format=self._kind, container_options=movflags, io_open=reopen)
@@ -216,9 +207,7 @@ class _Output:
     def _mux(self, packets: list[av.Packet], *, until_seconds: float) -> None:
         """Write pictures, and the sound up to their time."""
         try:
-            while (
-                self._packet is not None and (self._packet.pts or 0) * self._packet.time_base <= until_seconds
-            ):
+            while self._packet is not None and (self._packet.pts or 0) * self._packet.time_base <= until_seconds:
                 self._container.mux(self._packet)
                 self._packet = next(self._packets, None) if self._packets else None
         except av.FFmpegError:

@@ -75,9 +75,7 @@ def write_overlay(
     rate = _STILL_FRAMES_PER_SECOND if is_still else prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
     with VideoWriter(output_path, frames_per_second=rate, sound=sound) as writer:
         for frame in shown:
-            drawn = _draw_faces(
-                frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity
-            )
+            drawn = _draw_faces(frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity)
             for copy in range(round(STILL_SECONDS * rate) if is_still else 1):
                 writer.write(drawn, frame.time_seconds + copy / rate)
             if progress is not None:
@@ -111,11 +109,7 @@ def draw_face(
 
 
 def _draw_faces(
-    frame: Frame,
-    faces: list[tuple[str, FramePrediction]],
-    colours: dict[str, Colour],
-    *,
-    heat_map_opacity: float,
+    frame: Frame, faces: list[tuple[str, FramePrediction]], colours: dict[str, Colour], *, heat_map_opacity: float
 ) -> np.ndarray:
     rgb = frame.rgb.copy()
     for name, seen in faces:
@@ -153,7 +147,8 @@ def _draw_label(rgb: np.ndarray, text: str, corner: tuple[int, int], *, colour: 
     plate_width, plate_height = text_width + 3 * margin, text_height + below + margin
     left = max(0, min(corner[0], width - plate_width))
     top = corner[1] - plate_height
-    if top < 0:  # no room above: inside the box
+    # No room above: inside the box.
+    if top < 0:
         top = max(0, min(corner[1], height - plate_height))
     cv2.rectangle(rgb, (left, top), (left + plate_width, top + plate_height), _INK, cv2.FILLED)
     cv2.rectangle(rgb, (left, top), (left + margin - 1, top + plate_height), colour, cv2.FILLED)

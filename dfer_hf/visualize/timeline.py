@@ -75,8 +75,7 @@ class Timeline:
     def gaps(self) -> tuple[tuple[float, float], ...]:
         """Start and end in seconds of every stretch without the face."""
         return tuple(
-            (float(self.starts_seconds[run[0]]), float(self.ends_seconds[run[-1]]))
-            for run in _runs(~self.seen)
+            (float(self.starts_seconds[run[0]]), float(self.ends_seconds[run[-1]])) for run in _runs(~self.seen)
         )
 
     def in_words(self) -> str:
@@ -146,9 +145,7 @@ def timeline_html(
     colours = group_colours(face.coarse.probabilities)
     canvas = _Canvas(timeline, end_seconds)
     led = timeline.seconds_led
-    rows = [
-        _row("groups", canvas.stack(colours), "", described=_spread("groups", timeline.coarse), css="tall")
-    ]
+    rows = [_row("groups", canvas.stack(colours), "", described=_spread("groups", timeline.coarse), css="tall")]
     for group, labels in groups.items():
         for label in labels:
             probability = face.fine.probabilities[label]

@@ -2,14 +2,7 @@
 
 from ..prediction import ClipPrediction, FacePrediction
 
-TABLE_HEADERS: tuple[str, ...] = (
-    "seconds",
-    "expression",
-    "probability",
-    "group",
-    "group probability",
-    "weight",
-)
+TABLE_HEADERS: tuple[str, ...] = ("seconds", "expression", "probability", "group", "group probability", "weight")
 """What stands above the columns of `table_rows`."""
 
 

@@ -111,7 +111,8 @@ class Samples(Dataset):
         self.choices = Sampling(CHOSEN, 1).views(NUM_FRAMES, max_gap=1)
 
     def __len__(self) -> int:
-        return 10_000_000  # nobody comes to the end
+        # Nobody comes to the end.
+        return 10_000_000
 
     def __getitem__(self, index: int) -> torch.Tensor:
         generator = np.random.default_rng(index)
@@ -125,10 +126,9 @@ def _in_one_thread(_worker: int) -> None:
 
 def samples_per_second(samples: Samples, *, num_workers: int, batch_size: int, seconds: float) -> float:
     """Read until the time is up; the first batches, for which the workers start, are not counted."""
-    loader = iter(
-        DataLoader(samples, batch_size=batch_size, num_workers=num_workers, worker_init_fn=_in_one_thread)
-    )
-    for _ in range(2 * num_workers + 1):  # as many as are read ahead
+    loader = iter(DataLoader(samples, batch_size=batch_size, num_workers=num_workers, worker_init_fn=_in_one_thread))
+    # As many as are read ahead.
+    for _ in range(2 * num_workers + 1):
         next(loader)
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
@@ -140,11 +140,7 @@ def measure(
     root: Path, num_clips: int, workers: Sequence[int], *, batch_size: int, seconds: float
 ) -> dict[str, dict[int, float]]:
     """Clips a second of every way of reading, by number of workers."""
-    ways: dict[str, Reader] = {
-        "cache": FromCache(root),
-        "JPEG frames": FromFrames(root),
-        "video": FromVideo(root),
-    }
+    ways: dict[str, Reader] = {"cache": FromCache(root), "JPEG frames": FromFrames(root), "video": FromVideo(root)}
     return {
         way: {
             count: samples_per_second(
@@ -179,14 +175,10 @@ def main() -> None:
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     lines = [f"clips of {CHOSEN} frames a second, {machine}, batches of {arguments.batch_size}"]
     lines.append("workers".ljust(14) + "".join(f"{count:>10}" for count in arguments.workers))
-    lines += [
-        way.ljust(14) + "".join(f"{rate:>10.0f}" for rate in rates.values()) for way, rates in figures.items()
-    ]
+    lines += [way.ljust(14) + "".join(f"{rate:>10.0f}" for rate in rates.values()) for way, rates in figures.items()]
     sys.stdout.write("\n".join(lines) + "\n")
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"machine": machine} | figures, indent=2) + "\n", encoding="utf-8"
-        )
+        arguments.json.write_text(json.dumps({"machine": machine} | figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

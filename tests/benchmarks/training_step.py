@@ -82,7 +82,8 @@ def time_training(
     batches = batches_of(source, batch_size=batch_size, steps=steps + 1, image_size=size)
     waited, started, since, count = 0.0, 0.0, 0.0, 0
     for number, batch in enumerate(load_in_workers(batches, num_workers)):
-        if number == 1:  # the first step, which warms up, is not counted
+        # The first step, which warms up, is not counted.
+        if number == 1:
             started = since = time.perf_counter()
         waited += time.perf_counter() - since if number > 1 else 0.0
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
@@ -104,9 +105,7 @@ def time_training(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="*", default=list(dfer_hf.systems()), help="all where none is named")
     parser.add_argument("--preset", default="small", help="size of the systems")
     parser.add_argument("--steps", type=int, default=5, help="steps of each measurement")
@@ -125,15 +124,9 @@ def main() -> None:
             figures[f"loader, {count} workers"] = {"clips_per_second": rate}
             sys.stdout.write(f"loader alone, {count} workers: {rate:.1f} clips/s\n")
         for name in arguments.systems:
-            measured = time_training(
-                name, arguments.preset, source, num_workers=max(arguments.workers), **sizes
-            )
+            measured = time_training(name, arguments.preset, source, num_workers=max(arguments.workers), **sizes)
             figures[f"{name}:{arguments.preset}"] = measured
-            memory = (
-                f", {measured['gpu_memory_gib']:.1f} GiB of GPU memory"
-                if "gpu_memory_gib" in measured
-                else ""
-            )
+            memory = f", {measured['gpu_memory_gib']:.1f} GiB of GPU memory" if "gpu_memory_gib" in measured else ""
             sys.stdout.write(
                 f"{name}:{arguments.preset}: {measured['clips_per_second']:.1f} clips/s, waits for the loader "
                 f"{measured['loader_share']:.0%} of the time{memory}\n"

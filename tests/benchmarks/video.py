@@ -59,9 +59,7 @@ def make_clip(path: Path, seconds: float) -> None:
 def measure(*command: str | Path) -> dict[str, float]:
     """Run a command; its whole wall time, and its peak memory."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read().decode(errors="replace")
     _, status, usage = os.wait4(process.pid, 0)
     if status:

@@ -43,8 +43,10 @@ class CornerModel(nn.Module):
 @pytest.fixture
 def clips():
     clips = torch.zeros(2, 3, 3, 16, 16)
-    clips[0, 1, :, :4, :4] = 1.0  # the second frame of the first clip lights the upper left
-    clips[1, 2, :, -4:, -4:] = 1.0  # the third frame of the second clip the lower right
+    # The second frame of the first clip lights the upper left.
+    clips[0, 1, :, :4, :4] = 1.0
+    # The third frame of the second clip the lower right.
+    clips[1, 2, :, -4:, -4:] = 1.0
     return clips
 
 
@@ -68,9 +70,7 @@ def test_a_chosen_class_is_explained_instead_of_the_most_probable():
         expected = torch.zeros(2, 3, 4, 4)
         expected[..., row, column] = 1.0
         torch.testing.assert_close(maps, expected)
-    torch.testing.assert_close(
-        layer_cam(CornerModel(), clips)[0], layer_cam(CornerModel(), clips, target=1)[0]
-    )
+    torch.testing.assert_close(layer_cam(CornerModel(), clips)[0], layer_cam(CornerModel(), clips, target=1)[0])
     assert layer_cam(CornerModel(), clips, target=0)[0].max() == 0
 
 
@@ -141,11 +141,10 @@ def test_each_place_is_weighed_by_its_own_gradient():
             patches = self.features(pixel_values_videos.flatten(0, 1)).sum(dim=1)
             score = (patches[:, 0, 0] - patches[:, 3, 3])[:, None]
             scores = torch.cat([0 * score, score, 0 * score], dim=1)
-            return types.SimpleNamespace(
-                logits=scores.unflatten(0, pixel_values_videos.shape[:2]).mean(dim=1)
-            )
+            return types.SimpleNamespace(logits=scores.unflatten(0, pixel_values_videos.shape[:2]).mean(dim=1))
 
     maps, _ = layer_cam(Sides(), torch.ones(1, 2, 3, 16, 16), target=1)
     expected = torch.zeros(1, 2, 4, 4)
-    expected[..., 0, 0] = 1.0  # the lower right is as bright, but speaks against the class
+    # The lower right is as bright, but speaks against the class.
+    expected[..., 0, 0] = 1.0
     torch.testing.assert_close(maps, expected)

@@ -47,9 +47,7 @@ def test_a_known_similarity_is_recovered_exactly(degrees, scale, shift):
     transform = similarity_transform(points)
     np.testing.assert_allclose(applied(transform, points), ARCFACE_TEMPLATE, atol=1e-9)
     np.testing.assert_allclose(np.hypot(transform[0, 0], transform[1, 0]), 1 / scale)
-    np.testing.assert_allclose(
-        applied(invert(transform), ARCFACE_TEMPLATE), points, atol=1e-6 * max(1, scale)
-    )
+    np.testing.assert_allclose(applied(invert(transform), ARCFACE_TEMPLATE), points, atol=1e-6 * max(1, scale))
 
 
 def test_the_fit_is_the_least_squares_solution():
@@ -110,7 +108,8 @@ def test_large_faces_are_antialiased():
     crop = align(frame, ARCFACE_TEMPLATE * 9.7 + 20)
     middle = crop[10:-10, 10:-10].astype(float)
     assert abs(middle.mean() - 127.5) < 8
-    assert middle.std() < 20  # single pixels of it would be 0 or 255
+    # Single pixels of it would be 0 or 255.
+    assert middle.std() < 20
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0, 1.0), (20, 0.5), (-35, 2.3)])

@@ -32,9 +32,7 @@ def face(left, size):
 
 
 def numbered(count, *, scale=1.0):
-    pictures = (
-        np.random.default_rng(0).integers(0, 256, (1, 120, 300, 3), dtype=np.uint8).repeat(count, axis=0)
-    )
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 120, 300, 3), dtype=np.uint8).repeat(count, axis=0)
     pictures[:, 0, 0, 0] = np.arange(count)
     return [Frame(index, index * 0.25, rgb, scale) for index, rgb in enumerate(pictures)]
 

@@ -64,7 +64,8 @@ def test_two_people_on_one_canvas_are_found_the_larger_face_first(detector, astr
 def test_boxes_and_points_are_in_pixels_of_the_image_given_whatever_its_size(detector, astronaut):
     (small,) = detector.detect([astronaut])[0]
     enlarged = cv2.resize(astronaut, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-    large = detector.detect([enlarged])[0][0]  # further, smaller false alarms do no harm here
+    # Further, smaller false alarms do no harm here.
+    large = detector.detect([enlarged])[0][0]
     width = small.box[2] - small.box[0]
     assert np.abs(np.array(large.box) / 4 - small.box).max() < 0.1 * width
     assert np.abs(large.points / 4 - small.points).max() < 0.06 * width

@@ -36,7 +36,8 @@ def test_brightening_sets_in_gradually():
     for shift in range(-12, 13):
         rgb = np.broadcast_to((ramp + shift)[None, :, None], (112, 112, 3)).astype(np.uint8)
         means.append(float(brighten(rgb).mean()))
-    assert abs(np.diff(means)).max() < 3  # levels, where the picture itself changes by one
+    # Levels, where the picture itself changes by one.
+    assert abs(np.diff(means)).max() < 3
 
 
 def test_colours_keep_their_hue(face):
@@ -44,9 +45,7 @@ def test_colours_keep_their_hue(face):
     bright = brighten(dark).astype(float)
     unclipped = (bright.max(axis=2) < 250) & (dark.min(axis=2) > 20)
     assert unclipped.mean() > 0.2
-    shares = [
-        rgb[unclipped] / rgb[unclipped].sum(axis=1, keepdims=True) for rgb in (dark.astype(float), bright)
-    ]
+    shares = [rgb[unclipped] / rgb[unclipped].sum(axis=1, keepdims=True) for rgb in (dark.astype(float), bright)]
     assert abs(shares[0] - shares[1]).max() < 0.03
 
 

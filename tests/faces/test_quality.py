@@ -19,9 +19,7 @@ def seen_from(yaw_degrees=0.0, pitch_degrees=0.0, roll_degrees=0.0, scale=1.0):
     x, y, z = HEAD.T
     x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
     y = y * np.cos(pitch) + z * np.sin(pitch)
-    return scale * np.stack(
-        [x * np.cos(roll) - y * np.sin(roll), x * np.sin(roll) + y * np.cos(roll)], axis=1
-    )
+    return scale * np.stack([x * np.cos(roll) - y * np.sin(roll), x * np.sin(roll) + y * np.cos(roll)], axis=1)
 
 
 def quality(points, *, width=100.0, confidence=1.0, crop_sharpness=1.0, coverage=1.0):

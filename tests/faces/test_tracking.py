@@ -99,9 +99,7 @@ def test_a_face_that_swings_fast_keeps_its_identity_and_its_place():
 
 
 def test_a_short_gap_is_filled_and_the_identity_kept():
-    tracked, _ = follow(
-        lambda number: [] if number in (12, 18) else [face(50.0 + number)], 37, max_gap_seconds=0.65
-    )
+    tracked, _ = follow(lambda number: [] if number in (12, 18) else [face(50.0 + number)], 37, max_gap_seconds=0.65)
     assert all(ids(result) == [0] for result in tracked)
     assert tracked[15].faces[0].box[0] == pytest.approx(65)
     assert tracked[12].faces[0].is_interpolated
@@ -144,7 +142,8 @@ def test_ids_count_up_in_order_of_appearance():
     tracked, _ = follow(script, 49)
     assert ids(tracked[0]) == [0]
     assert ids(tracked[9]) == [0]
-    assert ids(tracked[10]) == [0, 1]  # half an interval before it is detected
+    # Half an interval before it is detected.
+    assert ids(tracked[10]) == [0, 1]
     assert ids(tracked[-1]) == [0, 1, 2]
 
 
@@ -229,9 +228,7 @@ def test_frames_in_memory_stay_bounded_and_none_is_given_late():
     longest = 0
     for result in track_faces(counted(), detector, batch_size=2):
         longest = max(longest, taken - result.frame.index)
-    assert (
-        longest <= 15 + 6 + 2 * 6 + 2
-    )  # the gap, the interval after it, the batch, and the frames at either end
+    assert longest <= 15 + 6 + 2 * 6 + 2  # the gap, the interval after it, the batch, and the frames at either end
 
 
 def test_a_gap_of_too_many_frames_is_not_held_whatever_its_seconds():
@@ -262,9 +259,7 @@ def test_the_batch_size_changes_nothing_but_the_calls():
         ]
 
 
-@pytest.mark.parametrize(
-    "settings", [{"detect_every_seconds": -1}, {"max_gap_seconds": -0.1}, {"batch_size": 0}]
-)
+@pytest.mark.parametrize("settings", [{"detect_every_seconds": -1}, {"max_gap_seconds": -0.1}, {"batch_size": 0}])
 def test_settings_out_of_range_are_refused_at_once(settings):
     with pytest.raises(ValueError, match="Expected"):
         track_faces([], ScriptedDetector(lambda _: []), **settings)
@@ -300,15 +295,14 @@ def test_two_moving_portraits_keep_their_identities(detector, portraits):
     assert all(ids(result) == [0, 1] for result in tracked)
     for track_id, step in ((0, 3), (1, -2)):
         lefts = np.array([result.faces[track_id].box[0] for result in tracked])
-        if abs(np.diff(lefts).mean() - step) > 0.2:  # the larger face is 0, whoever that is
+        # The larger face is 0, whoever that is.
+        if abs(np.diff(lefts).mean() - step) > 0.2:
             step = {3: -2, -2: 3}[step]
         np.testing.assert_allclose(lefts - lefts[0], step * np.arange(31), atol=5)
 
 
 def test_a_covered_portrait_is_a_gap_and_the_other_goes_on(detector, portraits):
-    tracked = list(
-        track_faces(moving_portraits(*portraits, number=49, hidden=range(14, 40), speed=0), detector)
-    )
+    tracked = list(track_faces(moving_portraits(*portraits, number=49, hidden=range(14, 40), speed=0), detector))
     covered = [sum(item.box[0] < 300 for item in result.faces) for result in tracked]
     assert covered[:14] == [1] * 14
     assert not any(covered[16:39])

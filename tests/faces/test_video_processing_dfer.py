@@ -28,9 +28,7 @@ def grey_processor():
 
 
 def pixel_values(processor, videos, **kwargs):
-    return processor(videos, return_tensors="pt", input_data_format="channels_last", **kwargs)[
-        "pixel_values_videos"
-    ]
+    return processor(videos, return_tensors="pt", input_data_format="channels_last", **kwargs)["pixel_values_videos"]
 
 
 @pytest.mark.parametrize("loader", [dfer_hf.DferVideoProcessor, AutoVideoProcessor], ids=["own", "auto"])
@@ -139,12 +137,11 @@ def test_training_and_inference_cut_out_the_same_crop():
     matrices = augment.alignment_matrices(points[None])
     warped = augment.warp(torch.from_numpy(still)[None, None].float() / 255, matrices, 112)[0, 0] * 255
     aligned = align(still[..., None].repeat(3, axis=-1), points)[..., 0].astype(np.float32)
-    beyond = (aligned == 0) | (warped.numpy() == 0)  # the outermost pixels fade out differently
+    # The outermost pixels fade out differently.
+    beyond = (aligned == 0) | (warped.numpy() == 0)
     inside = cv2.erode((~beyond).astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=1).astype(bool)
     assert inside.mean() > 0.5
-    assert (
-        np.abs(warped.numpy() - aligned)[inside].max() <= 1.5
-    )  # one grey level, and the rounding to whole ones
+    assert np.abs(warped.numpy() - aligned)[inside].max() <= 1.5  # one grey level, and the rounding to whole ones
 
 
 def test_warp_shows_the_same_window_at_every_size():

@@ -29,9 +29,7 @@ def test_the_card_shows_the_figures_of_its_results(folder):
 
 def test_the_readme_shows_the_figures_of_the_default_checkpoint():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    results = json.loads(
-        (ROOT / "model_cards" / DEFAULT_CHECKPOINT / "results.json").read_text(encoding="utf-8")
-    )
+    results = json.loads((ROOT / "model_cards" / DEFAULT_CHECKPOINT / "results.json").read_text(encoding="utf-8"))
     assert render_figures(results).strip() in readme
 
 

@@ -54,9 +54,7 @@ def scores_of(answer):
 
 
 @pytest.mark.slow
-def test_the_stock_pipeline_answers_every_file_without_this_package(
-    models, repositories, run_without_package, files
-):
+def test_the_stock_pipeline_answers_every_file_without_this_package(models, repositories, run_without_package, files):
     printed = run_without_package(ANSWER, repositories["frame_resnet"], *files.values())
     answers, complaint = map(json.loads, printed.splitlines())
     for name, path in files.items():

@@ -95,12 +95,8 @@ def repositories(models, repositories, tmp_path_factory):
 @pytest.fixture(scope="module")
 def remote_answers(models, repositories, run_without_package, tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers")
-    save_file(
-        {system: crops_of(model.config) for system, model in models.items()}, folder / "crops.safetensors"
-    )
-    run_without_package(
-        ANSWER, folder / "crops.safetensors", folder / "answers.safetensors", *repositories.values()
-    )
+    save_file({system: crops_of(model.config) for system, model in models.items()}, folder / "crops.safetensors")
+    run_without_package(ANSWER, folder / "crops.safetensors", folder / "answers.safetensors", *repositories.values())
     return load_file(folder / "answers.safetensors")
 
 
@@ -157,14 +153,10 @@ def test_the_configuration_names_classes_and_labels(models, repositories, system
         "AutoModel": modeling,
         "AutoModelForVideoClassification": modeling,
     }
-    assert [config["id2label"][str(index)] for index in range(len(config["id2label"]))] == (
-        model.config.label_names
-    )
+    assert [config["id2label"][str(index)] for index in range(len(config["id2label"]))] == (model.config.label_names)
     assert config["label2id"] == {label: index for index, label in enumerate(model.config.label_names)}
     assert config["architectures"] == [type(model).__name__]
-    processor = json.loads(
-        (repositories[system] / "video_preprocessor_config.json").read_text(encoding="utf-8")
-    )
+    processor = json.loads((repositories[system] / "video_preprocessor_config.json").read_text(encoding="utf-8"))
     assert processor["auto_map"] == {"AutoVideoProcessor": "video_processing_dfer.DferVideoProcessor"}
     assert processor["num_frames"] == model.config.num_frames
 

@@ -27,7 +27,8 @@ def with_random_statistics(model, *, spread=0.05):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the models are too small to share
+    # The models are too small to share.
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 

@@ -63,18 +63,10 @@ def record(model, clips, **kwargs):
     parts = {f"squeeze_{index}": part for index, part in enumerate(model.squeezes)} | {
         f"transformer_{index}": part for index, part in enumerate(model.temporal_transformers)
     }
-    for name in (
-        "coarse_converter",
-        "fine_converter",
-        "global_classifier",
-        "coarse_classifier",
-        "fine_classifier",
-    ):
+    for name in ("coarse_converter", "fine_converter", "global_classifier", "coarse_classifier", "fine_classifier"):
         parts[name] = getattr(model, name)
     hooks = [
-        part.register_forward_hook(
-            lambda _m, inputs, output, name=name: seen.update({name: (inputs, output)})
-        )
+        part.register_forward_hook(lambda _m, inputs, output, name=name: seen.update({name: (inputs, output)}))
         for name, part in parts.items()
     ]
     with torch.no_grad():
@@ -84,7 +76,8 @@ def record(model, clips, **kwargs):
     return output, seen
 
 
-# ------------------------------------------------------------------------------------- the paper's equations, in plain loops
+# ------------------------------------------------------------------------------------- the paper's equations, in plain
+# loops
 
 
 def softmax(row):
@@ -171,9 +164,7 @@ def paper(model, output, seen, targets):
         frame_probabilities = [softmax(row) for row in frame_logits[clip]]
         target = targets[clip]
         losses["cross_entropy"] += equation_2([fine], [target]) / count
-        losses["multi_class"] += (
-            equation_2([coarse, fine], [group_sums(target, config.groups), target]) / count
-        )
+        losses["multi_class"] += equation_2([coarse, fine], [group_sums(target, config.groups), target]) / count
         losses["temporal"] += (
             equation_4(levels, summaries, frame_probabilities, target, config.temporal_reduction) / count
         )
@@ -235,9 +226,7 @@ def test_converters_are_equation_1_and_run_from_high_to_low(build, clips):
         module, (inputs, output) = getattr(model, converter), seen[converter]
         torch.testing.assert_close(inputs[0], affective, rtol=0, atol=0)
         torch.testing.assert_close(inputs[1], summaries[level], rtol=0, atol=0)
-        weights = [
-            weight.detach().double().tolist() for weight in (module.weight_1.weight, module.weight_2.weight)
-        ]
+        weights = [weight.detach().double().tolist() for weight in (module.weight_1.weight, module.weight_2.weight)]
         semantic = nn.functional.linear(
             summaries[level].double(), module.expand.weight.double(), module.expand.bias.double()
         )
@@ -277,7 +266,8 @@ def test_settings_the_paper_does_not_know_are_refused(tiny_config, fields, messa
         tiny_config("aen", **fields)
 
 
-# ---------------------------------------------------------------------------------------------------------------- the guide
+# ---------------------------------------------------------------------------------------------------------------- the
+# guide
 
 
 @pytest.mark.parametrize("source", ["fresh", "loaded"])
@@ -305,7 +295,8 @@ def test_the_guide_stays_as_it_was_in_training(tiny_model, clips, tmp_path, sour
 
 
 def test_the_guide_is_frozen_from_the_start(tiny_config):
-    model = AenForVideoClassification(tiny_config("aen"))  # in training, as torch builds modules
+    # In training, as torch builds modules.
+    model = AenForVideoClassification(tiny_config("aen"))
     assert model.training
     assert not any(module.training for module in model.guide.modules())
     assert not any(parameter.requires_grad for parameter in model.guide.parameters())
@@ -327,7 +318,8 @@ def test_pictures_may_change_size_between_epochs(build):
     assert torch.isfinite(output.loss)
 
 
-# -------------------------------------------------------------------------------------------------------------- time and size
+# -------------------------------------------------------------------------------------------------------------- time
+# and size
 
 
 def test_the_order_of_the_frames_matters(build, clips):
@@ -365,15 +357,11 @@ def test_the_papers_size():
     whole = sum(parameter.numel() for parameter in model.parameters())
     assert guide == pytest.approx(11.18e6, rel=0.001)
     assert whole - guide == pytest.approx(22.4e6, rel=0.005)
-    assert (
-        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == whole - guide
-    )
+    assert sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == whole - guide
 
 
 def test_half_the_width_fits_in_thirty_megabytes():
     with torch.device("meta"):
         model = AenForVideoClassification(AenConfig(hidden_sizes=[32, 64, 128, 256]))
-    stored = sum(
-        tensor.numel() * (2 if tensor.is_floating_point() else 8) for tensor in model.state_dict().values()
-    )
+    stored = sum(tensor.numel() * (2 if tensor.is_floating_point() else 8) for tensor in model.state_dict().values())
     assert stored < 30e6

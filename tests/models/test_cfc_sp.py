@@ -44,7 +44,8 @@ def clips():
     return torch.randn(2, 7, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-# ------------------------------------------------------------------------------------- the paper's equations, in plain loops
+# ------------------------------------------------------------------------------------- the paper's equations, in plain
+# loops
 
 
 def softmax(row):
@@ -58,9 +59,7 @@ def equation_1(rows, window):
         return rows
     smoothed = []
     for place, row in enumerate(rows):
-        around = [
-            other for index, other in enumerate(rows) if place - window // 2 <= index <= place + window // 2
-        ]
+        around = [other for index, other in enumerate(rows) if place - window // 2 <= index <= place + window // 2]
         smoothed.append([own + sum(other[k] for other in around) / len(around) for k, own in enumerate(row)])
     return smoothed
 
@@ -145,9 +144,7 @@ def test_losses_are_those_of_the_paper(build, clips, labels):
 
 def test_soft_labels_weigh_the_negative_ones(build, clips):
     model = build()
-    targets = torch.tensor(
-        [[0.5, 0.2, 0.0, 0.1, 0.0, 0.1, 0.1, 0.0], [0.0, 0.0, 0.7, 0.0, 0.3, 0.0, 0.0, 0.0]]
-    )
+    targets = torch.tensor([[0.5, 0.2, 0.0, 0.1, 0.0, 0.1, 0.1, 0.0], [0.0, 0.0, 0.7, 0.0, 0.3, 0.0, 0.0, 0.0]])
     output = answer(model, clips, labels=targets)
     by_label = torch.stack(
         [
@@ -182,7 +179,8 @@ def test_the_hard_choice_takes_the_group_first():
                 0.1,
                 0.1,
                 0.1,
-            ],  # neutral leads, but negative holds 0.45, most of it anger
+                # Neutral leads, but negative holds 0.45, most of it anger.
+            ],
             [0.6, 0.0, 0.0, 0.1, 0.1, 0.2, 0.0, 0.0],
             [0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.1, 0.1],
         ]
@@ -194,7 +192,8 @@ def test_the_hard_choice_takes_the_group_first():
     assert model.decide(probabilities.log()).tolist() == [0, 0, 5]
 
 
-# ------------------------------------------------------------------------------------------------------------- the tables
+# ------------------------------------------------------------------------------------------------------------- the
+# tables
 
 
 @pytest.mark.parametrize(("coarse_nets", "fine_nets"), TABLE_2, ids=str)
@@ -213,10 +212,10 @@ def test_every_row_of_table_4_is_another_answer(build):
         model.config.smoothing_window = window
         smoothed.append(model.smooth(logits, model.config.smoothing_window))
     steps = (
-        torch.stack([series.diff(dim=2).abs().mean() for series in smoothed])
-        / smoothed[0].diff(dim=2).abs().mean()
+        torch.stack([series.diff(dim=2).abs().mean() for series in smoothed]) / smoothed[0].diff(dim=2).abs().mean()
     )
-    torch.testing.assert_close(steps, torch.ones(6), rtol=0.1, atol=0)  # a frame keeps what is its own
+    # A frame keeps what is its own.
+    torch.testing.assert_close(steps, torch.ones(6), rtol=0.1, atol=0)
     assert all((smoothed[i] - smoothed[i + 1]).abs().max() > 0.02 for i in range(5))
 
 
@@ -246,7 +245,8 @@ def test_labels_are_spelt_as_in_the_taxonomy():
     assert config.group_names == ["neutral", "happiness", "surprise", "other", "negative"]
 
 
-# --------------------------------------------------------------------------------------------------------- frames and time
+# --------------------------------------------------------------------------------------------------------- frames and
+# time
 
 
 @pytest.mark.parametrize("window", [0, 2, 3, 6, 256])
@@ -256,7 +256,8 @@ def test_frame_weights_are_shares_in_the_smoothed_logits(build, window, num_fram
     shares = torch.tensor(equation_1(torch.eye(num_frames).tolist(), window)).mean(dim=0)
     torch.testing.assert_close(weights, shares / shares.sum())
     if window == 2 and num_frames == 7:
-        assert weights[0] < weights[3] < weights[1]  # cut windows count a neighbour for more
+        # Cut windows count a neighbour for more.
+        assert weights[0] < weights[3] < weights[1]
 
 
 @pytest.mark.parametrize(("window", "matters"), [(0, False), (256, False), (2, True)])
@@ -265,9 +266,7 @@ def test_the_order_of_the_frames_matters_to_windows_shorter_than_the_clip(build,
     straight, shuffled = answer(model, clips), answer(model, clips[:, order])
     assert bool((straight.logits - shuffled.logits).abs().max() > 1e-4) is matters
     if not matters:
-        torch.testing.assert_close(
-            straight.frame_logits[:, order], shuffled.frame_logits, rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(straight.frame_logits[:, order], shuffled.frame_logits, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_frames", [1, 3, 10])
@@ -281,7 +280,8 @@ def test_frames_go_through_the_nets_a_few_at_a_time(build, clips, num_frames):
         net.trunk.register_forward_hook(lambda _module, inputs, _output: seen.append(tuple(inputs[0].shape)))
     parts = answer(model, clips)
     assert max(shape[0] for shape in seen) <= 3
-    assert {shape[-1] for shape in seen} == {32, 48}  # Swin sees more pixels than the others
+    # Swin sees more pixels than the others.
+    assert {shape[-1] for shape in seen} == {32, 48}
     for field in ("logits", "coarse_logits", "frame_logits"):
         torch.testing.assert_close(whole[field], parts[field], rtol=1e-4, atol=1e-5)
 

@@ -24,9 +24,7 @@ MOODS = {
 
 def assert_same_answers(first, second, **tolerance):
     for field in FIELDS:
-        torch.testing.assert_close(
-            first[field], second[field], msg=lambda text, f=field: f"{f}: {text}", **tolerance
-        )
+        torch.testing.assert_close(first[field], second[field], msg=lambda text, f=field: f"{f}: {text}", **tolerance)
 
 
 # ---------------------------------------------------------------------------------------------------- what it answers
@@ -66,9 +64,7 @@ def test_without_labels_there_is_no_loss(model, clips):
 def test_labels_as_indices_equal_labels_as_probabilities(model, clips):
     labels = torch.tensor([1, model.config.num_labels - 1])
     by_index = answer(model, clips, labels=labels)
-    by_probability = answer(
-        model, clips, labels=nn.functional.one_hot(labels, model.config.num_labels).float()
-    )
+    by_probability = answer(model, clips, labels=nn.functional.one_hot(labels, model.config.num_labels).float())
     torch.testing.assert_close(by_index.loss, by_probability.loss, rtol=0, atol=0)
 
 
@@ -140,7 +136,8 @@ def test_one_rule_decides_for_clips_and_frames(system, tiny_model, random_clips,
         assert torch.equal(decided, best)
 
 
-# ------------------------------------------------------------------------------------------------ weights and their keeping
+# ------------------------------------------------------------------------------------------------ weights and their
+# keeping
 
 
 @pytest.mark.parametrize("fields", [{}, MOODS], ids=["seven", "moods"])
@@ -228,9 +225,7 @@ def test_every_buffer_is_saved(model):
 
 def test_an_exported_checkpoint_loads_as_single_precision(model, clips, tmp_path):
     with_random_statistics(model)
-    processor = dfer_hf.DferVideoProcessor(
-        size={"height": model.config.image_size, "width": model.config.image_size}
-    )
+    processor = dfer_hf.DferVideoProcessor(size={"height": model.config.image_size, "width": model.config.image_size})
     export_checkpoint(model, processor, tmp_path / "checkpoint")
     assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == [
         "config.json",
@@ -244,24 +239,19 @@ def test_an_exported_checkpoint_loads_as_single_precision(model, clips, tmp_path
         assert type(loaded) is type(model)
         assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
         for field in FIELDS:
-            torch.testing.assert_close(
-                answer(loaded, clips)[field], answer(model, clips)[field], rtol=0.02, atol=0.02
-            )
+            torch.testing.assert_close(answer(loaded, clips)[field], answer(model, clips)[field], rtol=0.02, atol=0.02)
 
 
-# --------------------------------------------------------------------------------------------------------------- learning
+# ---------------------------------------------------------------------------------------------------------------
+# learning
 
 
 def test_every_trainable_parameter_gets_a_gradient(model, clips):
     with_random_statistics(model).train()
     model(pixel_values_videos=clips, labels=torch.tensor([0, 3])).loss.backward()
-    parameters = [
-        (name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad
-    ]
+    parameters = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert parameters
-    without = [
-        name for name, parameter in parameters if parameter.grad is None or not parameter.grad.abs().sum() > 0
-    ]
+    without = [name for name, parameter in parameters if parameter.grad is None or not parameter.grad.abs().sum() > 0]
     assert not without
     assert all(torch.isfinite(parameter.grad).all() for _, parameter in parameters)
 
@@ -291,16 +281,13 @@ def test_two_clips_can_be_learnt_by_heart(system, tiny_model, clips):
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear):
-                module.weight.mul_(
-                    5
-                )  # first weights for wide layers; through narrow ones little gets through
+                module.weight.mul_(5)  # first weights for wide layers; through narrow ones little gets through
     labels = torch.tensor([1, 4])
-    optimiser = torch.optim.AdamW(
-        (p for p in model.parameters() if p.requires_grad), lr=0.005, weight_decay=0.0
-    )
+    optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.005, weight_decay=0.0)
     for _ in range(50):
         output = model(pixel_values_videos=clips)
-        loss = nn.functional.cross_entropy(output.logits, labels)  # further terms may pull elsewhere
+        # Further terms may pull elsewhere.
+        loss = nn.functional.cross_entropy(output.logits, labels)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -320,7 +307,8 @@ def test_training_changes_the_statistics_and_evaluation_does_not(model, clips):
         assert not all(torch.equal(first[name], buffer) for name, buffer in statistics().items())
 
 
-# -------------------------------------------------------------------------------------------------- precision and attention
+# -------------------------------------------------------------------------------------------------- precision and
+# attention
 
 
 def test_half_precision_autocast_is_close_and_its_sums_are_whole(model, clips):
@@ -330,9 +318,7 @@ def test_half_precision_autocast_is_close_and_its_sums_are_whole(model, clips):
         rough = answer(model, clips, labels=labels)
     assert torch.isfinite(rough.loss)
     torch.testing.assert_close(rough.loss.float(), exact.loss, rtol=0.03, atol=0.03)
-    torch.testing.assert_close(
-        rough.logits.float().softmax(dim=-1), exact.logits.softmax(dim=-1), rtol=0, atol=0.02
-    )
+    torch.testing.assert_close(rough.logits.float().softmax(dim=-1), exact.logits.softmax(dim=-1), rtol=0, atol=0.02)
     for probabilities in (rough.logits.softmax(dim=-1), rough.coarse_logits.exp(), rough.frame_weights):
         torch.testing.assert_close(probabilities.sum(dim=-1), torch.ones(2), rtol=0, atol=1e-5)
 

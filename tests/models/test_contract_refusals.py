@@ -66,11 +66,7 @@ def test_label_probabilities_of_another_shape_are_refused(model, clips, shape):
     "fields",
     [
         {"groups": {"good": ["happiness"], "bad": ["fear"]}},
-        {
-            "groups": {
-                "all": ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear", "fear"]
-            }
-        },
+        {"groups": {"all": ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear", "fear"]}},
         {"groups": {"all": ["happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fright"]}},
         {"id2label": {0: "happiness", 2: "fear"}},
         {"label2id": {"happiness": 1}},

@@ -55,18 +55,11 @@ def test_other_classes_are_one_argument(system, config, tiny_model, random_clips
     assert all(torch.equal(tensor, kept[name]) for name, tensor in trunk.items())
     loaded.save_pretrained(tmp_path / "again")
     again = AutoModelForVideoClassification.from_pretrained(tmp_path / "again").config
-    assert (again.groups, again.id2label, again.label2id) == (
-        groups,
-        loaded.config.id2label,
-        loaded.config.label2id,
-    )
+    assert (again.groups, again.id2label, again.label2id) == (groups, loaded.config.id2label, loaded.config.label2id)
 
 
 def test_classes_keep_the_groups_a_checkpoint_gives_them(system, tiny_model, tmp_path):
-    moods = {
-        "id2label": {0: "glad", 1: "calm", 2: "cross"},
-        "groups": {"down": ["cross"], "up": ["glad", "calm"]},
-    }
+    moods = {"id2label": {0: "glad", 1: "calm", 2: "cross"}, "groups": {"down": ["cross"], "up": ["glad", "calm"]}}
     tiny_model(system, **moods).save_pretrained(tmp_path)
     others = {0: "calm", 1: "cross", 2: "surprise"}
     config = type(tiny_model(system).config).from_pretrained(tmp_path, id2label=others)
@@ -99,7 +92,8 @@ def test_classes_that_are_not_numbered_through_are_refused(system, tiny_model, t
         type(model).from_pretrained(tmp_path, id2label=labels, ignore_mismatched_sizes=True)
 
 
-# ------------------------------------------------------------------------------------------------ transformers' own tools
+# ------------------------------------------------------------------------------------------------ transformers' own
+# tools
 
 
 def test_the_trainer_hands_logits_to_compute_metrics(model, random_clips, tmp_path):
@@ -112,18 +106,15 @@ def test_the_trainer_hands_logits_to_compute_metrics(model, random_clips, tmp_pa
         return {"accuracy": float(np.mean(predicted.predictions.argmax(axis=-1) == predicted.label_ids))}
 
     arguments = TrainingArguments(
-        str(tmp_path),
-        per_device_eval_batch_size=2,
-        remove_unused_columns=False,
-        use_cpu=True,
-        report_to="none",
+        str(tmp_path), per_device_eval_batch_size=2, remove_unused_columns=False, use_cpu=True, report_to="none"
     )
     trainer = Trainer(model, arguments, eval_dataset=data, compute_metrics=accuracy)
     metrics = trainer.evaluate()
     expected = answer(model, clips, labels=torch.arange(3))
     assert shapes == [(3, model.config.num_labels)]
     assert metrics["eval_accuracy"] == (expected.logits.argmax(dim=-1) == torch.arange(3)).float().mean()
-    assert not trainer.model_accepts_loss_kwargs  # else it would add up the losses of accumulated batches
+    # Else it would add up the losses of accumulated batches.
+    assert not trainer.model_accepts_loss_kwargs
 
 
 def test_there_are_no_input_embeddings(model):
@@ -147,7 +138,8 @@ def test_a_configuration_that_was_spoilt_later_builds_no_model(system, config):
         SYSTEMS[system](config)
 
 
-# ---------------------------------------------------------------------------------------------------- half, and exported
+# ---------------------------------------------------------------------------------------------------- half, and
+# exported
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -171,18 +163,15 @@ def test_an_exported_program_takes_any_batch(model, random_clips):
     clips = random_clips(model.config, 5)
     with torch.no_grad():
         program = torch.export.export(
-            model,
-            (),
-            {PIXELS: clips[:2]},
-            dynamic_shapes={PIXELS: {0: torch.export.Dim("batch")}},
-            strict=False,
+            model, (), {PIXELS: clips[:2]}, dynamic_shapes={PIXELS: {0: torch.export.Dim("batch")}}, strict=False
         )
         exported, expected = program.module()(**{PIXELS: clips}), answer(model, clips)
     for field in FIELDS:
         torch.testing.assert_close(exported[field], expected[field], rtol=1e-4, atol=1e-5)
 
 
-# ------------------------------------------------------------------------------------------------------------ long videos
+# ------------------------------------------------------------------------------------------------------------ long
+# videos
 
 
 def test_a_long_video_is_answered_in_parts_as_if_it_were_whole(model, random_clips):

@@ -43,7 +43,8 @@ def record(model, clips, names):
     return output, seen
 
 
-# ------------------------------------------------------------------------------- one sequence of tokens, in plain loops
+# ------------------------------------------------------------------------------- one sequence of tokens, in plain
+# loops
 
 
 def layer_norm(token, norm):
@@ -82,7 +83,8 @@ def plain_layer(tokens, layer, num_heads, head_dim):
     ]
 
 
-# -------------------------------------------------------------------------------------------------------- what it computes
+# -------------------------------------------------------------------------------------------------------- what it
+# computes
 
 
 @pytest.mark.parametrize("spatial_depth", [1, 3])
@@ -131,9 +133,7 @@ def test_a_class_token_sums_up_the_frames(build, clips):
         weight, bias = model.classifier.weight.double(), model.classifier.bias.double()
         logits = [weight @ token + bias for token in tokens]
         torch.testing.assert_close(output.logits[clip].double(), logits[0], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(
-            output.frame_logits[clip].double(), torch.stack(logits[1:]), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(output.frame_logits[clip].double(), torch.stack(logits[1:]), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -168,9 +168,7 @@ def test_the_loss_is_the_cross_entropy(build, clips):
     soft = torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, 0.25, 0.0, 0.0, 0.75]])
     for labels in (torch.tensor([4, 5]), soft):
         output = answer(model, clips, labels=labels)
-        expected = nn.functional.cross_entropy(
-            output.logits.double(), labels.double() if labels is soft else labels
-        )
+        expected = nn.functional.cross_entropy(output.logits.double(), labels.double() if labels is soft else labels)
         torch.testing.assert_close(output.loss.double(), expected, rtol=1e-5, atol=1e-6)
         assert output.loss_parts == {"cross_entropy": output.loss}
 
@@ -207,7 +205,8 @@ def test_settings_without_sense_are_refused(tiny_config, name):
         tiny_config("former_dfer", **{name: 0})
 
 
-# ------------------------------------------------------------------------------------------------------------- its size
+# ------------------------------------------------------------------------------------------------------------- its
+# size
 
 
 def measure(config, monkeypatch):

@@ -12,9 +12,7 @@ from .conftest import with_random_statistics
 
 def normalise(features, norm):
     mean, variance = norm.running_mean[:, None, None], norm.running_var[:, None, None]
-    return (features - mean) / (variance + norm.eps).sqrt() * norm.weight[:, None, None] + norm.bias[
-        :, None, None
-    ]
+    return (features - mean) / (variance + norm.eps).sqrt() * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 def convolve(features, convolution, stride):

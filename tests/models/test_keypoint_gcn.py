@@ -8,11 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfer_hf.models.configuration_keypoint_gcn import KeypointGcnConfig
-from dfer_hf.models.modeling_keypoint_gcn import (
-    KeypointGcnForVideoClassification,
-    adjacency_matrix,
-    key_points,
-)
+from dfer_hf.models.modeling_keypoint_gcn import KeypointGcnForVideoClassification, adjacency_matrix, key_points
 
 from .conftest import answer, with_random_statistics
 
@@ -76,9 +72,7 @@ def test_the_third_stage_keeps_the_resolution(build):
     model = build()
     sizes = {}
     for index, stage in enumerate(model.trunk.encoder.stages):
-        stage.register_forward_hook(
-            lambda _m, _i, output, index=index: sizes.update({index: output.shape[-1]})
-        )
+        stage.register_forward_hook(lambda _m, _i, output, index=index: sizes.update({index: output.shape[-1]}))
     model.config.image_size = 112
     answer(model, torch.randn(1, 4, 3, 112, 112))
     assert sizes == {0: 28, 1: 14, 2: 14, 3: 7}
@@ -130,16 +124,15 @@ def test_the_other_fusions_are_those_of_table_10(build):
     torch.testing.assert_close(build(fusion="mean").fuse(nodes), sum(nodes[:, i] for i in range(19)) / 19)
     model = build(fusion="lstm")
     cell = nn.LSTMCell(8, 8)
-    cell.load_state_dict(
-        {name.removesuffix("_l0"): tensor for name, tensor in model.fusion_lstm.state_dict().items()}
-    )
+    cell.load_state_dict({name.removesuffix("_l0"): tensor for name, tensor in model.fusion_lstm.state_dict().items()})
     state = (torch.zeros(3, 8), torch.zeros(3, 8))
     for node in range(19):
         state = cell(nodes[:, node], state)
     torch.testing.assert_close(model.fuse(nodes), state[0])
 
 
-# --------------------------------------------------------------------------------------------------------- time and losses
+# --------------------------------------------------------------------------------------------------------- time and
+# losses
 
 
 def cross_entropy(logits, target):
@@ -237,7 +230,8 @@ def test_every_row_of_tables_9_and_10_can_be_trained_saved_and_explained(build, 
     layer.register_forward_hook(lambda _module, _inputs, output: evidence.append(output))
     score = loaded(pixel_values_videos=clips).logits[:, 3].sum()
     (gradient,) = torch.autograd.grad(score, evidence[0])
-    assert (gradient.abs().sum(dim=(1, 2, 3)) > 0).all()  # every frame's map speaks for or against it
+    # Every frame's map speaks for or against it.
+    assert (gradient.abs().sum(dim=(1, 2, 3)) > 0).all()
 
 
 @pytest.mark.parametrize("heads", [6, 8, 10, 12])
@@ -282,7 +276,8 @@ def test_settings_the_paper_does_not_know_are_refused(tiny_config, fields, messa
         tiny_config("keypoint_gcn", **fields)
 
 
-# --------------------------------------------------------------------------------------------------------------- landmarks
+# ---------------------------------------------------------------------------------------------------------------
+# landmarks
 
 
 def test_landmarks_that_are_given_are_used(build, clips, landmarks):
@@ -316,7 +311,8 @@ def test_landmarks_of_another_shape_are_refused(build, clips, shape):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_landmarks_that_are_no_numbers_are_refused(build, clips, landmarks, value):
-    landmarks[1, 3, 40, 1] = value  # of a landmark the model does not look at
+    # Of a landmark the model does not look at.
+    landmarks[1, 3, 40, 1] = value
     with pytest.raises(ValueError, match="Expected finite `landmarks`, got NaN or infinity"):
         build()(pixel_values_videos=clips, landmarks=landmarks)
 
@@ -329,9 +325,7 @@ def test_landmarks_far_outside_leave_nothing_to_their_points(build, clips, landm
 
 @pytest.mark.parametrize("source", ["fresh", "loaded"])
 def test_the_landmark_head_stays_as_it_was_in_training(tiny_config, clips, tmp_path, source):
-    model = KeypointGcnForVideoClassification(
-        tiny_config("keypoint_gcn")
-    )  # in training, as torch builds modules
+    model = KeypointGcnForVideoClassification(tiny_config("keypoint_gcn"))  # in training, as torch builds modules
     assert model.training
     assert not any(module.training for module in model.landmark_head.modules())
     if source == "loaded":
@@ -355,7 +349,8 @@ def test_the_landmark_head_stays_as_it_was_in_training(tiny_config, clips, tmp_p
         assert not torch.equal(tensor, trunk_before[name]), name
 
 
-# -------------------------------------------------------------------------------------------------------------------- size
+# --------------------------------------------------------------------------------------------------------------------
+# size
 
 
 def size_of(monkeypatch, preset, **fields):
@@ -363,7 +358,8 @@ def size_of(monkeypatch, preset, **fields):
     config = KeypointGcnConfig.from_preset(preset, **fields)
     with torch.device("meta"):
         model = KeypointGcnForVideoClassification(config).eval()
-    for check in ("check_pixel_values", "check_landmarks"):  # there are no values on the meta device
+    # There are no values on the meta device.
+    for check in ("check_pixel_values", "check_landmarks"):
         monkeypatch.setattr(model, check, lambda *_args: None)
     head = sum(parameter.numel() for parameter in model.landmark_head.parameters())
     whole = sum(parameter.numel() for parameter in model.parameters())

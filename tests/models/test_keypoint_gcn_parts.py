@@ -46,7 +46,8 @@ def test_triplet_attention_gates_three_planes():
     module = with_random_statistics(TripletAttention(), spread=0.3).double().eval()
     features = torch.randn(2, 5, 4, 3, dtype=torch.float64)
 
-    def gate(part, planes):  # planes: axis to pool, rows, columns
+    # Planes: axis to pool, rows, columns.
+    def gate(part, planes):
         height, width = planes.shape[1:]
         pooled = [planes.max(dim=0).values, planes.mean(dim=0)]
         kernel, norm = part.convolution.weight[0], part.norm
@@ -104,7 +105,8 @@ def test_points_edges_and_regions_are_the_same_on_both_sides_of_the_face():
     assert {mirrored_nodes[node] for node in left} == right
     assert {mirrored_nodes[node] for node in lower} == lower
     assert [len(left), len(right), len(lower)] == [5, 5, 6]
-    assert set(range(18)) - left - right - lower == {10, 11}  # the bridge of the nose
+    # The bridge of the nose.
+    assert set(range(18)) - left - right - lower == {10, 11}
 
 
 def test_the_graph_is_whole_and_joins_no_node_to_itself():
@@ -184,7 +186,8 @@ def test_an_lstm_weighs_frames_by_what_they_wrote_of_its_memory():
             memory = memory * keep.sigmoid() + write.sigmoid() * candidate.tanh()
             hidden = speak.sigmoid() * memory.tanh()
         torch.testing.assert_close(summary, hidden)
-        torch.testing.assert_close(sum(written), memory)  # the terms are the whole memory
+        # The terms are the whole memory.
+        torch.testing.assert_close(sum(written), memory)
         amounts = torch.stack([part.abs().sum(dim=-1) for part in written], dim=1)
     torch.testing.assert_close(shares, amounts / amounts.sum(dim=1, keepdim=True))
     assert not shares.requires_grad

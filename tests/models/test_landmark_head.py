@@ -52,9 +52,7 @@ def test_even_votes_without_offset_meet_in_the_middle(head):
 @torch.no_grad()
 def test_offsets_reach_beyond_the_crop(head):
     bias = torch.cat([torch.zeros(2 * NUM_LANDMARKS), torch.full((NUM_LANDMARKS,), 6.0)])
-    landmarks = with_votes(head, bias=bias)(
-        torch.randn(1, 3, 32, 32)
-    )  # 8 cells a side: six cells farther down
+    landmarks = with_votes(head, bias=bias)(torch.randn(1, 3, 32, 32))  # 8 cells a side: six cells farther down
     torch.testing.assert_close(landmarks[0, 8], torch.tensor([0.5, 0.5 + 6 / 8]))
 
 

@@ -30,7 +30,8 @@ def build(tiny_model):
     def build_with(**fields):
         model = with_random_statistics(tiny_model("m3dfel", **LONG | fields), spread=0.1)
         with torch.no_grad():
-            model.attention.query_key_value.weight.mul_(30)  # else the instances attend to all alike
+            # Else the instances attend to all alike.
+            model.attention.query_key_value.weight.mul_(30)
         return model
 
     return build_with
@@ -45,9 +46,7 @@ def record(model, clips, **kwargs):
     """Run the model and keep what goes into and comes out of its parts."""
     seen = {}
     hooks = [
-        part.register_forward_hook(
-            lambda _m, inputs, output, name=name: seen.update({name: (inputs[0], output)})
-        )
+        part.register_forward_hook(lambda _m, inputs, output, name=name: seen.update({name: (inputs[0], output)}))
         for name, part in model.named_children()
     ]
     output = answer(model, clips, **kwargs)
@@ -56,7 +55,8 @@ def record(model, clips, **kwargs):
     return output, seen
 
 
-# ------------------------------------------------------------------------------------- the paper's equations, in plain loops
+# ------------------------------------------------------------------------------------- the paper's equations, in plain
+# loops
 
 
 def equations_1_to_4(norm, instances, *, unbiased=False):
@@ -70,13 +70,13 @@ def equations_1_to_4(norm, instances, *, unbiased=False):
     v_in, v_bn = (math.exp(value) / sum(math.exp(other) for other in of_variance) for value in of_variance)
     channel_means = [sum(row[c] for row in instances) / bag_size for c in range(hidden)]
     channel_variances = [
-        sum((row[c] - channel_means[c]) ** 2 for row in instances) / (bag_size - unbiased)
-        for c in range(hidden)
+        sum((row[c] - channel_means[c]) ** 2 for row in instances) / (bag_size - unbiased) for c in range(hidden)
     ]
     everything = [value for row in instances for value in row]
     bag_mean = sum(everything) / len(everything)
     bag_variance = sum((value - bag_mean) ** 2 for value in everything) / len(everything)
-    if unbiased:  # the code puts the bag's together from the instances'
+    # The code puts the bag's together from the instances'.
+    if unbiased:
         second_moments = [v + m**2 for v, m in zip(channel_variances, channel_means, strict=True)]
         bag_variance = sum(second_moments) / hidden - bag_mean**2
     return [
@@ -140,7 +140,8 @@ def equations_7_and_8(logits, target):
     return total
 
 
-# ------------------------------------------------------------------------------------------------------------- the layers
+# ------------------------------------------------------------------------------------------------------------- the
+# layers
 
 
 @pytest.mark.parametrize("bag_size", BAG_SIZES)
@@ -188,10 +189,7 @@ def test_aggregation_is_that_of_the_paper(build, clips, bag_size, unbiased):
         attended = attention(model.attention.query_key_value, hidden, num_heads=2)
         normalised = equations_1_to_4(model.norm, attended, unbiased=unbiased)
         torch.testing.assert_close(
-            seen["norm"][1][clip].double(),
-            torch.tensor(normalised, dtype=torch.float64),
-            rtol=1e-3,
-            atol=1e-4,
+            seen["norm"][1][clip].double(), torch.tensor(normalised, dtype=torch.float64), rtol=1e-3, atol=1e-4
         )
         bag = torch.tensor(equation_5(model.aggregation, hidden.tolist(), normalised), dtype=torch.float64)
         logits = model.classifier.weight.detach().double() @ bag + model.classifier.bias.detach().double()
@@ -237,12 +235,11 @@ def test_first_weights_are_torchs_and_mix_both_levels_alike(tiny_model):
     assert (model.norm.bias == 0).all()
 
 
-# ------------------------------------------------------------------------------------------------------------- the losses
+# ------------------------------------------------------------------------------------------------------------- the
+# losses
 
 
-@pytest.mark.parametrize(
-    "fields", [{}, {"lambda_intensity": 0.5, "label_smoothing": 0.3}, {"label_smoothing": 0}]
-)
+@pytest.mark.parametrize("fields", [{}, {"lambda_intensity": 0.5, "label_smoothing": 0.3}, {"label_smoothing": 0}])
 @pytest.mark.parametrize("labels", [torch.tensor([4, 0]), SOFT], ids=["hard", "soft"])
 def test_the_loss_is_equation_9(build, clips, labels, fields):
     model = build(**fields)
@@ -285,7 +282,8 @@ def test_intensity_stays_finite_and_pulls_at_two_classes_only():
     assert logits.grad[1, 0] == -logits.grad[1, 1] < 0
 
 
-# ---------------------------------------------------------------------------------------------- what it says of the frames
+# ---------------------------------------------------------------------------------------------- what it says of the
+# frames
 
 
 @pytest.mark.parametrize("bag_size", BAG_SIZES)
@@ -349,7 +347,8 @@ def test_attentions_are_between_the_instances(build, clips):
     assert [states.shape for states in output.hidden_states] == [(2, 4, 24), (2, 4, 32), (2, 4, 32)]
 
 
-# -------------------------------------------------------------------------------------------------------- settings and size
+# -------------------------------------------------------------------------------------------------------- settings and
+# size
 
 
 @pytest.mark.parametrize(
@@ -376,7 +375,8 @@ def test_the_papers_size(monkeypatch, bag_size, billions):
     """The cells of the LSTM are matrix products, which are counted."""
     with torch.device("meta"):
         model = M3dfelForVideoClassification(M3dfelConfig(bag_size=bag_size)).eval()
-        monkeypatch.setattr(model, "check_pixel_values", lambda _clips: None)  # meta tensors hold no values
+        # Meta tensors hold no values.
+        monkeypatch.setattr(model, "check_pixel_values", lambda _clips: None)
         with FlopCounterMode(display=False) as counter:
             model(pixel_values_videos=torch.empty(1, 16, 3, 112, 112))
     assert sum(p.numel() for p in model.parameters()) == 46_823_371 + 3 * bag_size + 1

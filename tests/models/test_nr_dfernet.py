@@ -71,7 +71,8 @@ def keep(model, name, seen):
     )
 
 
-# ------------------------------------------------------------------------------------- the paper's equations, in plain loops
+# ------------------------------------------------------------------------------------- the paper's equations, in plain
+# loops
 
 
 def linear(layer, rows):
@@ -168,7 +169,8 @@ def test_each_row_of_table_1_does_what_the_paper_says(build, clips, letter):
     _, seen = record(model, clips)
     said = [temporal_and_decision_stage(model, features) for features in seen["fusion"][1]]
     surest = [max(max(snippet.tolist()) for snippet in snippets) for _, snippets, _, _ in said]
-    model.config.snippet_confidence = sum(surest) / 2  # one clip has a snippet above it, the other has none
+    # One clip has a snippet above it, the other has none.
+    model.config.snippet_confidence = sum(surest) / 2
     output, _ = record(model, clips, labels=labels)
     loss, filtered = 0.0, []
     for clip, (sequence_logits, snippets, frames, weights) in enumerate(said):
@@ -198,7 +200,8 @@ def test_each_row_of_table_1_can_be_trained(build, clips, letter):
         assert parameter.grad.abs().sum() > 0, name
 
 
-# ------------------------------------------------------------------------------------------------------------ spatial stage
+# ------------------------------------------------------------------------------------------------------------ spatial
+# stage
 
 
 def test_fused_features_are_the_sum_of_static_and_dynamic_ones(build, clips):
@@ -247,7 +250,8 @@ def test_without_fusion_there_is_no_dynamic_branch_and_the_last_frame_counts_not
         assert bool((before.frame_weights[:, -1] > 0).all()) is fused
 
 
-# ----------------------------------------------------------------------------------------------------------- temporal stage
+# ----------------------------------------------------------------------------------------------------------- temporal
+# stage
 
 
 def test_the_class_token_is_the_mean_of_the_features_or_learned(build):
@@ -264,7 +268,8 @@ def test_the_class_token_is_the_mean_of_the_features_or_learned(build):
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_order_of_the_frames_matters_through_differences_and_positions_only(build, clips, fused):
     model = build(dynamic_static_fusion=fused, snippet_filter=False)
-    shuffled = clips[:, [3, 0, 6, 1, 5, 2, 4, 7]]  # the last frame in its place
+    # The last frame in its place.
+    shuffled = clips[:, [3, 0, 6, 1, 5, 2, 4, 7]]
     for positions in (True, False):
         if not positions:
             nn.init.zeros_(model.temporal_transformer.position_embeddings)
@@ -286,14 +291,13 @@ def test_soft_labels_enter_the_cross_entropy(build, clips):
     target = torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, 0.25, 0.0, 0.0, 0.75]])
     output, _ = record(build(snippet_filter=False), clips, labels=target)
     expected = 0.0
-    for row, weights in zip(
-        output.logits.double().log_softmax(dim=-1).tolist(), target.tolist(), strict=True
-    ):
+    for row, weights in zip(output.logits.double().log_softmax(dim=-1).tolist(), target.tolist(), strict=True):
         expected -= sum(weight * value for weight, value in zip(weights, row, strict=True)) / 2
     assert output.loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-# --------------------------------------------------------------------------------------------------------------------- size
+# ---------------------------------------------------------------------------------------------------------------------
+# size
 
 
 def measure(config):
@@ -301,7 +305,8 @@ def measure(config):
     with torch.device("meta"):
         model = NrDfernetForVideoClassification(config).eval()
         clip = torch.empty(1, config.num_frames, 3, config.image_size, config.image_size)
-    model.check_pixel_values = lambda _clip: None  # has no numbers to look at
+    # Has no numbers to look at.
+    model.check_pixel_values = lambda _clip: None
     counts = {"convolutions": 0, "transformers": 0, "classifier": 0}
 
     def count(module, _inputs, output):
@@ -320,9 +325,7 @@ def measure(config):
 @pytest.mark.parametrize("layers", TABLE_3, ids=str)
 def test_the_papers_size_follows_table_3(layers):
     spatial_layers, temporal_layers = layers
-    parameters, counts = measure(
-        NrDfernetConfig(spatial_layers=spatial_layers, temporal_layers=temporal_layers)
-    )
+    parameters, counts = measure(NrDfernetConfig(spatial_layers=spatial_layers, temporal_layers=temporal_layers))
     assert counts["convolutions"] == pytest.approx(3.84e9, rel=0.001)
     # The authors' code evaluates each residual branch twice, to the same effect, and the paper counts what it runs.
     printed = counts["convolutions"] + 2 * counts["transformers"] + counts["classifier"]
@@ -348,9 +351,7 @@ def test_switching_a_component_off_takes_its_parameters_away(build):
 def test_the_small_size_fits_in_thirty_megabytes():
     with torch.device("meta"):
         model = NrDfernetForVideoClassification(NrDfernetConfig.from_preset("small"))
-    stored = sum(
-        tensor.numel() * (2 if tensor.is_floating_point() else 8) for tensor in model.state_dict().values()
-    )
+    stored = sum(tensor.numel() * (2 if tensor.is_floating_point() else 8) for tensor in model.state_dict().values())
     assert stored < 30e6
 
 

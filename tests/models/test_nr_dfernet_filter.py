@@ -45,7 +45,8 @@ def test_by_default_there_are_the_seven_snippets_of_equation_6():
     config = NrDfernetConfig()
     held = windows(config.num_frames - 1, config.snippet_length, config.snippet_stride)
     assert len(held) == (16 - 3) // 2 + 1 == 7
-    assert held[-1][-1] == 14  # every fused feature stands in one
+    # Every fused feature stands in one.
+    assert held[-1][-1] == 14
 
 
 def probabilities_with(best, neutral):
@@ -59,9 +60,11 @@ def probabilities_with(best, neutral):
     [
         ([(0.5, 0.01), (0.9, 0.01)], True),
         ([(0.75, 0.0), (0.1, 0.85)], True),
-        ([(0.9, 0.06), (0.6, 0.0)], False),  # clear in one, not neutral in the other
+        # Clear in one, not neutral in the other.
+        ([(0.9, 0.06), (0.6, 0.0)], False),
         ([(0.1, 0.9), (0.0, 1.0)], False),
-        ([(0.7, 0.01), (0.2, 0.4)], False),  # as high as the threshold is not above it
+        # As high as the threshold is not above it.
+        ([(0.7, 0.01), (0.2, 0.4)], False),
         ([(0.9, 0.05), (0.2, 0.4)], False),
     ],
 )
@@ -108,7 +111,8 @@ def test_the_filter_acts_in_evaluation_only_and_leaves_the_loss_alone(build, cli
     for on in (True, False):
         model = build(snippet_filter=on)
         with torch.no_grad():
-            model.classifier.bias[0] += 20  # every snippet is sure of it
+            # Every snippet is sure of it.
+            model.classifier.bias[0] += 20
         outputs[on] = answer(model, clips, labels=labels)
     torch.testing.assert_close(outputs[True].loss, outputs[False].loss, rtol=0, atol=0)
     assert outputs[True].loss > 10
@@ -140,7 +144,8 @@ def test_labels_without_a_neutral_class_are_never_filtered(build):
     ("length", "stride", "held"),
     [
         (3, 2, [[0], [0], [0, 1], [1], [1, 2], [2], [2], [2]]),
-        (2, 3, [[0], [0], [0, 1], [1], [1], [1], [1], [1]]),  # gaps and a tail in no snippet
+        # Gaps and a tail in no snippet.
+        (2, 3, [[0], [0], [0, 1], [1], [1], [1], [1], [1]]),
         (7, 1, [[0]] * 8),
         (1, 1, [[0], [1], [2], [3], [4], [5], [6], [6]]),
     ],

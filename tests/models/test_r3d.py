@@ -71,13 +71,9 @@ def test_frames_are_answered_by_their_step_in_time(build, random_clips, num_fram
             logits = weight @ features + bias
             mean += logits / num_steps
             for frame in frames:
-                torch.testing.assert_close(
-                    output.frame_logits[clip, frame].double(), logits, rtol=1e-4, atol=1e-5
-                )
+                torch.testing.assert_close(output.frame_logits[clip, frame].double(), logits, rtol=1e-4, atol=1e-5)
                 part = features.sum() / total / len(frames)
-                torch.testing.assert_close(
-                    output.frame_weights[clip, frame].double(), part, rtol=1e-4, atol=1e-6
-                )
+                torch.testing.assert_close(output.frame_weights[clip, frame].double(), part, rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(output.logits[clip].double(), mean, rtol=1e-4, atol=1e-5)
 
 
@@ -114,10 +110,7 @@ def test_steps_in_time_follow_their_setting(build, random_clips):
 def test_the_loss_is_cross_entropy(build, random_clips):
     model = build()
     clips = random_clips(model.config)
-    for labels in (
-        torch.tensor([0, 5]),
-        torch.tensor([[0.5, 0.5, 0, 0, 0, 0, 0], [0, 0, 0.2, 0, 0.3, 0, 0.5]]),
-    ):
+    for labels in (torch.tensor([0, 5]), torch.tensor([[0.5, 0.5, 0, 0, 0, 0, 0], [0, 0, 0.2, 0, 0.3, 0, 0.5]])):
         output = answer(model, clips, labels=labels)
         torch.testing.assert_close(output.loss, nn.functional.cross_entropy(output.logits, labels))
         assert output.loss_parts == {"cross_entropy": output.loss}
@@ -148,7 +141,8 @@ def test_stages_that_cannot_be_built_are_refused(tiny_config, name, values):
 def test_the_size_is_torchvisions(monkeypatch):
     with torch.device("meta"):
         model = R3dForVideoClassification(R3dConfig()).eval()
-        monkeypatch.setattr(model, "check_pixel_values", lambda _clips: None)  # meta tensors hold no values
+        # Meta tensors hold no values.
+        monkeypatch.setattr(model, "check_pixel_values", lambda _clips: None)
         with FlopCounterMode(display=False) as counter:
             model(pixel_values_videos=torch.empty(1, 16, 3, 112, 112))
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -39,9 +39,7 @@ def torch_layer(layer):
 def record(model, clips):
     """Run the model; return its output and what went into and came out of its recurrent layer."""
     seen = []
-    hook = model.recurrent_layer.register_forward_hook(
-        lambda _m, inputs, output: seen.extend([inputs[0], *output])
-    )
+    hook = model.recurrent_layer.register_forward_hook(lambda _m, inputs, output: seen.extend([inputs[0], *output]))
     output = answer(model, clips)
     hook.remove()
     return output, *seen
@@ -66,7 +64,8 @@ def gates(layer, features, states):
     return kept, written
 
 
-# ------------------------------------------------------------------------------------------------------ what it computes
+# ------------------------------------------------------------------------------------------------------ what it
+# computes
 
 
 @torch.no_grad()
@@ -111,9 +110,7 @@ def test_the_loss_is_the_cross_entropy(model, clips):
     soft = torch.tensor([[0.1, 0.2, 0.3, 0.0, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, 0.25, 0.0, 0.0, 0.75]])
     for labels in (torch.tensor([4, 5]), soft):
         output = answer(model, clips, labels=labels)
-        expected = nn.functional.cross_entropy(
-            output.logits.double(), labels.double() if labels is soft else labels
-        )
+        expected = nn.functional.cross_entropy(output.logits.double(), labels.double() if labels is soft else labels)
         torch.testing.assert_close(output.loss.double(), expected, rtol=1e-5, atol=1e-6)
         assert output.loss_parts == {"cross_entropy": output.loss}
 
@@ -143,7 +140,8 @@ def test_other_cells_are_refused(tiny_config, fields, message):
         tiny_config("resnet_rnn", **fields)
 
 
-# ---------------------------------------------------------------------------------------------------------- its evidence
+# ---------------------------------------------------------------------------------------------------------- its
+# evidence
 
 
 @torch.no_grad()
@@ -159,7 +157,8 @@ def test_parts_are_what_the_later_gates_keep_of_what_a_frame_writes(model, clips
                 part = part * kept[later]
             left.append(part)
         expected = torch.stack(left)
-        if model.config.cell == "lstm":  # the state shows the memory through tanh and the output gate
+        # The state shows the memory through tanh and the output gate.
+        if model.config.cell == "lstm":
             expected = expected / expected.sum(dim=0) * states[clip, -1].double()
         torch.testing.assert_close(parts[clip].double(), expected, rtol=1e-3, atol=1e-5)
 
@@ -174,9 +173,7 @@ def test_frame_weights_are_the_shares_of_the_parts_in_the_answer(model, clips):
             sum(votes) + model.classifier.bias.double(), output.logits[clip].double(), rtol=1e-4, atol=1e-5
         )
         lengths = torch.stack([(vote - vote.mean()).square().sum().sqrt() for vote in votes])
-        torch.testing.assert_close(
-            output.frame_weights[clip].double(), lengths / lengths.sum(), rtol=1e-4, atol=1e-6
-        )
+        torch.testing.assert_close(output.frame_weights[clip].double(), lengths / lengths.sum(), rtol=1e-4, atol=1e-6)
         assert lengths.std() > 1e-3
 
 
@@ -204,13 +201,12 @@ def test_what_all_classes_get_alike_does_not_count(model, clips):
     with torch.no_grad():
         model.classifier.weight.add_(torch.randn(model.config.state_size))
     after = answer(model, clips)
-    torch.testing.assert_close(
-        before.logits.softmax(dim=-1), after.logits.softmax(dim=-1), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(before.logits.softmax(dim=-1), after.logits.softmax(dim=-1), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(before.frame_weights, after.frame_weights, rtol=1e-3, atol=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------------------- its size
+# ------------------------------------------------------------------------------------------------------------- its
+# size
 
 
 def measure(preset, monkeypatch):

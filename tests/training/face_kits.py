@@ -17,17 +17,7 @@ def _arc(middle, radii, degrees):
 def layout68():
     """A frontal face, x to the right and y up, as far from life as a circle drawn by a child."""
     left_eye = _arc((-3, 3.4), (1.3, 0.4), [180, 120, 60, 0, -60, -120])
-    nose = [
-        (0, 3.4),
-        (0, 2.5),
-        (0, 1.6),
-        (0, 0.6),
-        (-1.2, -1),
-        (-0.6, -1.1),
-        (0, -1.2),
-        (0.6, -1.1),
-        (1.2, -1),
-    ]
+    nose = [(0, 3.4), (0, 2.5), (0, 1.6), (0, 0.6), (-1.2, -1), (-0.6, -1.1), (0, -1.2), (0.6, -1.1), (1.2, -1)]
     return np.concatenate([
         _arc((0, 2), (7, 9), np.linspace(180, 360, 17)),
         _arc((-3.5, 4.5), (2.3, 1.2), np.linspace(160, 20, 5)),

@@ -72,9 +72,7 @@ def write_video(path, num_frames=16):
     return path
 
 
-def write_dfew_lists(
-    root, pattern=OFFICIAL_DFEW, *, folds=(1, 2, 3, 4, 5), clips=DFEW_CLIPS, first=1, **text
-):
+def write_dfew_lists(root, pattern=OFFICIAL_DFEW, *, folds=(1, 2, 3, 4, 5), clips=DFEW_CLIPS, first=1, **text):
     """Write the csv files of folds, which all hold the same clips; labels count from `first`."""
     for fold in folds:
         for part, labels in zip(("train", "test"), clips, strict=True):
@@ -110,11 +108,7 @@ def write_ferv39k(root, *, frames="2_ClipsforFaceCrop", num_frames=16):
 
 def write_ferv39k_numbers(root, order, *, style="S2D"):
     """Write lists that hold numbers in an order of class folders: of S2D, of Former-DFER or of MAE-DFER."""
-    names = {
-        "S2D": "Annotation/{}.csv",
-        "Former-DFER": "annotation/FERV39K_{}.txt",
-        "MAE-DFER": "all_scenes/{}.csv",
-    }
+    names = {"S2D": "Annotation/{}.csv", "Former-DFER": "annotation/FERV39K_{}.txt", "MAE-DFER": "all_scenes/{}.csv"}
     for part, clips in zip(("train", "test"), FERV39K_CLIPS, strict=True):
         numbers = [order.index(clip.split("/")[1]) for clip in clips]
         pairs = list(zip(clips, numbers, strict=True))
@@ -142,10 +136,7 @@ def write_afew_faces(root, *, num_frames=16):
 
 def write_afew_release(root, *, train="Train_AFEW", val="Val_AFEW", suffix=".avi"):
     """Write the release: videos, or folders where the suffix is empty, with the faces its authors aligned beside."""
-    for part, names in (
-        (train, ("Angry", "Happy", "Sad", "Fear")),
-        (val, ("Disgust", "Neutral", "Surprise")),
-    ):
+    for part, names in ((train, ("Angry", "Happy", "Sad", "Fear")), (val, ("Disgust", "Neutral", "Surprise"))):
         for place, name in enumerate(names):
             clip = root / part / name / f"0000462{place}0{suffix}"
             if suffix:
@@ -156,9 +147,7 @@ def write_afew_release(root, *, train="Train_AFEW", val="Val_AFEW", suffix=".avi
     return root
 
 
-def write_mafw_lists(
-    root, *, folds=(1, 2, 3, 4, 5), top="split", caption="no_caption", encoding="gb18030", extra=()
-):
+def write_mafw_lists(root, *, folds=(1, 2, 3, 4, 5), top="split", caption="no_caption", encoding="gb18030", extra=()):
     """Write the lists of folds, with captions in an encoding or without; `extra` stands after the training clips."""
     for fold in folds:
         for part, labels in zip(("train", "test"), MAFW_CLIPS, strict=True):

@@ -59,6 +59,4 @@ def log_of(output):
     """Rows of the log without what depends on the hour."""
     timed = ("seconds", "loader_share", "clips_per_second")
     with (output / "log.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            {name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(file)
-        ]
+        return [{name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(file)]

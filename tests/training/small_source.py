@@ -29,10 +29,7 @@ class SmallSource:
 
     def batch(self, indices, size):
         self.asked.append((indices.tolist(), size))
-        return {
-            "pixel_values_videos": self.clips[indices][..., :size, :size],
-            "labels": self.labels[indices],
-        }
+        return {"pixel_values_videos": self.clips[indices][..., :size, :size], "labels": self.labels[indices]}
 
 
 def random_predictions(count=60, *, seed=0, names=None, label_names=SEVEN, groups=GROUPS, **fields):

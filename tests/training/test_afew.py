@@ -73,9 +73,7 @@ def test_lists_say_which_clips_there_are(tmp_path):
 
 
 def test_a_number_that_contradicts_its_folder_is_refused(tmp_path):
-    write_lists(
-        tmp_path, ["train/Disgust/0_5_1 79 5", "train/Anger/0_3_1 47 0"], ["validation/Fear/1_6_1 20 6"]
-    )
+    write_lists(tmp_path, ["train/Disgust/0_5_1 79 5", "train/Anger/0_3_1 47 0"], ["validation/Fear/1_6_1 20 6"])
     with pytest.raises(CorpusError, match=r"line 2 of .*AFEW_train.txt, got the number 0"):
         load_afew(tmp_path)
 
@@ -97,9 +95,7 @@ def test_a_part_without_clips_is_refused(tmp_path):
 
 def test_a_missing_part_and_a_wrong_root_are_named(tmp_path):
     layouts.write_afew_release(tmp_path, suffix="")
-    with pytest.raises(
-        CorpusError, match=r"holds AlignedFaces_LBPTOP_Points, Angry, .*Looked for: AFEW_Face/train"
-    ):
+    with pytest.raises(CorpusError, match=r"holds AlignedFaces_LBPTOP_Points, Angry, .*Looked for: AFEW_Face/train"):
         load_afew(tmp_path / "Train_AFEW")
     layouts.take_away(tmp_path / "Val_AFEW")
     with pytest.raises(CorpusError, match="found Train_AFEW alone"):

@@ -8,11 +8,7 @@ from training.datasets.corpus import CorpusError, frame_paths
 from training.feed.source import list_samples
 
 HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
-TRAIN = {
-    "100-29-1080x1920": [0, 0, 4, 4, -1],
-    "12-24-1920x1080_left": [6, 7, 5],
-    "12-24-1920x1080_right": [1, 2],
-}
+TRAIN = {"100-29-1080x1920": [0, 0, 4, 4, -1], "12-24-1920x1080_left": [6, 7, 5], "12-24-1920x1080_right": [1, 2]}
 VALIDATION = {"video59": [3, 3, -1, 0]}
 
 
@@ -107,9 +103,7 @@ def test_where_pictures_do_not_tell_a_choice_is_asked_for(tmp_path):
 def test_pictures_that_contradict_each_other_are_refused(tmp_path):
     root = write_release(tmp_path, first=1)
     (root / "cropped_aligned/video59/00000.jpg").touch()
-    with pytest.raises(
-        CorpusError, match=r"1 videos, such as video59, have a picture 0, yet 3, such as 100-29"
-    ):
+    with pytest.raises(CorpusError, match=r"1 videos, such as video59, have a picture 0, yet 3, such as 100-29"):
         CORPUS.load(root, None)
     clip = FROM_1.load(root, None).test[0]
     assert clip.frame_labels == (None, Emotion.FEAR, Emotion.FEAR, None, Emotion.NEUTRAL)
@@ -164,10 +158,7 @@ def test_labelled_frames_become_stills(tmp_path):
     folder_of = {clip.name: clip.source for clip in split.train}
     stills = list_samples(split.train, split.label_names)
     found = [
-        (
-            f"{still.name}/{frame_paths(folder_of[still.name])[still.frame].name}",
-            split.label_names[still.label],
-        )
+        (f"{still.name}/{frame_paths(folder_of[still.name])[still.frame].name}", split.label_names[still.label])
         for still in stills
     ]
     assert found == [
@@ -182,11 +173,10 @@ def test_labelled_frames_become_stills(tmp_path):
 
 def test_the_cascade_groups_as_both_releases_of_cfc_sp():
     config = CfcSpConfig()
-    assert config.label_names == list(aff_wild2.LABEL_NAMES)  # so that a run keeps the groups of the system
+    # So that a run keeps the groups of the system.
+    assert config.label_names == list(aff_wild2.LABEL_NAMES)
     groups = [config.groups[name] for name in ("neutral", "happiness", "surprise", "other", "negative")]
-    coarse = [
-        next(index for index, group in enumerate(groups) if label in group) for label in aff_wild2.LABEL_NAMES
-    ]
+    coarse = [next(index for index, group in enumerate(groups) if label in group) for label in aff_wild2.LABEL_NAMES]
     assert coarse == [0, 4, 4, 4, 1, 4, 2, 3]
     negative = groups[4]
     places = [negative.index(label) if label in negative else -1 for label in aff_wild2.LABEL_NAMES]

@@ -38,7 +38,8 @@ def test_the_whole_answers_what_its_nets_do(trained, tmp_path, clips):
     assemble(checkpoints, tmp_path / "whole", coarse_nets=["repvgg", "iresnet"], fine_nets=["repvgg"])
     whole = AutoModelForVideoClassification.from_pretrained(tmp_path / "whole")
     assert whole.config.coarse_nets == ["repvgg", "iresnet"]
-    assert whole.config.smoothing_window == 256  # the paper's, unlike the nets' own
+    # The paper's, unlike the nets' own.
+    assert whole.config.smoothing_window == 256
     for place, net in enumerate(["repvgg", "iresnet"]):
         expected = models[net].judge_frames(models[net].coarse_nets, clips)[0]
         torch.testing.assert_close(whole.judge_frames([whole.coarse_nets[place]], clips)[0], expected)
@@ -52,17 +53,13 @@ def test_a_whole_can_be_put_together_anew(trained, tmp_path):
     nets = {"coarse_nets": ["iresnet", "repvgg"], "fine_nets": ["repvgg"]}
     assemble(checkpoints, tmp_path / "first", **nets)
     assemble(dict.fromkeys(checkpoints, tmp_path / "first"), tmp_path / "second", **nets, smoothing_window=4)
-    first, second = (
-        AutoModelForVideoClassification.from_pretrained(tmp_path / name) for name in ("first", "second")
-    )
+    first, second = (AutoModelForVideoClassification.from_pretrained(tmp_path / name) for name in ("first", "second"))
     assert second.config.smoothing_window == 4
     assert all(torch.equal(first.state_dict()[name], tensor) for name, tensor in second.state_dict().items())
 
 
 def test_a_net_without_a_checkpoint_is_named(trained, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"got none for swin\. Train swin by training/recipes/cfc_sp_aff_wild2_swin"
-    ):
+    with pytest.raises(ValueError, match=r"got none for swin\. Train swin by training/recipes/cfc_sp_aff_wild2_swin"):
         assemble(trained[1], tmp_path / "whole", coarse_nets=["swin"], fine_nets=["repvgg"])
 
 

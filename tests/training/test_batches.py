@@ -34,10 +34,7 @@ def test_every_sample_comes_and_the_last_batch_is_filled_from_the_start():
 
 def test_processes_and_micro_batches_share_each_step():
     first, second = (
-        [
-            batch["labels"].tolist()
-            for batch in collect(batches(num_processes=2, accumulation=2, process_index=rank))
-        ]
+        [batch["labels"].tolist() for batch in collect(batches(num_processes=2, accumulation=2, process_index=rank))]
         for rank in range(2)
     )
     assert first == [[0], [2], [4], [6], [8], [0]]

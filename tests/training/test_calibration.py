@@ -49,9 +49,7 @@ def test_scores_agree_with_scikit_learn():
     for logits, labels in cases():
         probabilities = softmax(logits)
         every = np.arange(logits.shape[1])
-        assert negative_log_likelihood(logits, labels) == pytest.approx(
-            log_loss(labels, probabilities, labels=every)
-        )
+        assert negative_log_likelihood(logits, labels) == pytest.approx(log_loss(labels, probabilities, labels=every))
         brier = brier_score_loss(labels, probabilities, labels=every, scale_by_half=False)
         assert brier_score(probabilities, labels) == pytest.approx(brier)
         halved = negative_log_likelihood(logits / 2, labels)
@@ -127,16 +125,13 @@ def test_clips_that_are_all_alike_fit_only_a_bound_and_say_so(answer, temperatur
         fit_temperature(logits[:0], labels[:0])
 
 
-def test_a_stored_temperature_changes_how_sure_the_predictor_is_and_not_what_it_says(
-    tiny_checkpoint, tmp_path, clips
-):
+def test_a_stored_temperature_changes_how_sure_the_predictor_is_and_not_what_it_says(tiny_checkpoint, tmp_path, clips):
     warm, cold = tmp_path / "warm", tmp_path / "cold"
     for folder in (warm, cold):
         shutil.copytree(tiny_checkpoint, folder)
     store_temperature(cold, 0.25)
     plain, sharp = (
-        dfer_hf.VideoPredictor.from_pretrained(folder, device="cpu", detector=OneFace())
-        for folder in (warm, cold)
+        dfer_hf.VideoPredictor.from_pretrained(folder, device="cpu", detector=OneFace()) for folder in (warm, cold)
     )
     pixels = torch.randn(2, 3, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

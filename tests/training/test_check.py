@@ -240,9 +240,7 @@ def test_labels_of_frames_are_as_many_as_frames(tmp_path):
     folder = layouts.write_frames(tmp_path / "00001", 16)
     labels = (Emotion.FEAR, None) * 8
     assert check_clip(clip_at(folder, frame_labels=labels)).unreadable is None
-    assert "each of its 16 frames, got 15" in (
-        check_clip(clip_at(folder, frame_labels=labels[1:])).unreadable or ""
-    )
+    assert "each of its 16 frames, got 15" in (check_clip(clip_at(folder, frame_labels=labels[1:])).unreadable or "")
 
 
 def test_a_file_that_may_not_be_opened_is_named(tmp_path, monkeypatch):

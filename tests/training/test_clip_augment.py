@@ -74,8 +74,7 @@ def test_crops_keep_to_their_area_and_shape():
     assert 0.56 < max(areas) < 0.62
     assert all(0.73 < width / height < 1.37 for _, _, height, width in crops)
     assert all(
-        top >= 0 and left >= 0 and top + height <= 100 and left + width <= 100
-        for top, left, height, width in crops
+        top >= 0 and left >= 0 and top + height <= 100 and left + width <= 100 for top, left, height, width in crops
     )
     assert {top for top, _, _, _ in crops} > {0, 5, 10}
 

@@ -18,9 +18,7 @@ class CornerReader(nn.Module):
 
     def forward(self, pixel_values_videos):
         frames = self.seen(pixel_values_videos.flatten(0, 1)).unflatten(0, pixel_values_videos.shape[:2])
-        upper, lower = (
-            frames[..., part, part].mean(dim=(1, 2, 3, 4)) for part in (slice(0, 8), slice(8, 16))
-        )
+        upper, lower = (frames[..., part, part].mean(dim=(1, 2, 3, 4)) for part in (slice(0, 8), slice(8, 16)))
         return DferOutput(logits=8 * torch.stack([upper, lower], dim=1))
 
     def decide(self, logits):

@@ -111,7 +111,5 @@ def test_pointers_of_git_are_no_videos(tmp_path):
 
 
 def test_a_fold_without_clips_is_named(tmp_path):
-    with pytest.raises(
-        CorpusError, match="Expected clips to test on in fold 2, found none of the people 1005"
-    ):
+    with pytest.raises(CorpusError, match="Expected clips to test on in fold 2, found none of the people 1005"):
         CORPUS.load(write_release(tmp_path, ["1001_DFA_ANG_XX"]), 2)

@@ -48,9 +48,7 @@ def test_folds_are_averaged_and_pooled(folds, tmp_path, capsys):
     assert results["mean"]["war"] == pytest.approx(statistics.mean(wars), abs=1e-4)
     assert results["std"]["war"] == pytest.approx(statistics.stdev(wars), abs=1e-4)
 
-    labels, answers = (
-        np.concatenate([getattr(p, name) for p in predictions]) for name in ("labels", "predicted")
-    )
+    labels, answers = (np.concatenate([getattr(p, name) for p in predictions]) for name in ("labels", "predicted"))
     counts = np.zeros((7, 7), int)
     np.add.at(counts, (labels, answers), 1)
     pooled = results["pooled"]["fine"]
@@ -58,16 +56,15 @@ def test_folds_are_averaged_and_pooled(folds, tmp_path, capsys):
     assert pooled["war"] == pytest.approx(100 * (labels == answers).mean(), abs=1e-4)
     recalls = [(answers[labels == index] == index).mean() for index in range(7)]
     assert pooled["uar"] == pytest.approx(100 * np.mean(recalls), abs=1e-4)
-    assert pooled["war"] != pytest.approx(results["mean"]["war"], abs=1e-3)  # the folds differ in size
+    # The folds differ in size.
+    assert pooled["war"] != pytest.approx(results["mean"]["war"], abs=1e-3)
 
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert table == capsys.readouterr().out
     lines = table.splitlines()
     assert lines[0].startswith("| fold | clips | WAR | UAR |")
     assert lines[2].startswith(f"| 1 | 51 | {wars[0]:.2f} |")
-    assert lines[5].startswith(
-        f"| mean ± std |  | {statistics.mean(wars):.2f} ± {statistics.stdev(wars):.2f} |"
-    )
+    assert lines[5].startswith(f"| mean ± std |  | {statistics.mean(wars):.2f} ± {statistics.stdev(wars):.2f} |")
     assert lines[6].startswith(f"| pooled | 156 | {pooled['war']:.2f} | {pooled['uar']:.2f} |")
     assert len({line.count("|") for line in lines}) == 1
 

@@ -87,10 +87,7 @@ def test_names_without_zeros_are_those_of_the_folders(tmp_path):
     assert all(clip.source.is_dir() for clip in split.train)
 
 
-@pytest.mark.parametrize(
-    ("labels", "came"),
-    [([2, 3], "neither 0 nor 7"), ([1, 8], "both 0 and 7")],
-)
+@pytest.mark.parametrize(("labels", "came"), [([2, 3], "neither 0 nor 7"), ([1, 8], "both 0 and 7")])
 def test_numbers_that_can_be_read_in_two_ways_are_an_error(tmp_path, labels, came):
     clips = ({"00001": labels[0], "00002": labels[1]}, {"00003": 4})
     layouts.write_dfew_lists(tmp_path, clips=clips, first=0)
@@ -195,9 +192,7 @@ def test_a_list_that_changes_its_format_is_refused(tmp_path):
     layouts.write_dfew_path_lists(tmp_path)
     path = tmp_path / layouts.FORMER_DFER_DFEW.format(part="train", fold=1)
     layouts.write_text(path, ["DFEW_Face/00001 66 0", "DFEW_Face/00002 66"])
-    with pytest.raises(
-        CorpusError, match=r"<path> <number of frames> <label>, as in the first line in line 2"
-    ):
+    with pytest.raises(CorpusError, match=r"<path> <number of frames> <label>, as in the first line in line 2"):
         load_dfew(tmp_path, 1)
 
 

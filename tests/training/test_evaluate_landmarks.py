@@ -75,9 +75,7 @@ def test_portraits_are_read_with_their_points(tmp_path):
     rgb = np.zeros((20, 20, 3), np.uint8)
     rgb[..., 0] = 200
     cv2.imwrite(str(tmp_path / "images" / "001_neutral.jpg"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    (tmp_path / "people.csv").write_text(
-        "person,age,gender,ethnicity\n001,24,female,white\n", encoding="utf-8"
-    )
+    (tmp_path / "people.csv").write_text("person,age,gender,ethnicity\n001,24,female,white\n", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=r"Expected neutral_landmarks189.npz"):
         list(read_portraits(tmp_path))
     np.savez(tmp_path / "neutral_landmarks189.npz", **{"001": np.ones((189, 2)), "002": np.ones((189, 2))})

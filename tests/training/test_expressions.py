@@ -2,13 +2,7 @@ import numpy as np
 import pytest
 
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.renders.expressions import (
-    ACTION_SHAPES,
-    EMOTION_ACTIONS,
-    expression_shapes,
-    free_shapes,
-    on_both_sides,
-)
+from training.renders.expressions import ACTION_SHAPES, EMOTION_ACTIONS, expression_shapes, free_shapes, on_both_sides
 
 NAMES = ["jawOpen", "mouthSmile_L", "mouthSmile_R"]
 

@@ -12,18 +12,7 @@ from training.datasets import fer2013
 from training.datasets.corpus import CorpusError
 from training.datasets.fer2013 import CORPUS, PLUS, majority, unpack
 
-VOTES = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",
-)
+VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 FACES = [
     ("Training", 0, {"neutral": 4, "anger": 3, "sadness": 1, "disgust": 2}),
     ("Training", 3, {"happiness": 10}),
@@ -48,9 +37,7 @@ def write_release(root, *, variant="fer2013.csv", votes=True, faces=FACES, end="
     for seed, (usage, code, counts) in enumerate(faces):
         pixels = " ".join(map(str, picture(seed).ravel()))
         lines.append(f"{code},{usage},{pixels}" if spaced else f"{code},{pixels},{usage}")
-        name = (
-            "" if counts.get("NF") == 10 else f"fer{seed:07d}.png"
-        )  # the release names no face that is none
+        name = "" if counts.get("NF") == 10 else f"fer{seed:07d}.png"  # the release names no face that is none
         plus.append(",".join([usage, name, *(str(counts.get(vote, 0)) for vote in VOTES)]))
     (root / variant).write_bytes((end.join(lines) + end).encode())
     if votes:
@@ -92,7 +79,8 @@ def test_votes_give_the_majority_of_ferplus(tmp_path):
     ("votes", "label"),
     [
         ({"neutral": 4, "sadness": 1, "anger": 3, "disgust": 2}, None),
-        ({"neutral": 4, "sadness": 1, "anger": 1, "disgust": 3}, "neutral"),  # 4 of 7: single votes fall away
+        # 4 of 7: single votes fall away.
+        ({"neutral": 4, "sadness": 1, "anger": 1, "disgust": 3}, "neutral"),
         ({"happiness": 5, "surprise": 5}, None),
         ({"happiness": 2, "anger": 1, "fear": 1}, "happiness"),
         ({"happiness": 1, "anger": 1}, None),
@@ -118,10 +106,7 @@ def test_the_release_of_folders_leaves_the_public_test_set_out(tmp_path):
         (tmp_path / name).touch()
     split = CORPUS.load(tmp_path, None)
     assert [clip.label for clip in split.train] == [Emotion.ANGER, Emotion.NEUTRAL, Emotion.SURPRISE]
-    assert [clip.name for clip in split.test] == [
-        "test/happy/PrivateTest_95094.jpg",
-        "test/sad/PrivateTest_2.jpg",
-    ]
+    assert [clip.name for clip in split.test] == ["test/happy/PrivateTest_95094.jpg", "test/sad/PrivateTest_2.jpg"]
     assert split.left_out == {"PublicTest, which the authors validate on": 1}
     with pytest.raises(CorpusError, match=r"Expected metadata.csv in .*Pass the folder written with"):
         PLUS.load(tmp_path, None)
@@ -137,16 +122,12 @@ def test_the_counts_of_the_release_agree_with_each_other():
 @pytest.mark.parametrize("corpus", [CORPUS, PLUS])
 def test_the_table_alone_says_how_to_write_the_pictures(tmp_path, corpus):
     write_release(tmp_path)
-    with pytest.raises(
-        CorpusError, match=r"got the table .*fer2013.csv.*python training/datasets/fer2013.py"
-    ):
+    with pytest.raises(CorpusError, match=r"got the table .*fer2013.csv.*python training/datasets/fer2013.py"):
         corpus.load(tmp_path, None)
 
 
 def test_a_wrong_root_lists_what_was_looked_for(tmp_path):
-    with pytest.raises(
-        CorpusError, match=r"Expected metadata.csv, or folders such as train/happy and test/happy"
-    ):
+    with pytest.raises(CorpusError, match=r"Expected metadata.csv, or folders such as train/happy and test/happy"):
         CORPUS.load(tmp_path, None)
     with pytest.raises(CorpusError, match=r"Expected fer2013.csv or icml_face_data.csv in"):
         unpack(tmp_path, tmp_path / "written")
@@ -157,9 +138,7 @@ def test_a_wrong_root_lists_what_was_looked_for(tmp_path):
 def test_pictures_without_votes_serve_their_own_labels_only(tmp_path):
     unpack(write_release(tmp_path / "release", votes=False), tmp_path / "written")
     assert len(CORPUS.load(tmp_path / "written", None).train) == 4
-    with pytest.raises(
-        CorpusError, match=r"the column .* Write the pictures again with fer2013new.csv of FER\+"
-    ):
+    with pytest.raises(CorpusError, match=r"the column .* Write the pictures again with fer2013new.csv of FER\+"):
         PLUS.load(tmp_path / "written", None)
 
 

@@ -13,10 +13,7 @@ STILL = drawing(0, 0)
 def test_votes_and_labels_are_the_seven_classes_by_name(tmp_path):
     write_corpus(
         tmp_path,
-        [
-            ("train", {emotion: 6, "contempt": 2, "unknown": 1}, drawing(i, i))
-            for i, emotion in enumerate(SEVEN)
-        ],
+        [("train", {emotion: 6, "contempt": 2, "unknown": 1}, drawing(i, i)) for i, emotion in enumerate(SEVEN)],
     )
     faces = load_ferplus(tmp_path, "train")
     assert faces.labels.tolist() == list(range(7))
@@ -56,7 +53,8 @@ def test_each_split_has_its_own_faces_with_their_points(tmp_path):
         ("valid", {"sadness": 9}, drawing(1, 1)),
         ("train", {"neutral": 9}, drawing(2, 2)),
     ]
-    write_corpus(tmp_path, faces, landmarks_for=[2, 0, 1])  # in another order than the labels
+    # In another order than the labels.
+    write_corpus(tmp_path, faces, landmarks_for=[2, 0, 1])
     train, valid = load_ferplus(tmp_path, "train"), load_ferplus(tmp_path, "valid")
     assert (len(train), len(valid)) == (2, 1)
     assert train.images.shape == (2, 48, 48)
@@ -98,9 +96,7 @@ def test_a_face_without_landmarks_is_named(tmp_path):
 
 def test_a_missing_image_is_named(tmp_path):
     names = write_corpus(tmp_path, [("train", {"fear": 9}, STILL), *[("train", {"fear": 9}, None)] * 2])
-    with pytest.raises(
-        ValueError, match=f"Expected every face in train.zip, but {names[1]} and 1 more are not"
-    ):
+    with pytest.raises(ValueError, match=f"Expected every face in train.zip, but {names[1]} and 1 more are not"):
         load_ferplus(tmp_path, "train")
 
 

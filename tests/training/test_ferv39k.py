@@ -77,9 +77,7 @@ def test_a_name_that_contradicts_its_folder_is_refused(tmp_path):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "line", ["Action/Awe/0267 Awe", "Action/Contempt/0267 Contempt", "Action/Happy/0267 Awe"]
-)
+@pytest.mark.parametrize("line", ["Action/Awe/0267 Awe", "Action/Contempt/0267 Contempt", "Action/Happy/0267 Awe"])
 def test_a_class_nobody_knows_is_named(tmp_path, line):
     layouts.write_ferv39k(tmp_path, frames=None)
     write_train(tmp_path, [line])

@@ -33,7 +33,8 @@ def clusters(count=70, *, spread=0.1):
 
 @pytest.fixture(autouse=True)
 def coarse_pixels(monkeypatch):
-    monkeypatch.setattr("training.measures.figures.DPI", 75)  # as many as the tests need
+    # As many as the tests need.
+    monkeypatch.setattr("training.measures.figures.DPI", 75)
 
 
 def test_two_runs_draw_the_same_bytes(tmp_path):
@@ -65,7 +66,8 @@ def test_a_confusion_is_as_dark_as_its_share(tmp_path):
 
     cell = area(0.9)
     assert cell > 1500
-    assert area(0.5) == pytest.approx(2 * cell, rel=0.3)  # two cells, and what the numbers leave of each
+    # Two cells, and what the numbers leave of each.
+    assert area(0.5) == pytest.approx(2 * cell, rel=0.3)
     assert area(0.1) == pytest.approx(cell, rel=0.3)
 
 
@@ -82,7 +84,8 @@ def test_a_class_without_clips_has_neither_bar_nor_row(tmp_path):
     )
     confusion, ends = fine_confusion(predictions), intervals(predictions).recall_ends
     pictures = []
-    for label in (0, 2):  # happiness is absent; make its recall up to see it drawn
+    # Happiness is absent; make its recall up to see it drawn.
+    for label in (0, 2):
         counts = confusion.counts.copy()
         counts[0, 0] = label
         made_up = Confusion(confusion.names, counts)
@@ -130,8 +133,7 @@ def test_of_too_many_clips_a_part_is_drawn_and_the_title_says_so(tmp_path, monke
     monkeypatch.setattr("training.measures.figures.MAX_TSNE_POINTS", 10)
     seen = []
     monkeypatch.setattr(
-        "training.measures.figures.embed",
-        lambda values, **_: seen.append(len(values)) or np.zeros((len(values), 2)),
+        "training.measures.figures.embed", lambda values, **_: seen.append(len(values)) or np.zeros((len(values), 2))
     )
     features, labels = clusters()
     fields = {"label_names": SEVEN, "groups": GROUPS, "title": "x"}

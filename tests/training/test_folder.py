@@ -88,9 +88,7 @@ def test_a_table_names_clips_labels_parts_and_people(tmp_path, end, start):
         ("clips/a.mp4", Emotion.HAPPINESS, "p1"),
         ("clips/c", Emotion.CONTEMPT, None),
     ]
-    assert [(clip.source, clip.label) for clip in split.test] == [
-        (tmp_path / "clips/b, 2.mp4", Emotion.DISGUST)
-    ]
+    assert [(clip.source, clip.label) for clip in split.test] == [(tmp_path / "clips/b, 2.mp4", Emotion.DISGUST)]
 
 
 def test_people_are_never_divided(tmp_path):
@@ -130,14 +128,8 @@ def test_an_unknown_class_lists_the_known_ones(tmp_path):
         (["file_name,label", "a.mp4,happy,sad"], r"Expected 2 fields .*line 2"),
         (["file_name,label", ",happy"], r"with a file name.*line 2"),
         (["file_name,label", "a.mp4,happy", "./a.mp4,sad"], r"every clip once, got a.mp4 again .*line 3"),
-        (
-            ["file_name,label,split", "a.mp4,happy,later"],
-            r"Expected a part, got 'later' .*line 2\). Known: train",
-        ),
-        (
-            ["file_name,label,split", "a.mp4,happy,train", "b.mp4,sad,"],
-            r"b.mp4 is in none. Fill the column split",
-        ),
+        (["file_name,label,split", "a.mp4,happy,later"], r"Expected a part, got 'later' .*line 2\). Known: train"),
+        (["file_name,label,split", "a.mp4,happy,train", "b.mp4,sad,"], r"b.mp4 is in none. Fill the column split"),
         (["file_name,label,split", "a.mp4,happy,train"], r"got 1 and 0. Add clips, or say which are which"),
     ],
 )
@@ -148,9 +140,7 @@ def test_a_bad_table_is_named(tmp_path, lines, message):
 
 def test_a_wrong_root_lists_what_was_looked_for(tmp_path):
     for root in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(
-            CorpusError, match=r"Expected metadata.csv, or folders such as happy/clip.mp4 or train/"
-        ):
+        with pytest.raises(CorpusError, match=r"Expected metadata.csv, or folders such as happy/clip.mp4 or train/"):
             CORPUS.load(root, None)
     write_clips(tmp_path, ["train/happy/a.mp4", "test/happy/b.mp4", "angry/c.mp4"])
     with pytest.raises(CorpusError, match="Expected only parts beside test, train, got angry"):

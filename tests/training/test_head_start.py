@@ -125,9 +125,7 @@ def test_a_head_start_for_another_system_is_refused(corpus, tmp_path):
 
 def test_a_recipe_names_its_head_start(tmp_path):
     path = tmp_path / "recipe.toml"
-    base = (
-        'system = "aen"\ndata = "ferplus_clips"\nstages = [[32, 1, 0.5]]\nepoch_length = 4\nbatch_size = 2\n'
-    )
+    base = 'system = "aen"\ndata = "ferplus_clips"\nstages = [[32, 1, 0.5]]\nepoch_length = 4\nbatch_size = 2\n'
     base += "learning_rate = 0.1\n\n[head_start]\nnum_steps = 40\nbatch_size = 32\nnum_views = 2\n"
     path.write_text(base + "learning_rate = 3e-3\n")
     assert load_config(path).head_start == HEAD_START

@@ -44,9 +44,7 @@ def test_the_first_weights_follow_from_the_seed():
 
 
 @pytest.mark.parametrize(
-    ("config", "parts"),
-    [(STILLS, {"trunk", "classifier"}), (CLIPS, {"trunk", "guide"})],
-    ids=["stills", "clips"],
+    ("config", "parts"), [(STILLS, {"trunk", "classifier"}), (CLIPS, {"trunk", "guide"})], ids=["stills", "clips"]
 )
 def test_starting_from_stills_copies_trunk_and_guide(recogniser, tmp_path, config, parts):
     config = dataclasses.replace(config, initialise_from=(str(tmp_path / "stills"),))
@@ -114,9 +112,7 @@ def test_kinetics_weights_make_the_trunk_see_what_torchvisions_network_sees(monk
     initialise(model, "torchvision/r3d_18")
     clip = torch.randn(1, 3, 4, 32, 32)
     seen = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(theirs.stem(clip)))))
-    ours = model.trunk.layer4(
-        model.trunk.layer3(model.trunk.layer2(model.trunk.layer1(model.trunk.stem(clip))))
-    )
+    ours = model.trunk.layer4(model.trunk.layer3(model.trunk.layer2(model.trunk.layer1(model.trunk.stem(clip)))))
     torch.testing.assert_close(ours, seen)
 
 
@@ -139,11 +135,7 @@ def test_a_landmark_head_comes_from_its_file_or_from_a_checkpoint(tmp_path):
     ("system", "source", "message"),
     [
         ("frame_resnet", "stills", "Expected .* to fill the whole trunk, but"),
-        (
-            "m3dfel",
-            "stills",
-            "Expected .*stills to fit M3dfelForVideoClassification, but none of its tensors does",
-        ),
+        ("m3dfel", "stills", "Expected .*stills to fit M3dfelForVideoClassification, but none of its tensors does"),
         ("aen", "aen-of-four", r"Expected the classes \{0: 'happiness'.* of a guide, but .* has"),
         (
             "frame_resnet",
@@ -159,9 +151,7 @@ def test_a_source_that_does_not_fit_is_refused(tmp_path, monkeypatch, system, so
     monkeypatch.chdir(tmp_path)
     tiny("m3dfel").save_pretrained("m3dfel")
     save_file(LandmarkHead(width=8).state_dict(), "head.safetensors")
-    four = FrameResNetForVideoClassification(
-        FrameResNetConfig(**TRUNK, id2label=dict(enumerate(SEVEN_LABELS[:4])))
-    )
+    four = FrameResNetForVideoClassification(FrameResNetConfig(**TRUNK, id2label=dict(enumerate(SEVEN_LABELS[:4]))))
     four.save_pretrained("aen-of-four")
     with pytest.raises(ValueError, match=message):
         initialise(tiny(system), source)
@@ -183,9 +173,7 @@ def test_a_cascade_keeps_the_groups_of_its_paper(preset):
     for names in (SEVEN_EMOTIONS, tuple(Emotion(label) for label in EIGHT_LABELS)):
         groups = build_model(config, names)[0].config.groups
         assert sorted(groups.pop("negative")) == ["anger", "disgust", "fear", "sadness"]
-        assert groups == {
-            name: [name] for name in ("neutral", "happiness", "surprise", "other") if name in names
-        }
+        assert groups == {name: [name] for name in ("neutral", "happiness", "surprise", "other") if name in names}
 
 
 def test_a_model_has_the_classes_of_its_data():
@@ -198,9 +186,7 @@ def test_a_model_has_the_classes_of_its_data():
 
 def test_a_field_the_system_does_not_have_is_refused():
     config = dataclasses.replace(STILLS, model=TRUNK | {"dropuot": 0.5})
-    with pytest.raises(
-        ValueError, match=r"Expected fields of FrameResNetConfig in \[model\], got \['dropuot'\]"
-    ):
+    with pytest.raises(ValueError, match=r"Expected fields of FrameResNetConfig in \[model\], got \['dropuot'\]"):
         build_model(config, SEVEN_EMOTIONS)
 
 

@@ -38,22 +38,22 @@ def test_landmarks_lie_where_the_face_is_seen(colour):
     five = torch.stack([places[:, 36:42].mean(dim=1), places[:, 42:48].mean(dim=1)], dim=1) * CROP_SIZE - 0.5
     assert (five - torch.from_numpy(ARCFACE_TEMPLATE[:2])).norm(
         dim=-1
-    ).max() < 12  # the layout is no real face
+        # The layout is no real face.
+    ).max() < 12
 
 
 def test_random_views_carry_their_landmarks_along(monkeypatch):
     for name in ("random_light", "random_sharpness", "random_cover", "random_surround"):
         monkeypatch.setattr(f"training.feed.augment.{name}", lambda images, *_args, **_fields: images)
-    monkeypatch.setattr(
-        "training.landmarks.landmark_views.random_resolution", lambda images, _generator: images
-    )
+    monkeypatch.setattr("training.landmarks.landmark_views.random_resolution", lambda images, _generator: images)
     views = marked_faces(6, colour=True)
     pixels, places = views.training_batch(40, 112, torch.Generator().manual_seed(0))
     mirrored = 0
     for view, landmarks in zip(pixels.mean(dim=1), places, strict=True):
         top = divmod(int(view.argmax()), 112)
         turned = landmarks[0, 0] > landmarks[16, 0]
-        assert not turned  # landmark 0 is the left end of the jaw in every view
+        # Landmark 0 is the left end of the jaw in every view.
+        assert not turned
         gaps = (landmarks[[MARKED, int(MIRRORED[MARKED])]] * 112 - 0.5 - torch.tensor(top[::-1])).norm(dim=-1)
         assert gaps.min() < 2
         mirrored += int(gaps.argmin())
@@ -68,9 +68,7 @@ def test_colours_are_taken_away_from_some_and_added_to_others():
     def share_of_grey(images):
         return (images[:, 0] == images[:, 2]).flatten(1).all(dim=1).float().mean()
 
-    assert (
-        0.2 < share_of_grey(random_colour(coloured, generator)) < 0.5
-    )  # half, less the third that is tinted
+    assert 0.2 < share_of_grey(random_colour(coloured, generator)) < 0.5  # half, less the third that is tinted
     assert 0.5 < share_of_grey(random_colour(grey, generator)) < 0.85
 
 

@@ -6,12 +6,7 @@ from training.datasets.mafw import load_mafw
 
 from . import layouts
 
-LABELS = {
-    "03747": Emotion.ANGER,
-    "03785": Emotion.CONTEMPT,
-    "00041": Emotion.HELPLESSNESS,
-    "09000": Emotion.HAPPINESS,
-}
+LABELS = {"03747": Emotion.ANGER, "03785": Emotion.CONTEMPT, "00041": Emotion.HELPLESSNESS, "09000": Emotion.HAPPINESS}
 TEST_LABELS = {"00025": Emotion.ANGER, "07000": Emotion.DISAPPOINTMENT, "00108": Emotion.ANXIETY}
 IN_THE_ORDER_OF_THE_PAPER = [
     "anger",
@@ -68,9 +63,7 @@ def test_a_class_nobody_knows_is_named(tmp_path, label):
 
 def test_numbers_are_refused_because_they_mean_three_things(tmp_path):
     for part in ("train", "test"):
-        layouts.write_text(
-            tmp_path / f"annotation/MAFW_set_1_{part}.txt", ["/data/MAFW/data/faces/00025 47 3"]
-        )
+        layouts.write_text(tmp_path / f"annotation/MAFW_set_1_{part}.txt", ["/data/MAFW/data/faces/00025 47 3"])
     with pytest.raises(CorpusError, match="got the number 3, which means three classes"):
         load_mafw(tmp_path, 1)
 

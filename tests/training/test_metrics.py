@@ -2,30 +2,12 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    recall_score,
-)
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from training.measures.bootstrap import bootstrap
-from training.measures.metrics import (
-    Confusion,
-    class_f1_scores,
-    class_recalls,
-    group_indices,
-    hierarchy_violations,
-)
-from training.measures.results import (
-    coarse_confusion,
-    fine_confusion,
-    group_confusion,
-    intervals,
-    measure,
-    violations,
-)
+from training.measures.metrics import Confusion, class_f1_scores, class_recalls, group_indices, hierarchy_violations
+from training.measures.results import coarse_confusion, fine_confusion, group_confusion, intervals, measure, violations
 
 from .small_source import GROUPS, SEVEN, random_predictions
 
@@ -47,7 +29,8 @@ def test_figures_agree_with_scikit_learn():
         names = [f"class {index}" for index in range(num_classes)]
         ours = Confusion.of(answers, labels, names)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of answers that are no label, and of labels of one class
+            # Of answers that are no label, and of labels of one class.
+            warnings.simplefilter("ignore")
             balanced = balanced_accuracy_score(labels, answers)
         every = list(range(num_classes))
         np.testing.assert_array_equal(ours.counts, sklearn_confusion(labels, answers, labels=every))
@@ -63,7 +46,8 @@ def test_figures_agree_with_scikit_learn():
 def test_a_class_without_clips_is_left_out_of_the_mean_and_named():
     card = Confusion.of(np.array([0, 1, 2]), np.array([0, 0, 1]), ["a", "b", "c", "d"]).to_dict()
     assert card["absent_classes"] == ["c", "d"]
-    assert card["uar"] == 25.0  # of 50 % and 0 %
+    # Of 50 % and 0 %.
+    assert card["uar"] == 25.0
     assert card["recall"] == {"a": 50.0, "b": 0.0, "c": None, "d": None}
     assert card["f1"] == {"a": 66.6667, "b": 0.0, "c": 0.0, "d": None}
 
@@ -138,9 +122,7 @@ def test_intervals_are_those_of_drawing_clips_or_persons_one_by_one(by_person):
 def test_clips_of_one_person_widen_the_intervals():
     predictions = random_predictions(30, seed=2)
     tripled = random_predictions(30, seed=2)
-    fields = {
-        name: np.repeat(getattr(tripled, name), 3, axis=0) for name in ("labels", "logits", "coarse_logits")
-    }
+    fields = {name: np.repeat(getattr(tripled, name), 3, axis=0) for name in ("labels", "logits", "coarse_logits")}
     names = tuple(f"clip {index}" for index in range(90))
     persons = tuple(f"person {index // 3}" for index in range(90))
     alike = type(predictions)(names, **fields, label_names=SEVEN, groups=GROUPS, persons=persons)
@@ -152,7 +134,8 @@ def test_clips_of_one_person_widen_the_intervals():
 
 
 def test_a_person_brings_all_clips_however_many():
-    counts = [1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 12, 25]  # the larger half is answered rightly
+    # The larger half is answered rightly.
+    counts = [1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 12, 25]
     labels = np.zeros(sum(counts), dtype=int)
     answers = np.repeat(np.arange(len(counts)) < 6, counts).astype(int)
     persons = np.repeat(np.arange(len(counts)), counts)

@@ -46,9 +46,7 @@ def bars(num_clips=14, num_frames=16, *, seed=0):
     y, x = np.mgrid[:80, :80]
     angle = labels[:, None, None] * np.pi / 7
     pattern = 127 + 100 * np.sin((x * np.cos(angle) + y * np.sin(angle)) / 4)
-    frames = np.repeat(pattern[:, None], num_frames, axis=1) + generator.normal(
-        0, 9, (num_clips, num_frames, 1, 1)
-    )
+    frames = np.repeat(pattern[:, None], num_frames, axis=1) + generator.normal(0, 9, (num_clips, num_frames, 1, 1))
     kinds = np.full((num_clips, num_frames), FrameKind.TARGET)
     if num_frames > 1:
         for clip, kind in enumerate(generator.choice(list(FrameKind)[1:], num_clips)):
@@ -80,9 +78,7 @@ def recogniser(tmp_path_factory):
 @pytest.fixture
 def tiny_studies(monkeypatch):
     for system, model in TINY.items():
-        monkeypatch.setitem(
-            noise_bed.STUDIES, system, Study(model, num_epochs=1, epoch_length=14, batch_size=7)
-        )
+        monkeypatch.setitem(noise_bed.STUDIES, system, Study(model, num_epochs=1, epoch_length=14, batch_size=7))
 
 
 def test_a_clip_is_cropped_mirrored_and_lit_as_one():
@@ -123,7 +119,8 @@ def test_an_inflated_trunk_knows_what_the_recogniser_knows(recogniser):
     model = FrameResNetForVideoClassification.from_pretrained(recogniser)
     config = build("m3dfel", Study(TINY["m3dfel"])).config
     trunk = R3dTrunk(config).eval()
-    trunk.load_state_dict(inflated(model))  # strict: no name is left over on either side
+    # Strict: no name is left over on either side.
+    trunk.load_state_dict(inflated(model))
     frames = torch.randn(2, 3, 5, 32, 32)
     in_2d = model.eval().trunk.embedder.embedder.convolution(frames[:, :, 3])
     torch.testing.assert_close(trunk.stem[0](frames)[:, :, 3], in_2d, atol=1e-5, rtol=1e-4)
@@ -138,25 +135,20 @@ def test_a_head_start_takes_the_recognisers_trunk(system, recogniser):
     taken = start_trunk(model, recogniser)
     assert taken == (["guide", "trunk"] if system == "aen" else ["trunk"])
     changed = {
-        name.split(".")[0]
-        for name, value in model.state_dict().items()
-        if not torch.equal(value, before[name])
+        name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])
     }
     assert changed == set(taken)
 
 
 def test_a_trunk_of_other_widths_is_refused(recogniser):
-    with pytest.raises(
-        ValueError, match=r"Expected a trunk of widths \[4, 6, 8, 10\].*Give the system its widths"
-    ):
+    with pytest.raises(ValueError, match=r"Expected a trunk of widths \[4, 6, 8, 10\].*Give the system its widths"):
         start_trunk(build("m3dfel", Study()), recogniser)
 
 
 def test_training_is_the_same_every_time():
     study = Study(TRUNK, num_epochs=2, epoch_length=14, batch_size=7)
     first, again = (
-        fit(build("frame_resnet", study), lambda generator: bank().compose(14, generator), study)
-        for _ in range(2)
+        fit(build("frame_resnet", study), lambda generator: bank().compose(14, generator), study) for _ in range(2)
     )
     assert first == again
     assert len(first) == 2
@@ -169,7 +161,8 @@ def test_training_teaches_the_labels_of_all_clips():
     seen = observe(model, clips)
     assert (
         seen.probabilities.argmax(axis=1) == clips.labels
-    ).mean() >= 0.5  # mirroring makes pairs of classes alike
+        # Mirroring makes pairs of classes alike.
+    ).mean() >= 0.5
 
 
 def test_a_loss_that_is_not_finite_stops_the_training():
@@ -188,9 +181,7 @@ def test_a_trunk_with_a_head_start_learns_slower():
     model = build("aen", study)
     before = {name: value.clone() for name, value in model.named_parameters()}
     fit(model, lambda _generator: bars(), study)
-    moved = {
-        name.split(".")[0] for name, value in model.named_parameters() if not torch.equal(value, before[name])
-    }
+    moved = {name.split(".")[0] for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert "trunk" not in moved
     assert "guide" not in moved
     assert "temporal_transformers" in moved
@@ -215,9 +206,7 @@ def test_a_3d_trunk_learns_from_pictures_beforehand(recogniser):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert np.isfinite(teach_3d_trunk(model, bank(), study)).all()
     changed = {
-        name.split(".")[0]
-        for name, value in model.state_dict().items()
-        if not torch.equal(value, before[name])
+        name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])
     }
     assert changed == {"trunk"}
 
@@ -238,9 +227,7 @@ def test_unknown_systems_and_missing_recognisers_are_refused(tmp_path, monkeypat
         build("aen2", Study())
     with pytest.raises(FileNotFoundError, match=r"found no config.json\. Name one with --recogniser"):
         teach_recogniser(bank(), tmp_path / "taught", start=tmp_path / "nothing")
-    monkeypatch.setattr(
-        sys, "argv", ["noise_bed.py", "--face-kit", "x", "--output", "y", "--systems", "aen2"]
-    )
+    monkeypatch.setattr(sys, "argv", ["noise_bed.py", "--face-kit", "x", "--output", "y", "--systems", "aen2"])
     with pytest.raises(SystemExit):
         noise_bed.main()
     assert "unknown systems aen2" in capsys.readouterr().err
@@ -262,14 +249,7 @@ def real_bed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "system",
-    [
-        "nr_dfernet",
-        "aen",
-        "m3dfel",
-    ],
-)
+@pytest.mark.parametrize("system", ["nr_dfernet", "aen", "m3dfel"])
 def test_less_weight_lies_on_placed_noise_than_mean_pooling_gives(system, real_bed, tmp_path, capsys):
     people, clips, recogniser = real_bed
     torch.set_num_threads(min(2, os.cpu_count() or 1))  # given back by `on_one_cpu_thread`

@@ -53,12 +53,9 @@ def test_every_frame_is_off_target_equally_often():
 
 
 def test_interruptions_begin_anywhere():
-    begins = {
-        int(frame)
-        for row in runs_of(1, 300)
-        for frame in np.flatnonzero(np.diff((row != 0).astype(int)) == 1)
-    }
-    assert begins == set(range(NUM_FRAMES - 1))  # and at the first frame, where nothing comes before
+    begins = {int(frame) for row in runs_of(1, 300) for frame in np.flatnonzero(np.diff((row != 0).astype(int)) == 1)}
+    # And at the first frame, where nothing comes before.
+    assert begins == set(range(NUM_FRAMES - 1))
 
 
 def test_a_neutral_clip_is_only_covered():
@@ -70,11 +67,10 @@ def test_a_bank_shows_every_person_in_every_emotion_and_strength(small, monkeypa
     bank = make_bank(small / "kit.npz", small / "bank", 3)
     assert bank.pictures.shape == (3, 7, len(STRENGTHS), 24, 24)
     assert len(np.unique(bank.pictures[:, 0, 0], axis=0)) == 3
-    monkeypatch.setattr(noise_bank, "render_shard", None)  # what is rendered is not rendered again
+    # What is rendered is not rendered again.
+    monkeypatch.setattr(noise_bank, "render_shard", None)
     np.testing.assert_array_equal(make_bank(small / "kit.npz", small / "bank", 3).pictures, bank.pictures)
-    with pytest.raises(
-        ValueError, match=r"Expected 4 people in .*, found 3\. Give the number it was made with"
-    ):
+    with pytest.raises(ValueError, match=r"Expected 4 people in .*, found 3\. Give the number it was made with"):
         make_bank(small / "kit.npz", small / "bank", 4)
 
 

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from training.renders.noise_measures import (
-    Observed,
-    measure,
-    rank_correlation,
-    relative_weight,
-    with_interval,
-)
+from training.renders.noise_measures import Observed, measure, rank_correlation, relative_weight, with_interval
 from training.renders.render_clips import FrameKind
 
 NUM_CLIPS, NUM_FRAMES, NUM_LABELS = 24, 8, 7
@@ -80,7 +74,8 @@ def test_intensity_is_measured_on_target_frames_of_an_expression_alone():
 
     full = observed(follow)
     intensities = full.intensities.copy()
-    intensities[3][full.kinds[3] == FrameKind.TARGET] = 0  # a neutral clip, interrupted by an expression
+    # A neutral clip, interrupted by an expression.
+    intensities[3][full.kinds[3] == FrameKind.TARGET] = 0
     figures = measure(dataclasses.replace(full, intensities=intensities))
     assert figures["intensity"]["value"] == 1
 
@@ -109,7 +104,8 @@ def test_accuracy_of_the_clip_stands_beside_that_of_its_frames():
     full = observed()
     wrong = np.roll(full.frame_probabilities[:6], 1, axis=-1)
     frames = np.concatenate([wrong, full.frame_probabilities[6:]])
-    frames[6:, 0] = np.roll(frames[6:, 0], 1, axis=-1)  # one frame of eight does not turn their mean
+    # One frame of eight does not turn their mean.
+    frames[6:, 0] = np.roll(frames[6:, 0], 1, axis=-1)
     clips = np.concatenate([full.probabilities[:21], np.roll(full.probabilities[21:], 1, axis=-1)])
     figures = measure(dataclasses.replace(full, frame_probabilities=frames, probabilities=clips))
     assert figures["accuracy"]["value"] == pytest.approx(21 / 24)
@@ -134,9 +130,7 @@ def test_relative_weight_sums_over_clips_before_it_divides():
 
 
 def test_weights_that_do_not_sum_to_one_are_refused():
-    with pytest.raises(
-        ValueError, match=r"Expected frame weights that sum to 1 in each clip, got sums from 8"
-    ):
+    with pytest.raises(ValueError, match=r"Expected frame weights that sum to 1 in each clip, got sums from 8"):
         measure(observed(lambda kinds, _: np.ones(kinds.shape)))
 
 

@@ -43,12 +43,7 @@ def test_a_file_gives_back_every_bit(tmp_path, suffix, whole):
         fields["features"] = rng.normal(0, 1e-7, (6, 3)).astype(np.float32)
     names = ("a,b", 'say "c"', "d/1", "éπ", "line\nbreak", "007")
     before = random_predictions(6, names=names, **fields)
-    values = [
-        np.float32(1e-45),
-        np.float32(3.4e38),
-        np.float32(-0.0),
-        np.nextafter(np.float32(1), np.float32(2)),
-    ]
+    values = [np.float32(1e-45), np.float32(3.4e38), np.float32(-0.0), np.nextafter(np.float32(1), np.float32(2))]
     before.logits[0, :4] = values
     save_predictions(before, tmp_path / f"predictions{suffix}")
     after = load_predictions(tmp_path / f"predictions{suffix}")
@@ -284,7 +279,8 @@ def test_every_system_has_features_that_lead_to_its_answer(system):
     if classifier is not None and system not in (
         "frame_resnet",
         "nr_dfernet",
-    ):  # they average, and filter, answers
+        # They average, and filter, answers.
+    ):
         torch.testing.assert_close(classifier(features), output.logits, atol=1e-4, rtol=1e-4)
 
 
@@ -356,21 +352,17 @@ def test_labelled_frames_of_whole_videos_are_judged(model):
     predictions = predict_frames(model, source, batch_size=2)
     assert predictions.names == ("long/0", "long/2", "long/3", "long/4", "short/0")
     assert predictions.persons == ("long",) * 4 + ("short",)
-    assert [SEVEN[index] for index in predictions.labels] == [
-        "neutral",
-        "anger",
-        "anger",
-        "surprise",
-        "surprise",
-    ]
-    with torch.inference_mode():  # this system judges each frame by itself, wherever it stands
+    assert [SEVEN[index] for index in predictions.labels] == ["neutral", "anger", "anger", "surprise", "surprise"]
+    # This system judges each frame by itself, wherever it stands.
+    with torch.inference_mode():
         alone = model(source.pixels[[0, 2, 3, 4, 5], None])
     np.testing.assert_allclose(predictions.probabilities, alone.logits.softmax(-1), atol=1e-5)
     np.testing.assert_allclose(predictions.coarse_logits, alone.coarse_logits, atol=1e-4)
 
 
 def test_a_frame_in_two_windows_has_the_mean_of_both():
-    build = dfer_hf.systems()["former_dfer"]  # whose frames see each other
+    # Whose frames see each other.
+    build = dfer_hf.systems()["former_dfer"]
     torch.manual_seed(0)
     model = build(build.config_class.from_preset("tiny", num_frames=3, image_size=64)).eval()
     source = SmallVideos()

@@ -24,18 +24,7 @@ from training.cache.prepared import PreparationMismatchError, PreparedClips
 from training.cache.shards import CacheError
 from training.datasets.corpus import Corpus, CorpusError, Split
 
-from .marked_faces import (
-    ANNA,
-    BERT,
-    MARKED,
-    clip_of,
-    content,
-    folder_clips,
-    picture,
-    run,
-    write_folder,
-    write_picture,
-)
+from .marked_faces import ANNA, BERT, MARKED, clip_of, content, folder_clips, picture, run, write_folder, write_picture
 
 SHARED_CLIP = SHARED_DATA / "clips" / "single_face.mp4"
 
@@ -89,9 +78,7 @@ def test_a_frame_without_the_face_shows_the_nearest_one(tmp_path):
     seen = [index for index, has_face in enumerate(details["has_face"]) if has_face]
     assert len(crops) == 70
     assert set(range(17)) | set(range(53, 70)) <= set(seen)
-    assert (
-        20 <= 70 - len(seen) <= 36
-    )  # where faces are lost and found again is known to an interval of detection
+    assert 20 <= 70 - len(seen) <= 36  # where faces are lost and found again is known to an interval of detection
     for index in set(range(70)) - set(seen):
         nearest = min(seen, key=lambda other, index=index: abs(other - index))
         np.testing.assert_array_equal(crops[index], crops[nearest])
@@ -100,8 +87,7 @@ def test_a_frame_without_the_face_shows_the_nearest_one(tmp_path):
 
 def test_the_face_seen_longest_is_the_clips(tmp_path):
     pictures = [
-        picture(number, (ANNA, 2, 8, 24), *([(BERT, 40, 8, 48)] if number < 12 else []))
-        for number in range(30)
+        picture(number, (ANNA, 2, 8, 24), *([(BERT, 40, 8, 48)] if number < 12 else [])) for number in range(30)
     ]
     crops, _ = prepare_one(clip_of(write_folder(tmp_path / "clip", pictures)), tmp_path / "cache")
     assert (crops[:, 56, 56, 0] == ANNA).all()
@@ -110,9 +96,7 @@ def test_the_face_seen_longest_is_the_clips(tmp_path):
 
 def test_of_faces_seen_equally_long_the_larger_is_the_clips(tmp_path):
     faces = [(ANNA, 2, 8, 24), (BERT, 40, 8, 48)]
-    crops, _ = prepare_one(
-        clip_of(write_folder(tmp_path / "clip", [picture(1, *faces)] * 5)), tmp_path / "cache"
-    )
+    crops, _ = prepare_one(clip_of(write_folder(tmp_path / "clip", [picture(1, *faces)] * 5)), tmp_path / "cache")
     assert (crops[:, 56, 56, 0] == BERT).all()
 
 
@@ -201,9 +185,7 @@ def test_going_on_in_another_way_is_refused(tmp_path):
     clips = folder_clips(tmp_path, 1)
     run(clips, tmp_path / "cache")
     before = content(tmp_path / "cache")
-    with pytest.raises(
-        PreparationMismatchError, match=r"alignment 'arcface_112'.*alignment 'corpus'.*--output"
-    ):
+    with pytest.raises(PreparationMismatchError, match=r"alignment 'arcface_112'.*alignment 'corpus'.*--output"):
         run(clips, tmp_path / "cache", FaceCropper("corpus"))
     assert content(tmp_path / "cache") == before
 
@@ -302,4 +284,5 @@ def test_a_real_face_is_found_and_upright(tmp_path):
     assert np.mean(details["has_face"]) > 0.9
     (found,) = FaceCropper().detector.detect([crops[len(crops) // 2]])
     moved = align(crops[len(crops) // 2], found[0].points).astype(int) - crops[len(crops) // 2]
-    assert abs(moved).mean() < 25  # aligning an aligned face changes little
+    # Aligning an aligned face changes little.
+    assert abs(moved).mean() < 25

@@ -52,9 +52,7 @@ def test_a_process_that_dies_is_named_and_the_run_goes_on_from_there(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_run_that_failed_anywhere_goes_on_to_the_same_bytes(
-    tmp_path, monkeypatch, ten_clips, uninterrupted, seed
-):
+def test_a_run_that_failed_anywhere_goes_on_to_the_same_bytes(tmp_path, monkeypatch, ten_clips, uninterrupted, seed):
     chance = random.Random(seed)
     whole_write, calls = prepare.CacheWriter._add_member, iter(range(1000))
     fatal = chance.randrange(14)
@@ -63,7 +61,8 @@ def test_a_run_that_failed_anywhere_goes_on_to_the_same_bytes(
         if next(calls) == fatal:
             writer._shard.write(stream.read(chance.randrange(size)))  # half a member
             writer._shard.flush()
-            writer._index.write("set one/cl")  # and half a row, which is worse than can be
+            # And half a row, which is worse than can be.
+            writer._index.write("set one/cl")
             writer._index.flush()
             raise KeyboardInterrupt
         return whole_write(writer, name, stream, size)
@@ -112,7 +111,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, processes):
             break
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    errors = process.stderr.read().decode()  # ends when its workers have ended too
+    # Ends when its workers have ended too.
+    errors = process.stderr.read().decode()
     assert process.wait() == -signal.SIGKILL, errors
     assert list(cache.glob("unfinished-*"))
     run(clips, cache, shard_bytes=600_000)

@@ -30,8 +30,7 @@ LENGTHS = {"train/a b.mp4": 9, "train/a.b.mp4": 1, "Überraschung": 30, "怒り"
 def arrays():
     generator = np.random.default_rng(0)
     return {
-        name: generator.integers(0, 256, (length, 112, 112, 3), dtype=np.uint8)
-        for name, length in LENGTHS.items()
+        name: generator.integers(0, 256, (length, 112, 112, 3), dtype=np.uint8) for name, length in LENGTHS.items()
     }
 
 
@@ -83,7 +82,8 @@ def test_a_shard_is_left_when_the_next_clip_would_pass_its_size(root):
     assert list(rows[0]) == ["name", "shard", "offset", "num_frames", "num_with_face", "error"]
     assert [row["shard"][-5:-4] for row in rows] == ["0", "0", "1", "2", "3", ""]
     sizes = [path.stat().st_size for path in sorted(root.glob("shard-*.tar"))]
-    assert sizes[1] > 500_000  # a clip larger than a shard has one of its own
+    # A clip larger than a shard has one of its own.
+    assert sizes[1] > 500_000
     assert all(size < 500_000 + 1024 for size in [sizes[0], *sizes[2:]])
 
 
@@ -114,7 +114,8 @@ def test_workers_of_a_loader_read_the_same(root, method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"{method} is not known on this system")
     frames = Frames(PreparedClips(root))
-    here = [frames[index] for index in range(len(frames))]  # its shards are mapped by now
+    # Its shards are mapped by now.
+    here = [frames[index] for index in range(len(frames))]
     loader = DataLoader(frames, batch_size=None, num_workers=2, multiprocessing_context=method)
     assert list(loader) == here
 
@@ -225,9 +226,7 @@ def test_a_processor_prepared_alike_is_taken(root):
 @pytest.mark.parametrize("wanted", [{"alignment": "openface"}, {"detector": "retinaface"}])
 def test_a_processor_that_wants_other_crops_is_refused(root, wanted):
     (value,) = wanted.values()
-    with pytest.raises(
-        PreparationMismatchError, match=rf"{value!r}.*'mtcnn', alignment 'arcface_112'.*--alignment"
-    ):
+    with pytest.raises(PreparationMismatchError, match=rf"{value!r}.*'mtcnn', alignment 'arcface_112'.*--alignment"):
         PreparedClips(root).check_processor(DferVideoProcessor(**wanted))
 
 
@@ -235,9 +234,7 @@ def test_crops_of_the_corpus_want_a_processor_of_the_corpus(tmp_path):
     crops = {"a": np.zeros((1, 112, 112, 3), np.uint8)}
     prepared = write_prepared(tmp_path / "cache", crops, Preparation("dfew", "corpus", "corpus"))
     prepared.check_processor(DferVideoProcessor(detector="corpus", alignment="corpus"))
-    with pytest.raises(
-        PreparationMismatchError, match=r"--alignment arcface_112.*train a model on this cache"
-    ):
+    with pytest.raises(PreparationMismatchError, match=r"--alignment arcface_112.*train a model on this cache"):
         prepared.check_processor(DferVideoProcessor())
 
 
@@ -261,7 +258,8 @@ def test_a_clip_is_added_once(root, arrays):
 
 
 def test_what_is_written_can_be_read_while_more_is_added(root, arrays, monkeypatch):
-    monkeypatch.setattr(shards, "_COPY_BYTES", 1000)  # less than what Python's files hold back
+    # Less than what Python's files hold back.
+    monkeypatch.setattr(shards, "_COPY_BYTES", 1000)
     crops = arrays["last"]
     with CacheWriter(root, shard_bytes=500_000) as writer:
         content = io.BytesIO()

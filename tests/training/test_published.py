@@ -12,9 +12,7 @@ from training.papers.table_rows import RECIPES, load_table
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = load_rows()
-ROW = PublishedRow(
-    system="AEN", corpus="dfew", recipe="aen_dfew", source="AEN, Table 3", uar=56.66, war=69.37
-)
+ROW = PublishedRow(system="AEN", corpus="dfew", recipe="aen_dfew", source="AEN, Table 3", uar=56.66, war=69.37)
 
 
 def by_name(row):
@@ -51,12 +49,11 @@ def test_a_row_names_a_recipe_of_its_corpus(row):
 def test_every_recipe_of_a_corpus_is_listed_or_says_why_not():
     listed = {row.recipe for row in ROWS}
     unlisted = {
-        path.stem
-        for path in RECIPES.glob("*.toml")
-        if load_config(path).data in TITLES and path.stem not in listed
+        path.stem for path in RECIPES.glob("*.toml") if load_config(path).data in TITLES and path.stem not in listed
     }
     assert unlisted == {
-        "cfc_sp_aff_wild2_hrnet",  # parts of the row of CFC-SP
+        # Parts of the row of CFC-SP.
+        "cfc_sp_aff_wild2_hrnet",
         "cfc_sp_aff_wild2_iresnet",
         "cfc_sp_aff_wild2_repvgg",
         "frame_resnet_dfew",  # no paper prints it
@@ -106,9 +103,7 @@ def test_a_result_that_is_missing_is_named(tmp_path):
 
 
 def test_notes_are_numbered_in_order():
-    text = render_rows(
-        [ROW, dataclasses.replace(ROW, note="First."), dataclasses.replace(ROW, note="Second.")]
-    )
+    text = render_rows([ROW, dataclasses.replace(ROW, note="First."), dataclasses.replace(ROW, note="Second.")])
     assert "56.66 / 69.37 (1) |" in text
     assert "56.66 / 69.37 (2) |" in text
     assert text.endswith("1. First.\n2. Second.\n")

@@ -61,10 +61,7 @@ def test_a_wrong_root_lists_what_was_looked_for(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (
-            "train_00009.jpg 8",
-            r"Expected a class of RAF-DB, got 8 \(list_patition_label.txt, line 3\).*7 neutral",
-        ),
+        ("train_00009.jpg 8", r"Expected a class of RAF-DB, got 8 \(list_patition_label.txt, line 3\).*7 neutral"),
         ("train_00009.jpg", r"Expected a line such as .*line 3"),
         ("valid_00009.jpg 1", r"Expected a line such as .*line 3"),
         ("train_00001.jpg 2", r"every picture once, got train_00001.jpg again .*line 3"),

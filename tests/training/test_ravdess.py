@@ -58,14 +58,7 @@ def test_every_fold_has_men_and_women_alike():
 def test_fields_are_read_as_the_authors_number_them(release):
     split = CORPUS.load(release, 1)
     clips = {clip.name: clip for clip in (*split.train, *split.test)}
-    codes = {
-        "01": "neutral",
-        "03": "happiness",
-        "04": "sadness",
-        "05": "anger",
-        "06": "fear",
-        "07": "disgust",
-    }
+    codes = {"01": "neutral", "03": "happiness", "04": "sadness", "05": "anger", "06": "fear", "07": "disgust"}
     for code, emotion in (codes | {"08": "surprise"}).items():
         clip = clips[f"01-01-{code}-01-02-01-07"]
         assert (clip.label, clip.person) == (Emotion(emotion), "07")

@@ -67,7 +67,8 @@ def test_shipped_recipes_give_the_system_as_many_frames_and_pixels_as_it_wants(p
     config = load_config(path)
     fields = dfer_hf.systems()[config.system].config_class.from_preset(config.preset, **config.model)
     assert {size for size, _, _ in config.stages} <= {64, fields.image_size}
-    if config.data not in (*FERPLUS, "aff_wild2"):  # cut by their own code, and frame by frame
+    # Cut by their own code, and frame by frame.
+    if config.data not in (*FERPLUS, "aff_wild2"):
         assert config.sampling.num_segments * config.sampling.frames_per_segment == fields.num_frames
 
 
@@ -84,9 +85,7 @@ def test_shipped_schedules_rise_and_fall_within_the_run(path):
 
 
 @pytest.mark.parametrize(
-    "path",
-    [path for path in RECIPES if "runs/" in path.read_text(encoding="utf-8")],
-    ids=lambda path: path.stem,
+    "path", [path for path in RECIPES if "runs/" in path.read_text(encoding="utf-8")], ids=lambda path: path.stem
 )
 def test_runs_that_others_start_from_have_a_recipe_of_the_same_pixels(path):
     config = load_config(path)
@@ -100,7 +99,8 @@ def test_runs_that_others_start_from_have_a_recipe_of_the_same_pixels(path):
         assert giver.normalisation == config.normalisation
         assert LABELS[giver.data] == LABELS[config.data]
         assert giver.system != config.system or giver.model == config.model
-        assert (giver.data == "dfew") == run.endswith("_1")  # the first of DFEW's folds
+        # The first of DFEW's folds.
+        assert (giver.data == "dfew") == run.endswith("_1")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,8 @@ def test_runs_that_others_start_from_have_a_recipe_of_the_same_pixels(path):
             128,
             5e-4,
             (1, 1),
-        ),  # youqingxiaozhua/ABAW3 at 51ab58a, thousands of steps
+            # Youqingxiaozhua/ABAW3 at 51ab58a, thousands of steps.
+        ),
         ("cfc_sp_aff_wild2_iresnet", 15, 128, 0.005, (1, 1)),
         ("cfc_sp_aff_wild2_hrnet", 10, 128, 0.01, (1, 1)),
         ("cfc_sp_aff_wild2_repvgg", 10, 128, 0.005, (1, 1)),
@@ -155,8 +156,7 @@ def test_a_recipe_is_read_as_it_stands(recipe):
 
 def test_unknown_keys_are_refused(recipe):
     with pytest.raises(
-        ValueError,
-        match=r"recipe.toml has unknown keys \['learning_rat', 'warm'\]; known are .*'learning_rate'",
+        ValueError, match=r"recipe.toml has unknown keys \['learning_rat', 'warm'\]; known are .*'learning_rate'"
     ):
         load_config(recipe(NEEDED + "learning_rat = 3\nwarm = 2\n"))
 
@@ -177,14 +177,8 @@ def test_an_unknown_system_is_refused(recipe):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (
-            'optimiser = "lion"',
-            "Expected `optimiser` to be one of sgd, adam, adamw, got 'lion'",
-        ),
-        (
-            'select = "best"',
-            "Expected `select` to be one of validation, test, last, got 'best'",
-        ),
+        ('optimiser = "lion"', "Expected `optimiser` to be one of sgd, adam, adamw, got 'lion'"),
+        ('select = "best"', "Expected `select` to be one of validation, test, last, got 'best'"),
         ("accumulation = 1.5", "Expected int for accumulation of recipe.toml, got 1.5"),
         ("betas = [0.9]", r"Expected 2 values for betas of recipe.toml, got \[0.9\]"),
         ("schedule = 3", "Expected a table for schedule of recipe.toml, got 3"),
@@ -214,12 +208,7 @@ def test_the_optimiser_decays_matrices_and_slows_the_trunk(optimiser):
         weight_decay=0.05,
         optimiser=optimiser,
         trunk_learning_rate_share=0.1,
-        model={
-            "hidden_sizes": [4, 6, 8, 10],
-            "depths": [1, 1, 1, 1],
-            "temporal_heads": 2,
-            "temporal_head_dim": 4,
-        },
+        model={"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1], "temporal_heads": 2, "temporal_head_dim": 4},
     )
     model, _ = build_model(config, SEVEN_EMOTIONS)
     setting = {}

@@ -44,10 +44,9 @@ def test_a_neutral_clip_is_only_interrupted_by_what_differs(renderer):
 
 
 def test_covered_frames_are_covered_and_the_camera_stands_still(renderer):
-    free, covered = (
-        clip_of(renderer, Emotion.ANGER, 5, num_frames=6, num_off_target=count) for count in (0, 6)
-    )
-    np.testing.assert_array_equal(free.frames[:, 0, 0].std(axis=0) < 1, True)  # the background does not move
+    free, covered = (clip_of(renderer, Emotion.ANGER, 5, num_frames=6, num_off_target=count) for count in (0, 6))
+    # The background does not move.
+    np.testing.assert_array_equal(free.frames[:, 0, 0].std(axis=0) < 1, True)
     assert np.ptp(free.points.mean(axis=1), axis=0).max() > 0.2  # the head does
     for frame in np.flatnonzero(covered.kinds == FrameKind.COVERED):
         x, y = covered.points[frame, 17:].mean(axis=0).astype(int)

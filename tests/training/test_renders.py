@@ -9,14 +9,7 @@ from dfer_hf.faces.alignment import CROP_SIZE, five_points_of_68, similarity_tra
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.datasets.ict_facekit import Part, load_face_kit
 from training.renders.face_paint import distance_to_line, is_inside
-from training.renders.faces import (
-    WINDOW,
-    FaceRenderer,
-    draw_expression,
-    draw_scene,
-    load_renders,
-    render_shard,
-)
+from training.renders.faces import WINDOW, FaceRenderer, draw_expression, draw_scene, load_renders, render_shard
 
 from .face_kits import tiny_kit
 
@@ -79,10 +72,9 @@ def gap_to_what_is_seen(landmark):
 
 
 def test_a_landmark_is_where_its_vertex_is_seen():
-    gaps = np.array(
-        [gap_to_what_is_seen(landmark) for landmark in (3, 5, 8, 11, 12, 13, 14, 30, 49, 51, 53, 57)]
-    )
-    np.testing.assert_allclose(gaps, 0, atol=0.3)  # the square has corners between the samples
+    gaps = np.array([gap_to_what_is_seen(landmark) for landmark in (3, 5, 8, 11, 12, 13, 14, 30, 49, 51, 53, 57)])
+    # The square has corners between the samples.
+    np.testing.assert_allclose(gaps, 0, atol=0.3)
     np.testing.assert_allclose(gaps.mean(axis=0), 0, atol=0.1)
 
 
@@ -115,9 +107,7 @@ def test_blend_shapes_and_identity_move_the_landmarks(renderer):
 def test_a_brighter_exposure_makes_a_brighter_face(renderer):
     scene = scene_of(renderer)
     dark, bright = (
-        renderer.render(
-            dataclasses.replace(scene, light=dataclasses.replace(scene.light, exposure=exposure))
-        ).rgb
+        renderer.render(dataclasses.replace(scene, light=dataclasses.replace(scene.light, exposure=exposure))).rgb
         for exposure in (0.05, 0.6)
     )
     assert bright[24:40, 24:40].mean() > dark[24:40, 24:40].mean() + 40
@@ -157,7 +147,8 @@ def test_shards_are_written_whole_and_read_again(monkeypatch, tmp_path):
 
 
 def test_the_face_model_is_read_without_its_transparent_parts(monkeypatch, tmp_path):
-    ranges = ((0, 3, Part.FACE), (4, 8, Part.EYE))  # vertex 3 is left out
+    # Vertex 3 is left out.
+    ranges = ((0, 3, Part.FACE), (4, 8, Part.EYE))
     monkeypatch.setattr(training.datasets.ict_facekit, "VERTEX_RANGES", ranges)
     monkeypatch.setattr(training.datasets.ict_facekit, "NUM_VERTICES", 8)
     neutral = np.arange(24, dtype=np.float32).reshape(8, 3)

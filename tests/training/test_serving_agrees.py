@@ -38,12 +38,7 @@ def clip(tmp_path_factory, scene):
 
 @pytest.mark.parametrize(
     ("system", "sampling"),
-    [
-        ("frame_resnet", PAPERS),
-        ("former_dfer", PAPERS),
-        ("cfc_sp", SINGLE_FRAMES),
-        ("frame_resnet", SINGLE_FRAMES),
-    ],
+    [("frame_resnet", PAPERS), ("former_dfer", PAPERS), ("cfc_sp", SINGLE_FRAMES), ("frame_resnet", SINGLE_FRAMES)],
 )
 def test_product_evaluation_and_processor_give_one_answer(tmp_path, clip, system, sampling):
     torch.manual_seed(0)
@@ -66,7 +61,8 @@ def test_product_evaluation_and_processor_give_one_answer(tmp_path, clip, system
 
     with torch.inference_mode():
         answer = model(**processor(str(clip), return_tensors="pt")).logits.softmax(dim=-1)[0]
-    if sampling is PAPERS:  # the processor knows nothing of the rate that smoothing needs
+    # The processor knows nothing of the rate that smoothing needs.
+    if sampling is PAPERS:
         assert answer.tolist() == pytest.approx(evaluated.tolist(), abs=1e-5)
 
 

@@ -31,13 +31,7 @@ def source_of(colours, *, sampling=None, augmentation=NOTHING, normalisation=Non
     processor = build_processor(prepared.record, normalisation or Normalisation(), sampling)
     samples = list_samples(getattr(split, part), split.label_names)
     return ClipSource(
-        samples,
-        split.label_names,
-        prepared,
-        processor,
-        sampling=sampling,
-        augmentation=augmentation,
-        balance=balance,
+        samples, split.label_names, prepared, processor, sampling=sampling, augmentation=augmentation, balance=balance
     )
 
 
@@ -85,9 +79,7 @@ def test_jitter_moves_frames_in_training_only(colours):
 @pytest.mark.parametrize("greyscale", [False, True])
 def test_training_and_testing_normalise_alike(colours, greyscale):
     normalisation = Normalisation(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3), greyscale=greyscale)
-    source = source_of(
-        colours, sampling=Sampling(num_segments=20, frames_per_segment=1), normalisation=normalisation
-    )
+    source = source_of(colours, sampling=Sampling(num_segments=20, frames_per_segment=1), normalisation=normalisation)
     tested = source.batch(torch.arange(3), 112)["pixel_values_videos"]
     trained = source.training_batch(torch.arange(3), 112, torch.Generator())["pixel_values_videos"]
     torch.testing.assert_close(trained, tested, atol=0.02 if greyscale else 1e-5, rtol=0)
@@ -96,7 +88,8 @@ def test_training_and_testing_normalise_alike(colours, greyscale):
 
 def test_weights_of_sampling_even_classes_out(colours):
     split, prepared = colours
-    split = dataclasses.replace(split, train=split.train[:7])  # three of class 0, two of each other
+    # Three of class 0, two of each other.
+    split = dataclasses.replace(split, train=split.train[:7])
     source = source_of((split, prepared), balance=1.0)
     by_class = [source.sampling_weights[source.labels == label].sum().item() for label in range(3)]
     assert by_class == pytest.approx([by_class[0]] * 3)
@@ -104,9 +97,7 @@ def test_weights_of_sampling_even_classes_out(colours):
 
 def test_labelled_frames_are_samples_of_one_frame(colours):
     _, prepared = colours
-    clip = Clip(
-        "train/000", prepared.root, None, frame_labels=(None, Emotion.SADNESS, *[None] * 17, Emotion.NEUTRAL)
-    )
+    clip = Clip("train/000", prepared.root, None, frame_labels=(None, Emotion.SADNESS, *[None] * 17, Emotion.NEUTRAL))
     found, left_out = find_prepared([clip], prepared)
     samples = list_samples(found, LABELS)
     assert samples == [Sample("train/000", 1, 1), Sample("train/000", 2, 19)]
@@ -125,9 +116,7 @@ def test_labelled_frames_are_samples_of_one_frame(colours):
 def test_clips_that_failed_are_counted_and_clips_never_prepared_are_refused(tmp_path):
     corpus, cache = make_corpus(tmp_path, missing=("train/001",))
     split, prepared = corpus.load(tmp_path, None), PreparedClips(cache)
-    with pytest.raises(
-        ValueError, match=r"Expected clip 'train/001' in the cache, but it was never prepared"
-    ):
+    with pytest.raises(ValueError, match=r"Expected clip 'train/001' in the cache, but it was never prepared"):
         find_prepared(split.train, prepared)
     prepared.errors["train/001"] = "NoFaceFoundError: no face in 20 frames"
     found, left_out = find_prepared(split.train, prepared)

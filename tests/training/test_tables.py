@@ -13,15 +13,7 @@ from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.config import CHOICES
 from training.loop.initialise import build_model
 from training.papers import table_rows, tables
-from training.papers.table_rows import (
-    COLUMNS,
-    Row,
-    Table,
-    load_table,
-    model_config,
-    table_names,
-    train_config,
-)
+from training.papers.table_rows import COLUMNS, Row, Table, load_table, model_config, table_names, train_config
 from training.papers.tables import PART_RECIPE, Workshop, multiply_adds, render, run_table
 
 ROWS = [
@@ -57,9 +49,7 @@ class Trainer:
         model, _ = build_model(dataclasses.replace(config, initialise_from=()), SEVEN_EMOTIONS)
         model.save_pretrained(output / "checkpoint")
         dfer_hf.DferVideoProcessor().save_pretrained(output / "checkpoint")
-        (output / "progress.json").write_text(
-            json.dumps({"epochs_done": config.num_epochs}), encoding="utf-8"
-        )
+        (output / "progress.json").write_text(json.dumps({"epochs_done": config.num_epochs}), encoding="utf-8")
 
 
 class Examiner:
@@ -85,7 +75,8 @@ def shop(tmp_path):
     return workshop, trainer.calls, examiner.calls
 
 
-# ------------------------------------------------------------------------------------------------------ the tables themselves
+# ------------------------------------------------------------------------------------------------------ the tables
+# themselves
 
 
 @pytest.mark.parametrize(("name", "number"), ROWS)
@@ -129,9 +120,7 @@ def test_rows_that_are_the_same_run_are_printed_alike(tmp_path):
                 continue
             folder = workshop.result_folder(table, row, row.folds[0] if row.folds else None)
             for column, figure in row.paper.items():
-                assert printed.setdefault((folder, column), figure) == pytest.approx(figure, abs=0.3), (
-                    row.name
-                )
+                assert printed.setdefault((folder, column), figure) == pytest.approx(figure, abs=0.3), row.name
     assert len(printed) > 60
 
 
@@ -155,7 +144,8 @@ def test_layers_cost_what_the_paper_prints_for_them():
         assert ours[high] - ours[low] == pytest.approx(added / 2, rel=0.05)
 
 
-# ---------------------------------------------------------------------------------------------------------------- running them
+# ----------------------------------------------------------------------------------------------------------------
+# running them
 
 
 def test_a_row_is_trained_and_measured_where_it_belongs(shop):
@@ -212,10 +202,7 @@ def test_rows_that_differ_in_the_decision_share_a_run(shop):
 
 def test_nets_that_were_trained_apart_are_measured_together(shop):
     workshop, trained, measured = shop
-    nets = [
-        {"coarse": ["iresnet"], "fine": ["repvgg"]},
-        {"coarse": ["iresnet", "repvgg"], "fine": ["repvgg"]},
-    ]
+    nets = [{"coarse": ["iresnet"], "fine": ["repvgg"]}, {"coarse": ["iresnet", "repvgg"], "fine": ["repvgg"]}]
     rows = tuple(
         Row(str(place), recipe="cfc_sp_aff_wild2_iresnet", overrides=TINY, nets=each, folds=())
         for place, each in enumerate(nets)
@@ -252,14 +239,10 @@ def test_folds_are_averaged_and_counted(shop):
     table = nr_table(Row("a", paper={"war": 68.19}), folds=(1, 2, 3))
     run_table(table, workshop, fold=2)
     assert [call[3] for call in trained] == [2]
-    assert "| 1   | a   | not printed | 41.00     | 68.19      | 51.00     | 1 of 3 |" in render(
-        table, workshop
-    )
+    assert "| 1   | a   | not printed | 41.00     | 68.19      | 51.00     | 1 of 3 |" in render(table, workshop)
     run_table(table, workshop)
     assert sorted(call[3] for call in trained) == [1, 2, 3]
-    assert "| 1   | a   | not printed | 44.67     | 68.19      | 54.67     | 3 of 3 |" in render(
-        table, workshop
-    )
+    assert "| 1   | a   | not printed | 44.67     | 68.19      | 54.67     | 3 of 3 |" in render(table, workshop)
 
 
 def test_what_there_is_not_has_no_data(tmp_path):
@@ -278,7 +261,8 @@ def test_a_figure_that_was_not_measured_has_no_data(shop):
     run_table(table, workshop)
     assert "| 51.00     | not printed          | no data" in render(table, workshop)
     results = next(workshop.output.glob("*/results.json"))
-    results.write_text(json.dumps({"fine": {"war": None}}), encoding="utf-8")  # of a class without clips
+    # Of a class without clips.
+    results.write_text(json.dumps({"fine": {"war": None}}), encoding="utf-8")
     assert "51.00" not in render(table, workshop)
 
 
@@ -315,7 +299,8 @@ def test_rows_and_folds_that_are_not_there_are_refused(shop, rows, fold, message
         run_table(nr_table(Row("a")), shop[0], rows=rows, fold=fold)
 
 
-# ------------------------------------------------------------------------------------------------------------ the command line
+# ------------------------------------------------------------------------------------------------------------ the
+# command line
 
 
 def command_line(*words):
@@ -343,14 +328,7 @@ def test_a_table_is_run_and_printed_by_one_command(tmp_path, monkeypatch, capsys
     trainer, examiner = Trainer(), Examiner()
     monkeypatch.setattr("training.train.train", trainer.train)
     monkeypatch.setattr("training.evaluate.evaluate_run", examiner.evaluate, raising=False)
-    places = (
-        "--data-root",
-        tmp_path / "dfew",
-        "--prepared",
-        tmp_path / "cache",
-        "--output",
-        tmp_path / "runs",
-    )
+    places = ("--data-root", tmp_path / "dfew", "--prepared", tmp_path / "cache", "--output", tmp_path / "runs")
     assert tables.main(command_line("run", "mine", *places)) == 0
     assert "| 1   | a   | 60.00      | 51.00     | 1 of 1 |" in capsys.readouterr().out
     assert tables.main(command_line("run", "mine", *places, "--select-on-test")) == 0
@@ -370,9 +348,7 @@ def test_folders_of_several_corpora_are_told_apart():
 def test_unknown_tables_and_columns_are_refused(one_table):
     with pytest.raises(ValueError, match="Unknown table 'aen_table9'; expected one of mine"):
         load_table("aen_table9")
-    one_table.write_text(
-        one_table.read_text(encoding="utf-8").replace("war = 60", "wra = 60"), encoding="utf-8"
-    )
+    one_table.write_text(one_table.read_text(encoding="utf-8").replace("war = 60", "wra = 60"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"mine\.toml has unknown columns \['wra'\]; known are"):
         load_table("mine")
     assert "war" in COLUMNS

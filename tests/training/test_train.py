@@ -15,17 +15,13 @@ from .runs import CLIPS, STILLS, TRUNK, StoppedError, log_of, stop_after
 
 
 @pytest.mark.parametrize("config", [STILLS, CLIPS], ids=lambda config: config.system)
-def test_a_run_writes_a_checkpoint_and_a_log_and_goes_on_where_it_stopped(
-    corpus, tmp_path, monkeypatch, config
-):
+def test_a_run_writes_a_checkpoint_and_a_log_and_goes_on_where_it_stopped(corpus, tmp_path, monkeypatch, config):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     training.train.train(config, corpus, whole)
 
     rows = log_of(whole)
     assert [(row["epoch"], row["image_size"]) for row in rows] == [("0", "32"), ("1", "40")]
-    assert all(
-        float(row["loss"]) > 0 and 0 <= float(row["war"]) <= 1 and 0 <= float(row["uar"]) <= 1 for row in rows
-    )
+    assert all(float(row["loss"]) > 0 and 0 <= float(row["war"]) <= 1 and 0 <= float(row["uar"]) <= 1 for row in rows)
     loaded = AutoModelForVideoClassification.from_pretrained(whole / "checkpoint")
     assert loaded.config.image_size == 40
     assert loaded.config.hidden_sizes == TRUNK["hidden_sizes"]
@@ -86,18 +82,14 @@ def test_training_learns(corpus, tmp_path):
 
 
 def test_unknown_data_is_refused(corpus, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"Expected `data` to be one of ferplus_stills, ferplus_clips.*, got 'dfw'"
-    ):
+    with pytest.raises(ValueError, match=r"Expected `data` to be one of ferplus_stills, ferplus_clips.*, got 'dfw'"):
         training.train.train(dataclasses.replace(STILLS, data="dfw"), corpus, tmp_path)
 
 
 def test_a_3d_system_is_not_trained_in_half_precision_on_a_cpu(corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     config = dataclasses.replace(CLIPS, system="r3d", model=TRUNK, trunk_learning_rate_share=1.0)
-    with pytest.raises(
-        ValueError, match=r"3D convolutions on a CPU.*got 'bf16'\. Use `--mixed_precision no`"
-    ):
+    with pytest.raises(ValueError, match=r"3D convolutions on a CPU.*got 'bf16'\. Use `--mixed_precision no`"):
         training.train.train(config, corpus, tmp_path)
 
 
@@ -109,9 +101,7 @@ def test_a_loss_that_is_not_finite_ends_a_run_and_leaves_what_was_saved(corpus, 
         return factor(schedule, step, **lengths) if step < 3 else 1e30
 
     monkeypatch.setattr(training.train, "learning_rate_factor", diverging)
-    with pytest.raises(
-        FloatingPointError, match=r"got (nan|inf) in epoch 1\. What was saved before it is whole"
-    ):
+    with pytest.raises(FloatingPointError, match=r"got (nan|inf) in epoch 1\. What was saved before it is whole"):
         training.train.train(config, corpus, tmp_path)
     assert len(log_of(tmp_path)) == 1
     saved = load_file(tmp_path / "checkpoint" / "model.safetensors")
@@ -146,13 +136,8 @@ def test_a_run_ends_with_a_folder_for_the_hub(corpus, tmp_path):
     assert "An expression is not an emotion" in card
     kept = log_of(tmp_path / "my-run")[-1]
     assert f"| {100 * float(kept['war']):.2f} | {100 * float(kept['uar']):.2f} |" in card
-    assert {path.name for path in hub.glob("*.py")} >= {
-        "modeling_frame_resnet.py",
-        "video_processing_dfer.py",
-    }
-    weights = [
-        load_file(folder / "model.safetensors") for folder in (hub, tmp_path / "my-run" / "checkpoint")
-    ]
+    assert {path.name for path in hub.glob("*.py")} >= {"modeling_frame_resnet.py", "video_processing_dfer.py"}
+    weights = [load_file(folder / "model.safetensors") for folder in (hub, tmp_path / "my-run" / "checkpoint")]
     assert all(torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
 
 

@@ -18,9 +18,7 @@ from training.renders.faces import FaceRenderer, draw_scene
 from .face_kits import tiny_kit
 from .runs import StoppedError, log_of, stop_after
 
-RECIPE = LandmarkRecipe(
-    width=4, stages=((32, 1, 1.0), (40, 1, 0.5)), steps_per_epoch=3, batch_size=8, ema_decay=0.5
-)
+RECIPE = LandmarkRecipe(width=4, stages=((32, 1, 1.0), (40, 1, 0.5)), steps_per_epoch=3, batch_size=8, ema_decay=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -142,12 +142,7 @@ def start(program, output, *, workers=0, processes=1):
         ]  # fmt: skip
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
@@ -167,11 +162,9 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(long_run, tmp_pa
         process = start(long_run, tmp_path / "killed")
         while process.poll() is None:
             progress = tmp_path / "killed" / "progress.json"
-            if (
-                progress.is_file()
-                and json.loads(progress.read_text(encoding="utf-8"))["epochs_done"] >= epochs
-            ):
-                time.sleep(0.05 * attempt)  # somewhere in the next epoch
+            if progress.is_file() and json.loads(progress.read_text(encoding="utf-8"))["epochs_done"] >= epochs:
+                # Somewhere in the next epoch.
+                time.sleep(0.05 * attempt)
                 os.killpg(process.pid, signal.SIGKILL)
                 break
             time.sleep(0.01)
@@ -180,9 +173,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(long_run, tmp_pa
     finish(start(long_run, tmp_path / "killed", workers=2))
     assert log_of(tmp_path / "killed") == log_of(tmp_path / "whole")
     expected = weights_of(tmp_path / "whole")
-    assert all(
-        torch.equal(tensor, expected[name]) for name, tensor in weights_of(tmp_path / "killed").items()
-    )
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights_of(tmp_path / "killed").items())
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """From videos to a card: prepare, check, train, break off, go on, evaluate, for every system.
 
-The clips are rendered from ICT-FaceKit, with portraits of the London Set and enlarged stills of FER+ beside them: what is
-measured here says that the path holds, and nothing about people.
+The clips are rendered from ICT-FaceKit, with portraits of the London Set and enlarged stills of FER+ beside them: what
+is measured here says that the path holds, and nothing about people.
 """
 
 import csv
@@ -112,7 +112,8 @@ def test_every_clip_is_prepared_and_the_broken_one_says_why(cache):
     prepared = PreparedClips(cache)
     assert prepared.record.detector == "mtcnn"
     assert set(prepared.errors) >= {"broken.webm"}
-    assert len(prepared.errors) <= 4, prepared.errors  # a face of 48 pixels may be missed
+    # A face of 48 pixels may be missed.
+    assert len(prepared.errors) <= 4, prepared.errors
     videos = [name for name in prepared.names if name.endswith(".webm")]
     assert len(videos) == sum(CLIPS_OF_CLASS.values()) * len(EMOTIONS)
     assert {prepared.num_frames(name) for name in videos} == {16}
@@ -124,8 +125,7 @@ def test_a_system_goes_the_whole_way(corpus, cache, tmp_path, monkeypatch, capsy
     shape = dfer_hf.systems()[system].config_class.from_preset("tiny")
     recipe = tmp_path / f"{system}_folder.toml"
     recipe.write_text(
-        RECIPE.format(system=system, image_size=shape.image_size, num_frames=shape.num_frames),
-        encoding="utf-8",
+        RECIPE.format(system=system, image_size=shape.image_size, num_frames=shape.num_frames), encoding="utf-8"
     )
     options = ["--data-root", corpus, "--prepared", cache]
     assert run("train", recipe, *options, "--output", tmp_path / "whole") == 0

@@ -42,12 +42,7 @@ def name_corners(rgb: np.ndarray) -> str:
     """Name the quarters of such a frame, turned somehow, from the left top one on, row by row."""
     height, width = rgb.shape[:2]
     pixels = [rgb[height * y // 4, width * x // 4] > 128 for y in (1, 3) for x in (1, 3)]
-    names = {
-        (True, False, False): "R",
-        (False, True, False): "G",
-        (False, False, True): "B",
-        (True,) * 3: "W",
-    }
+    names = {(True, False, False): "R", (False, True, False): "G", (False, False, True): "B", (True,) * 3: "W"}
     return "".join(names.get(tuple(pixel.tolist()), "?") for pixel in pixels)
 
 
@@ -70,27 +65,18 @@ def encode_clip(
     """Encode pictures, numbered frames if no others are given, as FFmpeg can."""
     silent = {"x265-params": "log-level=none"} if codec == "libx265" else {}
     with av.open(str(path), "w", format=container) as output:
-        stream = output.add_stream(
-            codec, rate=25, width=width, height=height, options=silent | (options or {})
-        )
+        stream = output.add_stream(codec, rate=25, width=width, height=height, options=silent | (options or {}))
         stream.pix_fmt = pixels
         context = stream.codec_context
         context.time_base = Fraction(1, 25)
         if ratio is not None:
             context.sample_aspect_ratio = ratio
         if transfer is not None:
-            context.color_trc, context.color_primaries, context.colorspace, context.color_range = (
-                transfer,
-                9,
-                9,
-                1,
-            )
+            context.color_trc, context.color_primaries, context.colorspace, context.color_range = (transfer, 9, 9, 1)
         for index in range(num_frames):
             rgb = picture(index) if picture else numbered_frame(index, width, height)
             frame = av.VideoFrame.from_ndarray(rgb).reformat(
-                format=pixels,
-                dst_colorspace=9 if transfer else None,
-                dst_color_range="MPEG" if transfer else None,
+                format=pixels, dst_colorspace=9 if transfer else None, dst_color_range="MPEG" if transfer else None
             )
             frame.time_base = Fraction(1, 1000)
             frame.pts = round(1000 * (start_seconds + (times[index] if times else index / 25)))

@@ -206,11 +206,7 @@ def test_the_whole_display_matrix_counts(tmp_path, matrix, corners):
 )
 def test_pixels_become_square(tmp_path, suffix, ratio, stored, shown):
     path = clips.encode_clip(
-        tmp_path / f"clip{suffix}",
-        "libx264",
-        width=stored[0],
-        height=stored[1],
-        ratio=Fraction(*ratio),
+        tmp_path / f"clip{suffix}", "libx264", width=stored[0], height=stored[1], ratio=Fraction(*ratio)
     )
     info = probe(path)
     assert (info.width, info.height) == shown
@@ -243,11 +239,7 @@ def tracks(path, *films):
     return path
 
 
-DEFAULT, COVER, NOTHING = (
-    av.stream.Disposition.default,
-    av.stream.Disposition.attached_pic,
-    av.stream.Disposition(0),
-)
+DEFAULT, COVER, NOTHING = (av.stream.Disposition.default, av.stream.Disposition.attached_pic, av.stream.Disposition(0))
 
 
 @pytest.mark.parametrize(
@@ -276,9 +268,7 @@ def test_a_cover_alone_makes_no_film_of_a_sound_file(tmp_path):
         cover = container.add_stream("mjpeg", rate=1, width=64, height=48, pix_fmt="yuvj420p")
         cover.disposition = COVER
         sound = container.add_stream("aac", rate=48_000)
-        container.mux(
-            cover.encode(av.VideoFrame.from_ndarray(clips.numbered_frame(3)).reformat(format="yuvj420p"))
-        )
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(clips.numbered_frame(3)).reformat(format="yuvj420p")))
         container.mux(clips.encode_sound(sound, seconds=1))
     with pytest.raises(VideoError, match="with sound but no pictures"):
         probe(path)
@@ -349,9 +339,7 @@ def test_lost_packets_of_a_stream_are_told_with_their_seconds(tmp_path):
     frames, said = read(b"".join(packets))
     assert len(frames) >= 29
     assert len(said) == 1
-    start, end = (
-        float(number) for number in said[0].partition("(")[2].partition(" seconds)")[0].split(" to ")
-    )
+    start, end = (float(number) for number in said[0].partition("(")[2].partition(" seconds)")[0].split(" to "))
     assert 0.2 <= start < end < 0.5
 
 
@@ -421,16 +409,9 @@ def test_a_missing_codec_is_called_missing(tmp_path):
 @pytest.mark.parametrize("image_format", ["WEBP", "PNG", "AVIF", "GIF"])
 def test_animated_pictures_are_read_as_sequences(image_format):
     stream, pictures = BytesIO(), [Image.fromarray(clips.numbered_frame(index)) for index in range(0, 30, 6)]
-    options = (
-        {} if image_format == "GIF" else {"lossless": True} if image_format == "WEBP" else {"quality": 100}
-    )
+    options = {} if image_format == "GIF" else {"lossless": True} if image_format == "WEBP" else {"quality": 100}
     pictures[0].save(
-        stream,
-        image_format,
-        save_all=True,
-        append_images=pictures[1:],
-        duration=[100, 200, 50, 100, 100],
-        **options,
+        stream, image_format, save_all=True, append_images=pictures[1:], duration=[100, 200, 50, 100, 100], **options
     )
     info, (frames, said) = probe(stream.getvalue()), read(stream.getvalue())
     assert (info.num_frames, info.is_still, said) == (5, False, [])
@@ -442,9 +423,7 @@ def test_animated_pictures_are_read_as_sequences(image_format):
 
 def test_the_cover_of_an_animated_png_is_no_frame_of_it():
     stream, pictures = BytesIO(), [Image.fromarray(clips.numbered_frame(index)) for index in range(0, 30, 6)]
-    pictures[0].save(
-        stream, "PNG", save_all=True, append_images=pictures[1:], duration=100, default_image=True
-    )
+    pictures[0].save(stream, "PNG", save_all=True, append_images=pictures[1:], duration=100, default_image=True)
     assert probe(stream.getvalue()).num_frames == 4
     assert [clips.number_of(frame.rgb) for frame in read(stream.getvalue())[0]] == list(range(6, 30, 6))
 

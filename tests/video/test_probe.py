@@ -101,9 +101,7 @@ def test_missing_file_is_named(tmp_path):
         probe(tmp_path / "no.mp4")
 
 
-@pytest.mark.parametrize(
-    "address", ["http://localhost:1/clip.mp4", "rtsp://localhost:1/x", "file:clip.mp4", "a\0b"]
-)
+@pytest.mark.parametrize("address", ["http://localhost:1/clip.mp4", "rtsp://localhost:1/x", "file:clip.mp4", "a\0b"])
 @pytest.mark.usefixtures("no_decoder")
 def test_addresses_are_never_opened(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
@@ -290,9 +288,7 @@ def test_mp4_cut_off_before_its_index_is_corrupt(tmp_path):
         probe(path)
 
 
-@pytest.mark.parametrize(
-    "suffix", [".mp4", ".avi", ".webm", ".mkv", ".gif", ".png", ".jpg", ".webp", ".tiff"]
-)
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm", ".mkv", ".gif", ".png", ".jpg", ".webp", ".tiff"])
 def test_every_damaged_header_is_a_video_error_or_readable(tmp_path, suffix):
     path = tmp_path / f"clip{suffix}"
     if suffix in clips.CODECS:

@@ -115,8 +115,7 @@ def test_change_of_size_within_a_video_is_survived(tmp_path):
 
 @pytest.mark.parametrize(
     ("suffix", "claim"),
-    [(suffix, claim) for suffix in (".avi", ".mp4") for claim in (1, 5, 29, 31, 300, 2**31 - 1)]
-    + [(".avi", 0)],
+    [(suffix, claim) for suffix in (".avi", ".mp4") for claim in (1, 5, 29, 31, 300, 2**31 - 1)] + [(".avi", 0)],
 )
 def test_lying_frame_count_changes_nothing(tmp_path, suffix, claim):
     path = clips.write_clip(tmp_path / f"liar{suffix}")
@@ -326,9 +325,7 @@ def test_container_is_closed_when_the_reader_stops_early(tmp_path, monkeypatch):
     assert not any(len(container.streams) for container in containers)
 
 
-@pytest.mark.skipif(
-    not SHARED_CLIPS.is_dir(), reason=f"DFER_SHARED_DATA has no clips folder: {SHARED_DATA.name}"
-)
+@pytest.mark.skipif(not SHARED_CLIPS.is_dir(), reason=f"DFER_SHARED_DATA has no clips folder: {SHARED_DATA.name}")
 def test_real_clips_read_with_monotone_times():
     paths = sorted(path for path in SHARED_CLIPS.iterdir() if path.suffix in {".mkv", ".mp4", ".mov", ".gif"})
     assert paths

@@ -39,9 +39,7 @@ def test_testing_follows_the_published_formula(num_video_frames, num_segments, f
     tick = (num_video_frames - frames_per_segment + 1) / num_segments
     starts = [int(tick / 2 + tick * segment) for segment in range(num_segments)]
     published = sorted(start + step for start in starts for step in range(frames_per_segment))
-    indices = segment_indices(
-        num_video_frames, num_segments=num_segments, frames_per_segment=frames_per_segment
-    )
+    indices = segment_indices(num_video_frames, num_segments=num_segments, frames_per_segment=frames_per_segment)
     assert indices.tolist() == published
 
 
@@ -50,9 +48,9 @@ def test_training_draws_one_run_from_each_segment(num_video_frames):
     generator = np.random.default_rng(0)
     num_starts = num_video_frames - 1
     for _ in range(20):
-        runs = segment_indices(
-            num_video_frames, num_segments=8, frames_per_segment=2, generator=generator
-        ).reshape(8, 2)
+        runs = segment_indices(num_video_frames, num_segments=8, frames_per_segment=2, generator=generator).reshape(
+            8, 2
+        )
         assert (np.diff(runs, axis=1) <= 1).all()
         for segment, (start, _) in enumerate(runs):
             assert segment * num_starts // 8 <= start < (segment + 1) * num_starts // 8
@@ -60,24 +58,19 @@ def test_training_draws_one_run_from_each_segment(num_video_frames):
 
 def test_training_reaches_the_last_frame():
     generator = np.random.default_rng(0)
-    draws = [
-        segment_indices(23, num_segments=8, frames_per_segment=2, generator=generator) for _ in range(50)
-    ]
+    draws = [segment_indices(23, num_segments=8, frames_per_segment=2, generator=generator) for _ in range(50)]
     assert set(np.concatenate(draws).tolist()) == set(range(23))
 
 
 def test_training_reaches_every_place_in_a_segment():
     generator = np.random.default_rng(0)
-    draws = [
-        segment_indices(33, num_segments=8, frames_per_segment=2, generator=generator)[:2] for _ in range(200)
-    ]
+    draws = [segment_indices(33, num_segments=8, frames_per_segment=2, generator=generator)[:2] for _ in range(200)]
     assert {tuple(draw.tolist()) for draw in draws} == {(0, 1), (1, 2), (2, 3), (3, 4)}
 
 
 def test_same_generator_state_gives_the_same_frames():
     first, second = (
-        segment_indices(99, num_segments=8, frames_per_segment=2, generator=np.random.default_rng(7))
-        for _ in range(2)
+        segment_indices(99, num_segments=8, frames_per_segment=2, generator=np.random.default_rng(7)) for _ in range(2)
     )
     assert first.tolist() == second.tolist()
 

@@ -154,9 +154,7 @@ def test_sound_of_the_clip_is_kept(tmp_path, source, suffix, codec):
     assert len(list(read_frames(tmp_path / f"out{suffix}"))) == 50
 
 
-@pytest.mark.parametrize(
-    "sound", [b"", b"no sound here", clips.encode(".png", clips.numbered_frame(0)), "absent.mp4"]
-)
+@pytest.mark.parametrize("sound", [b"", b"no sound here", clips.encode(".png", clips.numbered_frame(0)), "absent.mp4"])
 def test_sound_that_cannot_be_read_costs_nothing(tmp_path, sound):
     write_video(tmp_path / "out.webm", [clips.numbered_frame(0)] * 3, frames_per_second=25, sound=sound)
     with av.open(str(tmp_path / "out.webm")) as container:
@@ -169,9 +167,7 @@ def test_damaged_sound_does_not_cost_the_pictures(tmp_path):
     generator = np.random.default_rng(0)
     for position in generator.integers(2000, len(data), 400):
         data[position] = generator.integers(256)
-    write_video(
-        tmp_path / "out.webm", [clips.numbered_frame(0)] * 50, frames_per_second=25, sound=bytes(data)
-    )
+    write_video(tmp_path / "out.webm", [clips.numbered_frame(0)] * 50, frames_per_second=25, sound=bytes(data))
     assert len(list(read_frames(tmp_path / "out.webm"))) == 50
 
 

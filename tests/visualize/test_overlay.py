@@ -50,7 +50,8 @@ def test_heat_map_lands_where_the_crop_was_cut():
     drawn = grey()
     draw_face(drawn, seen(heat_map=heat_map), colour=(0, 0, 0), heat_map_opacity=1.0)
     changed = np.abs(align(drawn, POINTS).astype(int) - GREY).max(axis=2) > 60
-    changed[:, :8] = changed[-8:] = False  # the box runs along the edge of the crop
+    # The box runs along the edge of the crop.
+    changed[:, :8] = changed[-8:] = False
     assert changed[12:24, 12:24].all()
     assert not changed[56:100, 56:100].any()
 

@@ -81,18 +81,15 @@ def test_words_headline_and_table_name_the_class_that_was_decided_on():
     assert [row[1] for row in table_rows(decided)] == ["happiness", "not sure, perhaps happiness"]
     assert describe_face(decided) == "Face 1: not sure, perhaps happiness 40%, 0.0 to 0.5 s"
     said = summarise(ClipPrediction("clip.mp4", "tiny", 2, 1.0, 2.0, (decided,)))
-    assert (
-        said[1] == "The face: not sure, perhaps happiness, since several expressions are about as probable."
-    )
+    assert said[1] == "The face: not sure, perhaps happiness, since several expressions are about as probable."
 
 
 def test_drawing_has_a_curve_on_each_side_of_a_gap_and_none_within():
     page = timeline_html(face([0.5] * 4 + [None] * 2 + [0.5] * 4), groups=GROUPS)
     happiness = re.search(r'aria-label="happiness.*?</svg>', page).group()
-    curves = [
-        [float(x) for x in re.findall(r"[ML]([\d.]+) ", path)] for path in re.findall(r'd="(.*?)"', happiness)
-    ]
-    assert len(curves) == 4  # an area and a line on each side
+    curves = [[float(x) for x in re.findall(r"[ML]([\d.]+) ", path)] for path in re.findall(r'd="(.*?)"', happiness)]
+    # An area and a line on each side.
+    assert len(curves) == 4
     assert not any(400 < x < 600 for curve in curves for x in curve)
     assert {max(curve) for curve in curves} == {400, 1000}
 

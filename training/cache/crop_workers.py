@@ -19,7 +19,8 @@ from training.cache.face_clips import FaceCropper
 from training.cache.shards import ClipDetails
 from training.datasets.corpus import Clip
 
-_CLIPS_AHEAD = 4  # for each process: one slow clip must not keep the others waiting
+# For each process: one slow clip must not keep the others waiting.
+_CLIPS_AHEAD = 4
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,9 +65,7 @@ def crop_in_order(
         for clip, path in numbered:
             yield _crop(cropper, clip, path)
         return
-    pool = ProcessPoolExecutor(
-        num_processes, mp_context=_context(), initializer=_start_worker, initargs=(cropper,)
-    )
+    pool = ProcessPoolExecutor(num_processes, mp_context=_context(), initializer=_start_worker, initargs=(cropper,))
     waiting: deque[tuple[Clip, Future[CroppedClip]]] = deque()
     try:
         for clip, path in itertools.islice(numbered, _CLIPS_AHEAD * num_processes):
@@ -78,7 +77,8 @@ def crop_in_order(
                 waiting.append((clip, pool.submit(_work, clip, path)))
     except BrokenProcessPool as error:
         unfinished = [clip.name for clip, future in waiting if not future.done() or future.exception()]
-        suspects = ", ".join(unfinished[:num_processes])  # they are taken in this order
+        # They are taken in this order.
+        suspects = ", ".join(unfinished[:num_processes])
         raise WorkerDiedError(
             f"Expected every process to finish, but one died, perhaps for want of memory, on one of: {suspects}. "
             "Run again to go on from there, with --processes 1 to see on which."
@@ -109,7 +109,8 @@ _cropper: FaceCropper | None = None
 
 
 def _start_worker(cropper: FaceCropper) -> None:
-    global _cropper  # one for the life of the process: its networks are built once
+    # One for the life of the process: its networks are built once.
+    global _cropper
     _cropper = cropper
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -25,9 +25,7 @@ ALIGNMENTS = ("arcface_112", "corpus")
 FOLDER_FRAMES_PER_SECOND = 25.0
 """Of frames in a folder, which no longer know their time; decides how often faces are searched among them."""
 
-LIMITS = VideoLimits(
-    max_bytes=None, max_seconds=None, max_width=8192, max_height=8192, max_frames_per_second=None
-)
+LIMITS = VideoLimits(max_bytes=None, max_seconds=None, max_width=8192, max_height=8192, max_frames_per_second=None)
 """A corpus is trusted more than an upload: Aff-Wild2 has videos of a quarter of an hour."""
 
 _CROPS_IN_MEMORY_BYTES = 128_000_000

@@ -160,7 +160,8 @@ class PreparedClips:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_shards": {}}  # a map pickles as a copy of all its bytes
+        # A map pickles as a copy of all its bytes.
+        return self.__dict__ | {"_shards": {}}
 
     def __contains__(self, name: str) -> bool:
         return name in self._rows
@@ -202,8 +203,7 @@ class PreparedClips:
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < row.num_frames:
             raise IndexError(
-                f"Expected frames 0 to {row.num_frames - 1} of {name!r}, "
-                f"got {indices.min()} to {indices.max()}."
+                f"Expected frames 0 to {row.num_frames - 1} of {name!r}, got {indices.min()} to {indices.max()}."
             )
         crops = self._map(row.shard)[row.offset : row.end].reshape(-1, CROP_SIZE, CROP_SIZE, 3)
         return np.array(crops[indices])
@@ -252,12 +252,8 @@ class PreparedClips:
         ours = {name: getattr(self.record, name) for name in names}
         theirs = {name: getattr(processor, name, None) for name in names}
         if ours != theirs:
-            wanted, had = (
-                ", ".join(f"{name} {value!r}" for name, value in kind.items()) for kind in (theirs, ours)
-            )
-            options = f"`--alignment {theirs['alignment']}`" + (
-                " and `--low-light`" if theirs["low_light"] else ""
-            )
+            wanted, had = (", ".join(f"{name} {value!r}" for name, value in kind.items()) for kind in (theirs, ours))
+            options = f"`--alignment {theirs['alignment']}`" + (" and `--low-light`" if theirs["low_light"] else "")
             raise PreparationMismatchError(
                 f"Expected faces prepared with {wanted}, as the model's processor says, but the cache at {self.root} "
                 f"was prepared with {had}. Prepare the corpus again with {options} and another --output, or train a "

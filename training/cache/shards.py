@@ -1,7 +1,8 @@
 """Write clips of face crops into tar shards with an index, so that a run may be killed anywhere and goes on.
 
-A shard is a plain tar as WebDataset reads it. Of each clip it holds `<key>.json` and then `<key>.npy`, uncompressed, so
-that a clip's bytes lie together and end where the index says. A row of the index is written after the bytes it speaks
+A shard is a plain tar as WebDataset reads it. Of each clip it holds `<key>.json` and then `<key>.npy`, uncompressed,
+so that a clip's bytes lie together and end where the index says. A row of the index is written after the bytes it
+speaks
 of: whatever lies behind the last row is half a clip, and is cut off when the cache is opened again.
 """
 
@@ -151,10 +152,7 @@ class CacheWriter:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -243,7 +241,8 @@ class CacheWriter:
 
     def _add_member(self, name: str, content: BinaryIO, size: int) -> int:
         """Append a file to the shard; returns where its content starts."""
-        member = tarfile.TarInfo(name)  # its time is 0: the same clips give the same bytes
+        # Its time is 0: the same clips give the same bytes.
+        member = tarfile.TarInfo(name)
         member.size = size
         self._shard.write(member.tobuf(tarfile.PAX_FORMAT))
         start = self._shard.tell()

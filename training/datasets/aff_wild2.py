@@ -80,9 +80,7 @@ def load(root: Path, fold: int | None = None, *, first_frame: int | None = None)
         )
     first = _first_frame([*train, *test]) if first_frame is None else first_frame
     left_out: Counter[str] = Counter()
-    clips = [
-        tuple(_clip(video, first, image_folders[0], left_out) for video in part) for part in (train, test)
-    ]
+    clips = [tuple(_clip(video, first, image_folders[0], left_out) for video in part) for part in (train, test)]
     return Split(CORPUS.name, None, LABEL_NAMES, *clips, left_out=dict(+left_out))
 
 
@@ -93,9 +91,7 @@ def _below(root: Path, name: str) -> list[Path]:
 def _challenge_folder(root: Path) -> Path:
     found = [folder for name in CHALLENGE_FOLDERS for folder in _below(root, name)]
     if root.name in CHALLENGE_FOLDERS:
-        raise CorpusError(
-            f"Expected the folder that holds annotations and faces, got {root}. Pass the one above."
-        )
+        raise CorpusError(f"Expected the folder that holds annotations and faces, got {root}. Pass the one above.")
     if not found:
         raise CorpusError(
             f"Expected a folder {' or '.join(CHALLENGE_FOLDERS)} in {root} or at most two folders down, such as "
@@ -138,9 +134,7 @@ def _read_video(path: Path, image_folders: list[Path]) -> _Video:
         labels.append(codes[line.strip()])
     folders = [folder / path.stem for folder in image_folders if (folder / path.stem).is_dir()]
     if len(folders) > 1:
-        raise CorpusError(
-            f"Expected one folder of faces for {path.stem}, found {', '.join(map(str, folders))}."
-        )
+        raise CorpusError(f"Expected one folder of faces for {path.stem}, found {', '.join(map(str, folders))}.")
     folder = folders[0] if folders and any(folders[0].iterdir()) else None
     return _Video(path.stem, tuple(labels), folder, _frame_numbers(folder) if folder else ())
 
@@ -163,14 +157,10 @@ def _first_frame(videos: list[_Video]) -> int:
     """
     with_zero = [video.name for video in videos if 0 in video.frame_numbers]
     past_the_end = [
-        video.name
-        for video in videos
-        if len(video.labels) in video.frame_numbers and video.name not in with_zero
+        video.name for video in videos if len(video.labels) in video.frame_numbers and video.name not in with_zero
     ]
     whole_from_one = [
-        video.name
-        for video in videos
-        if video.frame_numbers and video.frame_numbers == _count_from_one(video)
+        video.name for video in videos if video.frame_numbers and video.frame_numbers == _count_from_one(video)
     ]
     if with_zero and not whole_from_one:
         return 0
@@ -231,6 +221,4 @@ FROM_1 = Corpus(
     expected=EXPECTED,
     source=SOURCE,
 )
-CORPUS = Corpus(
-    name="aff_wild2", title="Aff-Wild2 (EXPR)", load=load, num_folds=1, expected=EXPECTED, source=SOURCE
-)
+CORPUS = Corpus(name="aff_wild2", title="Aff-Wild2 (EXPR)", load=load, num_folds=1, expected=EXPECTED, source=SOURCE)

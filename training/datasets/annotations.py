@@ -58,9 +58,7 @@ def check_fold(title: str, fold: int | None, num_folds: int) -> None:
     if num_folds == 1 and fold is not None:
         raise CorpusError(f"Expected no fold, as {title} has one division, got {fold}. Leave the fold out.")
     if num_folds > 1 and (fold is None or not 1 <= fold <= num_folds):
-        raise CorpusError(
-            f"Expected a fold of {title} from 1 to {num_folds}, got {fold}. Choose one of them."
-        )
+        raise CorpusError(f"Expected a fold of {title} from 1 to {num_folds}, got {fold}. Choose one of them.")
 
 
 def find_lists(title: str, root: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Path, Path]:
@@ -82,9 +80,7 @@ def find_lists(title: str, root: Path, layouts: Sequence[tuple[str, str]]) -> tu
             halves.append((found[0], test if found[0] == train else train))
     if halves:
         there, missing = halves[0]
-        raise CorpusError(
-            f"Expected {missing} beside {there}, found none. Copy this split file of {title} there."
-        )
+        raise CorpusError(f"Expected {missing} beside {there}, found none. Copy this split file of {title} there.")
     raise not_the_root(title, root, [f"{train} with {test}" for train, test in layouts])
 
 
@@ -113,9 +109,7 @@ def read_list(file: Path) -> list[ListedClip]:
     Raises:
         CorpusError: If the list is empty, of another encoding, or a line is of another format than the first.
     """
-    lines = [
-        (number, text) for number, text in enumerate(_read_text(file).split("\n"), start=1) if text.strip()
-    ]
+    lines = [(number, text) for number, text in enumerate(_read_text(file).split("\n"), start=1) if text.strip()]
     if not lines:
         raise CorpusError(f"Expected clips and labels in {file}, got an empty file. Copy it again.")
     first = lines[0][1]
@@ -174,9 +168,7 @@ def emotions_by_folder(clips: Sequence[ListedClip], orders: Mapping[str, Sequenc
         if _is_number(listed.label):
             before, number = fitting, int(listed.label)
             fitting = {
-                name: order
-                for name, order in before.items()
-                if 0 <= number < len(order) and order[number] == emotion
+                name: order for name, order in before.items() if 0 <= number < len(order) and order[number] == emotion
             }
             if not fitting:
                 raise listed.error(
@@ -282,9 +274,7 @@ def _listed(file: Path, number: int, text: str, *, clip: str, label: str) -> Lis
 
 
 def _line_error(file: Path, number: int, expected: str, came: str) -> CorpusError:
-    return CorpusError(
-        f"Expected {expected} in line {number} of {file}, got {came}. Mend or replace the file."
-    )
+    return CorpusError(f"Expected {expected} in line {number} of {file}, got {came}. Mend or replace the file.")
 
 
 def _ends_with_two_numbers(text: str) -> bool:

@@ -7,14 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfer_hf.video import (
-    VideoError,
-    VideoInfo,
-    VideoLimits,
-    VideoNotFoundError,
-    probe,
-    read_frames,
-)
+from dfer_hf.video import VideoError, VideoInfo, VideoLimits, VideoNotFoundError, probe, read_frames
 from training.datasets.corpus import Clip, CorpusError, frame_paths
 
 MIN_FRAMES = 16
@@ -114,9 +107,7 @@ def _check_folder(clip: Clip, *, deep: bool) -> ClipReport:
             _, unreadable = _decode(frame)
         if unreadable is not None:
             return ClipReport(clip.name, clip.source, num_frames=len(frames), unreadable=unreadable)
-    return ClipReport(
-        clip.name, clip.source, num_frames=len(frames), unreadable=_label_mismatch(clip, len(frames))
-    )
+    return ClipReport(clip.name, clip.source, num_frames=len(frames), unreadable=_label_mismatch(clip, len(frames)))
 
 
 def _decode(path: Path) -> tuple[int, str | None]:

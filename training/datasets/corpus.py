@@ -87,9 +87,7 @@ def frame_paths(folder: Path) -> list[Path]:
         CorpusError: If there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
-        raise CorpusError(
-            f"Expected a folder of frames at {folder}, found none. Unpack the frames of the release."
-        )
+        raise CorpusError(f"Expected a folder of frames at {folder}, found none. Unpack the frames of the release.")
     frames = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
     if not frames:
         raise CorpusError(f"Expected pictures in {folder}, found none. Unpack the frames of the release.")

@@ -82,9 +82,7 @@ def _actor_and_emotion(path: Path) -> tuple[str, Emotion]:
         )
     if match[3] not in EMOTIONS:
         known = ", ".join(f"{code} {emotion}" for code, emotion in EMOTIONS.items())
-        raise CorpusError(
-            f"Expected an emotion of CREMA-D as third part, got {match[3]} in {path}. Known: {known}."
-        )
+        raise CorpusError(f"Expected an emotion of CREMA-D as third part, got {match[3]} in {path}. Known: {known}.")
     if match[1] not in FOLDS:
         raise CorpusError(f"Expected an actor from {ACTORS[0]} to {ACTORS[-1]}, got {match[1]} in {path}.")
     return match[1], EMOTIONS[match[3]]
@@ -103,14 +101,7 @@ CORPUS = Corpus(
         "3": {"train": 5897, "test": 1545},
         "4": {"train": 5973, "test": 1469},
         "5": {"train": 5966, "test": 1476},
-        "classes": {
-            "happiness": 1271,
-            "sadness": 1271,
-            "neutral": 1087,
-            "anger": 1271,
-            "disgust": 1271,
-            "fear": 1271,
-        },
+        "classes": {"happiness": 1271, "sadness": 1271, "neutral": 1087, "anger": 1271, "disgust": 1271, "fear": 1271},
     },
     source=(
         "Cao et al. 2014, IEEE Transactions on Affective Computing 5(4); CheyneyComputerScience/CREMA-D: README.md, "

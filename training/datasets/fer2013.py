@@ -78,20 +78,14 @@ def unpack(release: Path, folder: Path) -> int:
     """
     table = next((release / name for name in RELEASE_FILES if (release / name).is_file()), None)
     if table is None:
-        raise CorpusError(
-            f"Expected {' or '.join(RELEASE_FILES)} in {release}, found neither. Pass the release."
-        )
+        raise CorpusError(f"Expected {' or '.join(RELEASE_FILES)} in {release}, found neither. Pass the release.")
     if (folder / METADATA).exists():
-        raise CorpusError(
-            f"Expected a folder to write to, but {folder / METADATA} is there. Name a new folder."
-        )
+        raise CorpusError(f"Expected a folder to write to, but {folder / METADATA} is there. Name a new folder.")
     votes = _read_votes(release / VOTES_FILE) if (release / VOTES_FILE).is_file() else None
     for part in PARTS.values():
         (folder / part).mkdir(parents=True, exist_ok=True)
     rows: list[list[str | int]] = []
-    for number, (usage, label, image, place) in enumerate(
-        tqdm(_read_release(table), desc="pictures", disable=None)
-    ):
+    for number, (usage, label, image, place) in enumerate(tqdm(_read_release(table), desc="pictures", disable=None)):
         name = f"{PARTS[usage]}/{number:05d}.png"
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
         row: list[str | int] = [name, str(label), PARTS[usage]]
@@ -195,9 +189,7 @@ def _read_votes(path: Path) -> list[tuple[str, list[int]]]:
 def _votes(row: Mapping[str, str | None], place: str) -> list[int]:
     counts = [(row[name] or "").strip() for name in VOTE_COLUMNS]
     if not all(count.isdecimal() for count in counts):
-        raise CorpusError(
-            f"Expected ten numbers of votes, got {', '.join(counts)} ({place}). Fetch the table again."
-        )
+        raise CorpusError(f"Expected ten numbers of votes, got {', '.join(counts)} ({place}). Fetch the table again.")
     return [int(count) for count in counts]
 
 
@@ -238,9 +230,7 @@ def _read_classes(root: Path, part: str, left_out: Counter[str]) -> list[Clip]:
     for folder in sorted(path for path in (root / part).iterdir() if path.is_dir()):
         label = emotion_named(folder.name, str(folder))
         if label not in SEVEN_EMOTIONS:
-            raise CorpusError(
-                f"Expected one of {', '.join(SEVEN_EMOTIONS)}, got the folder {folder}. Move it."
-            )
+            raise CorpusError(f"Expected one of {', '.join(SEVEN_EMOTIONS)}, got the folder {folder}. Move it.")
         for path in sorted(folder.iterdir()):
             if path.name.startswith(".") or path.suffix.lower() not in FRAME_SUFFIXES:
                 continue
@@ -249,9 +239,7 @@ def _read_classes(root: Path, part: str, left_out: Counter[str]) -> list[Clip]:
             else:
                 clips.append(Clip(path.relative_to(root).as_posix(), path, label))
     if not clips:
-        raise CorpusError(
-            f"Expected pictures such as {part}/happy/*.jpg in {root}, found none. Unpack the release."
-        )
+        raise CorpusError(f"Expected pictures such as {part}/happy/*.jpg in {root}, found none. Unpack the release.")
     return clips
 
 
@@ -290,9 +278,7 @@ CORPUS = Corpus(
 def main() -> None:
     """Read the command line and unpack."""
     parser = argparse.ArgumentParser(description="Write the pictures of FER2013 from its table.")
-    parser.add_argument(
-        "release", type=Path, help=f"folder with {' or '.join(RELEASE_FILES)}, perhaps {VOTES_FILE}"
-    )
+    parser.add_argument("release", type=Path, help=f"folder with {' or '.join(RELEASE_FILES)}, perhaps {VOTES_FILE}")
     parser.add_argument("folder", type=Path, help="where to write")
     arguments = parser.parse_args()
     tqdm.write(f"{unpack(arguments.release, arguments.folder)} pictures in {arguments.folder}")

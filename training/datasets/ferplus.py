@@ -11,18 +11,7 @@ import numpy as np
 from dfer_hf.faces.alignment import five_points_of_68
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 
-VOTES = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",
-)
+VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 """The ten columns of the votes; the last two are "unknown" and "not a face"."""
 
 
@@ -52,9 +41,7 @@ class FerPlus:
 
     def subset(self, indices: np.ndarray | range) -> "FerPlus":
         """Keep the faces at `indices`."""
-        return FerPlus(
-            self.images[indices], self.landmarks[indices], self.votes[indices], self.labels[indices]
-        )
+        return FerPlus(self.images[indices], self.landmarks[indices], self.votes[indices], self.labels[indices])
 
 
 def load_ferplus(root: Path, split: str) -> FerPlus:
@@ -70,9 +57,7 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
     """
     for name in ("labels.csv", f"{split}.zip", "landmarks68_pseudo.npz"):
         if not (root / name).is_file():
-            raise FileNotFoundError(
-                f"Expected {name} in {root}, but it is not there. Pass the folder of FER+."
-            )
+            raise FileNotFoundError(f"Expected {name} in {root}, but it is not there. Pass the folder of FER+.")
     with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     if not rows:

@@ -81,9 +81,7 @@ def _name(listed: ListedClip) -> str:
 def _check_scenes(scenes: Collection[str], known: Collection[str]) -> None:
     unknown = sorted(set(scenes) - set(known))
     if isinstance(scenes, str) or unknown or not scenes:
-        came = (
-            f"the unknown scene {unknown[0]!r}" if unknown and not isinstance(scenes, str) else repr(scenes)
-        )
+        came = f"the unknown scene {unknown[0]!r}" if unknown and not isinstance(scenes, str) else repr(scenes)
         raise CorpusError(
             f"Expected a list of scenes of FERV39k, got {came}. Choose among {', '.join(sorted(known))}."
         )

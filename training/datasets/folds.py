@@ -12,9 +12,7 @@ def checked_fold(title: str, fold: int | None, num_folds: int) -> int:
         CorpusError: If the corpus has no such fold, or none is named.
     """
     if fold is None or not 1 <= fold <= num_folds:
-        raise CorpusError(
-            f"Expected a fold of {title} from 1 to {num_folds}, got {fold}. Name one, such as --fold 1."
-        )
+        raise CorpusError(f"Expected a fold of {title} from 1 to {num_folds}, got {fold}. Name one, such as --fold 1.")
     return fold
 
 
@@ -25,9 +23,7 @@ def require_one_division(title: str, fold: int | None) -> None:
         CorpusError: If another one is asked for.
     """
     if fold not in (None, 1):
-        raise CorpusError(
-            f"Expected no fold for {title}, which has one division, got fold {fold}. Leave it out."
-        )
+        raise CorpusError(f"Expected no fold for {title}, which has one division, got fold {fold}. Leave it out.")
 
 
 def deal_people(people: Sequence[str], num_folds: int, first_fold: int) -> dict[str, int]:

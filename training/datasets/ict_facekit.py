@@ -73,7 +73,8 @@ def load_face_kit(path: Path) -> FaceKit:
         if len(neutral) != NUM_VERTICES:
             raise ValueError(f"Expected {NUM_VERTICES} vertices, got {len(neutral)} in {path.name}.")
         kept = np.concatenate([np.arange(first, after) for first, after, _ in VERTEX_RANGES])
-        new_index = np.full(len(neutral) + 1, -1)  # the last place is for the -1 that pads triangles
+        # The last place is for the -1 that pads triangles.
+        new_index = np.full(len(neutral) + 1, -1)
         new_index[kept] = np.arange(len(kept))
         faces = new_index[faces]
         triangles = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])

@@ -44,11 +44,7 @@ def name_in_class_folder(name: str) -> str | None:
 
 
 def find_media(
-    root: Path,
-    candidates: Sequence[str],
-    *,
-    depth: int = 1,
-    name_clip: Callable[[str], str | None] = same_name,
+    root: Path, candidates: Sequence[str], *, depth: int = 1, name_clip: Callable[[str], str | None] = same_name
 ) -> Media:
     """List the first of the candidate folders that has clips in it.
 

@@ -16,7 +16,8 @@ LABELS: dict[str, Emotion] = {
     "6": Emotion.ANGER,
     "7": Emotion.NEUTRAL,
 }
-LABEL_FILE = Path("EmoLabel/list_patition_label.txt")  # spelled so in the release
+# Spelled so in the release.
+LABEL_FILE = Path("EmoLabel/list_patition_label.txt")
 PICTURES = {"aligned": "_aligned.jpg", "original": ".jpg"}
 """Folder of `Image` and how its names end: faces aligned to 100×100, or the pictures as they were found."""
 
@@ -46,12 +47,8 @@ def load(root: Path, fold: int | None = None, *, pictures: str = "aligned") -> S
     folder = basic / "Image" / pictures
     if not folder.is_dir():
         there = [name for name in PICTURES if (basic / "Image" / name).is_dir()]
-        hint = (
-            f" {there[0]} is there: read it as the corpus raf_db_{there[0]}." if there == ["original"] else ""
-        )
-        raise CorpusError(
-            f"Expected pictures in {folder}, found no such folder. Unpack {pictures}.zip there.{hint}"
-        )
+        hint = f" {there[0]} is there: read it as the corpus raf_db_{there[0]}." if there == ["original"] else ""
+        raise CorpusError(f"Expected pictures in {folder}, found no such folder. Unpack {pictures}.zip there.{hint}")
     parts: dict[str, list[Clip]] = {"train": [], "test": []}
     seen: set[str] = set()
     lines = (basic / LABEL_FILE).read_text(encoding="utf-8-sig").splitlines()

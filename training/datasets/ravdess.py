@@ -90,9 +90,7 @@ def _fields(path: Path) -> tuple[str, ...]:
             f"Known: {', '.join(f'{code} {emotion}' for code, emotion in EMOTIONS.items())}, {CALM} calm."
         )
     if match[7] not in FOLDS:
-        raise CorpusError(
-            f"Expected an actor from 01 to {NUM_ACTORS} as last number, got {match[7]} in {path}."
-        )
+        raise CorpusError(f"Expected an actor from 01 to {NUM_ACTORS} as last number, got {match[7]} in {path}.")
     return match.groups()
 
 

@@ -45,9 +45,7 @@ def random_framing(
     shift = torch.randn((count, 2), generator=generator) * 4 * strength
     mirror = torch.where(torch.rand(count, generator=generator) < (0.5 if mirrored else 0.0), -1.0, 1.0)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    linear = torch.stack(
-        [cos * stretch * mirror, -sin / stretch, sin * stretch * mirror, cos / stretch], dim=-1
-    )
+    linear = torch.stack([cos * stretch * mirror, -sin / stretch, sin * stretch * mirror, cos / stretch], dim=-1)
     linear = linear.view(count, 2, 2)
     centre = torch.full((2,), (CROP_SIZE - 1) / 2)
     framing = torch.eye(3).repeat(count, 1, 1)
@@ -56,9 +54,7 @@ def random_framing(
     return framing
 
 
-def warp(
-    images: torch.Tensor, crop_to_image: torch.Tensor, size: int, *, fill: str = "zeros"
-) -> torch.Tensor:
+def warp(images: torch.Tensor, crop_to_image: torch.Tensor, size: int, *, fill: str = "zeros") -> torch.Tensor:
     """Sample square crops from small images.
 
     Args:
@@ -94,13 +90,12 @@ def random_light(images: torch.Tensor, generator: torch.Generator, *, strength: 
     return ((images - mean) * contrast + mean + brightness + 0.12 * strength * (ramp_x + ramp_y)).clamp(0, 1)
 
 
-def random_sharpness(
-    images: torch.Tensor, generator: torch.Generator, *, strength: float = 1.0
-) -> torch.Tensor:
+def random_sharpness(images: torch.Tensor, generator: torch.Generator, *, strength: float = 1.0) -> torch.Tensor:
     """Blur some images, sharpen others and add grain: web stills are soft, cameras are not."""
     count = len(images)
     blurred = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
-    amount = uniform((count, 1, 1, 1), -2.0, 1.0, generator) * strength  # below 0 sharpens, above 0 blurs
+    # Below 0 sharpens, above 0 blurs.
+    amount = uniform((count, 1, 1, 1), -2.0, 1.0, generator) * strength
     grain = (
         torch.randn(images.shape, generator=generator)
         * uniform((count, 1, 1, 1), -0.05, 0.05, generator).clamp_min(0)
@@ -118,9 +113,7 @@ def random_cover(images: torch.Tensor, generator: torch.Generator, *, chance: fl
     y = torch.linspace(0, 1, height)[None, :, None]
     x = torch.linspace(0, 1, width)[None, None, :]
     top, left = corner[:, 0, None, None], corner[:, 1, None, None]
-    inside = (
-        (y >= top) & (y < top + sides[:, 0, None, None]) & (x >= left) & (x < left + sides[:, 1, None, None])
-    )
+    inside = (y >= top) & (y < top + sides[:, 0, None, None]) & (x >= left) & (x < left + sides[:, 1, None, None])
     inside = (inside & covered[:, None, None])[:, None]
     tone = torch.rand((count, 1, 1, 1), generator=generator)
     grain = torch.randn(images.shape, generator=generator) * uniform((count, 1, 1, 1), 0, 0.2, generator)

@@ -46,9 +46,7 @@ class EpochBatches(Dataset[dict[str, torch.Tensor]]):
         self.process_index = process_index
         num_steps = -(-len(indices) // batch_size)
         rounds = -(-num_steps * batch_size // len(indices))
-        filled = indices.repeat(rounds)[
-            : num_steps * batch_size
-        ]  # the last batch is filled from the epoch's start
+        filled = indices.repeat(rounds)[: num_steps * batch_size]  # the last batch is filled from the epoch's start
         micro_batches = filled.view(num_steps, accumulation, num_processes, batch_size // shares)
         self.indices = micro_batches[:, :, process_index].flatten(0, 1)  # (steps · accumulation, micro-batch)
 
@@ -59,12 +57,8 @@ class EpochBatches(Dataset[dict[str, torch.Tensor]]):
         """Draw the micro-batch of a number."""
         if number >= len(self):
             raise IndexError(number)
-        generator = torch.Generator().manual_seed(
-            (self.seed * 1_000_003 + number) * 1_009 + self.process_index
-        )
-        return self.source.training_batch(
-            self.indices[number], self.image_size, generator, strength=self.strength
-        )
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) * 1_009 + self.process_index)
+        return self.source.training_batch(self.indices[number], self.image_size, generator, strength=self.strength)
 
 
 def load_in_workers(batches: Dataset, num_workers: int) -> DataLoader:

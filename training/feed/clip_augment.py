@@ -59,9 +59,7 @@ def erase_rectangle(clip: torch.Tensor, settings: Augmentation, generator: torch
     return functional.erase(clip, top, left, rows, columns, noise)
 
 
-def augment_clip(
-    clip: torch.Tensor, size: int, settings: Augmentation, generator: torch.Generator
-) -> torch.Tensor:
+def augment_clip(clip: torch.Tensor, size: int, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Change a clip at random.
 
     Args:

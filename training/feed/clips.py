@@ -34,12 +34,7 @@ class StillClips:
     """
 
     def __init__(
-        self,
-        stills: StillSource,
-        *,
-        neutral_label: int,
-        num_frames: int = 16,
-        off_target_share: float | None = None,
+        self, stills: StillSource, *, neutral_label: int, num_frames: int = 16, off_target_share: float | None = None
     ) -> None:
         self.stills, self.neutral_label, self.num_frames = stills, neutral_label, num_frames
         self.off_target_share = off_target_share
@@ -101,9 +96,7 @@ class StillClips:
         kinds = torch.multinomial(chances, num_runs, replacement=True, generator=generator)[:, run_of_frame]
         neutral = self.draw(self.labels == self.neutral_label, (count, 1), generator).expand(-1, num_frames)
         other = self.draw(self.labels >= 0, (count, num_runs), generator)
-        same = (
-            self.labels[other] == self.labels[indices][:, None]
-        )  # an off-target run must not show the label
+        same = self.labels[other] == self.labels[indices][:, None]  # an off-target run must not show the label
         other = torch.where(same, neutral[:, :1], other)[:, run_of_frame]
 
         shown = indices[:, None].expand(-1, num_frames)

@@ -125,10 +125,7 @@ class ClipSource:
     @property
     def names(self) -> list[str]:
         """Name of each sample; of a labelled frame with its place in the clip."""
-        return [
-            sample.name if sample.frame is None else f"{sample.name}#{sample.frame}"
-            for sample in self.samples
-        ]
+        return [sample.name if sample.frame is None else f"{sample.name}#{sample.frame}" for sample in self.samples]
 
     @property
     def persons(self) -> list[str | None]:
@@ -149,13 +146,9 @@ class ClipSource:
             frames = augment_clip(frames, size, self.augmentation, generator)
             clips.append(to_luma(frames) if self.processor.do_grayscale else frames)
         mean, std = (
-            torch.tensor(values)[:, None, None]
-            for values in (self.processor.image_mean, self.processor.image_std)
+            torch.tensor(values)[:, None, None] for values in (self.processor.image_mean, self.processor.image_std)
         )
-        return {
-            "pixel_values_videos": (torch.stack(clips) - mean) / std,
-            "labels": self.labels[indices],
-        }
+        return {"pixel_values_videos": (torch.stack(clips) - mean) / std, "labels": self.labels[indices]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
         """The middle frames of the samples at `indices`, as inference sees them."""
@@ -176,9 +169,7 @@ class ClipSource:
     def _read(self, index: int, generator: torch.Generator | None) -> torch.Tensor:
         """Crops of a sample, uint8 of shape `(num_frames, 3, 112, 112)`."""
         sample = self.samples[index]
-        places = (
-            np.array([sample.frame]) if sample.frame is not None else self._places(sample.name, generator)
-        )
+        places = np.array([sample.frame]) if sample.frame is not None else self._places(sample.name, generator)
         return torch.from_numpy(self.prepared.read(sample.name, places)).permute(0, 3, 1, 2)
 
     def _places(self, name: str, generator: torch.Generator | None) -> np.ndarray:

@@ -73,9 +73,7 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     if config.data in FERPLUS:
         return ferplus_data(config, data_root)
     if config.data not in CORPORA:
-        raise ValueError(
-            f"Expected `data` to be one of {', '.join((*FERPLUS, *CORPORA))}, got {config.data!r}."
-        )
+        raise ValueError(f"Expected `data` to be one of {', '.join((*FERPLUS, *CORPORA))}, got {config.data!r}.")
     if prepared_root is None:
         raise ValueError(
             f"Expected the cache of {config.data}'s face crops. Make it with training/prepare.py, and pass its folder "
@@ -127,9 +125,7 @@ def build_test_source(
         window = None if model.takes_any_length else model.config.num_frames
         return VideoFrames(clips, label_names, prepared, processor, window=window)
     samples, sampling = list_samples(clips, label_names), processor.sampling
-    return ClipSource(
-        samples, label_names, prepared, processor, sampling=sampling, augmentation=Augmentation()
-    )
+    return ClipSource(samples, label_names, prepared, processor, sampling=sampling, augmentation=Augmentation())
 
 
 def build_processor(
@@ -178,9 +174,5 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
         thinned = StillSource(valid.subset(range(0, len(valid), every)))
         training = StillClips(stills, neutral_label=NEUTRAL)
         validation = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=0.5)
-    grey: dict[str, Any] = {
-        "do_grayscale": True,
-        "image_mean": [PIXEL_MEAN] * 3,
-        "image_std": [PIXEL_STD] * 3,
-    }
+    grey: dict[str, Any] = {"do_grayscale": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
     return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey))

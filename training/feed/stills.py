@@ -42,9 +42,7 @@ class StillSource:
         framing = augment.random_framing(len(indices), generator, strength=strength)
         images = self.images[indices].float() / 255
         matrices = self.crop_to_image[indices] @ framing
-        fills = torch.multinomial(
-            torch.tensor([0.4, 0.3, 0.3]), len(indices), replacement=True, generator=generator
-        )
+        fills = torch.multinomial(torch.tensor([0.4, 0.3, 0.3]), len(indices), replacement=True, generator=generator)
         views = torch.empty(len(indices), 1, size, size)
         for code, fill in enumerate(("zeros", "border", "reflection")):
             chosen = fills == code

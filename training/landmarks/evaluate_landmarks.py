@@ -98,16 +98,13 @@ def main() -> None:
     """Read the command line, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("head", type=Path, help="landmark_head.safetensors")
-    parser.add_argument(
-        "--london", type=Path, required=True, help="folder of the Face Research Lab London Set"
-    )
+    parser.add_argument("--london", type=Path, required=True, help="folder of the Face Research Lab London Set")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     head, portraits = load_head(arguments.head), list(read_portraits(arguments.london))
     five_points = detect_points(portraits)
     results = {
-        name: measure(head, portraits, five_points, grey=grey)
-        for name, grey in (("colour", False), ("grey", True))
+        name: measure(head, portraits, five_points, grey=grey) for name, grey in (("colour", False), ("grey", True))
     }
     text = json.dumps(results, indent=2) + "\n"
     sys.stdout.write(text)

@@ -31,9 +31,7 @@ def random_colour(images: torch.Tensor, generator: torch.Generator) -> torch.Ten
     return (images * tint).clamp(0, 1)
 
 
-def random_resolution(
-    images: torch.Tensor, generator: torch.Generator, *, chance: float = 0.5
-) -> torch.Tensor:
+def random_resolution(images: torch.Tensor, generator: torch.Generator, *, chance: float = 0.5) -> torch.Tensor:
     """Shrink some images to a third or more of their side and enlarge them again, as small faces in videos are."""
     size = images.shape[-1]
     images = images.clone()

@@ -69,9 +69,7 @@ class LandmarkRecipe:
         return [(size, strength) for size, count, strength in self.stages for _ in range(count)]
 
 
-def landmark_loss(
-    found: torch.Tensor, target: torch.Tensor, weights: torch.Tensor, beta: float
-) -> torch.Tensor:
+def landmark_loss(found: torch.Tensor, target: torch.Tensor, weights: torch.Tensor, beta: float) -> torch.Tensor:
     """Mean Huber loss over landmarks `(n, 68, 2)` in units of `beta`, faces weighted by `weights` `(n,)`."""
     loss = nn.functional.smooth_l1_loss(found, target, beta=beta, reduction="none").mean(dim=(1, 2)) / beta
     return (weights * loss).sum() / weights.sum()
@@ -124,10 +122,9 @@ def train(
     run = RunFolder(output, recipe, {})
     run.describe()
     head = LandmarkHead(width=recipe.width).to(memory_format=torch.channels_last)
-    use_strided_pointwise(head)  # no system guards it here
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    # No system guards it here.
+    use_strided_pointwise(head)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = Schedule(warmup_share=0.05)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
@@ -166,16 +163,9 @@ def train(
             optimiser.zero_grad()
             average.update_parameters(head)
             total_loss += loss.item()
-        row: Row = {
-            "epoch": epoch,
-            "image_size": size,
-            "loss": total_loss / recipe.steps_per_epoch,
-        }
+        row: Row = {"epoch": epoch, "image_size": size, "loss": total_loss / recipe.steps_per_epoch}
         row["seconds"] = time.perf_counter() - started
-        row |= {
-            name: validate(average.module, views, size, accelerator.device)
-            for name, views in held_out.items()
-        }
+        row |= {name: validate(average.module, views, size, accelerator.device) for name, views in held_out.items()}
         tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
         save_head(average.module, output / WEIGHTS_NAME)  # pyright: ignore[reportArgumentType]  it is the head
         run.save_state(accelerator, row, is_best=True)
@@ -184,12 +174,8 @@ def train(
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--renders", type=Path, required=True, help="folder that training/renders/faces.py wrote"
-    )
-    parser.add_argument(
-        "--ferplus", type=Path, required=True, help="folder of FER+ with the pseudo-landmarks"
-    )
+    parser.add_argument("--renders", type=Path, required=True, help="folder that training/renders/faces.py wrote")
+    parser.add_argument("--ferplus", type=Path, required=True, help="folder of FER+ with the pseudo-landmarks")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
     arguments = parser.parse_args()
     images, points = load_renders(arguments.renders)

@@ -71,7 +71,8 @@ def assemble(
     for role in ROLES:
         for place, kind in enumerate(
             wanted[role][: len(getattr(model, role))]
-        ):  # no fine nets without classes
+            # No fine nets without classes.
+        ):
             tensors |= _tensors(givers[kind], role, kind, f"{role}.{place}.")
     model.load_state_dict(tensors)
     model.save_pretrained(output)
@@ -87,9 +88,7 @@ def _load(checkpoint: Path) -> CfcSpForVideoClassification:
     return model
 
 
-def _tensors(
-    giver: CfcSpForVideoClassification, role: str, kind: str, prefix: str
-) -> dict[str, torch.Tensor]:
+def _tensors(giver: CfcSpForVideoClassification, role: str, kind: str, prefix: str) -> dict[str, torch.Tensor]:
     """Weights of a net under the names they have in the whole."""
     held = getattr(giver.config, role)
     if kind not in held:
@@ -99,9 +98,7 @@ def _tensors(
         )
     own = f"{role}.{held.index(kind)}."
     return {
-        prefix + name.removeprefix(own): tensor
-        for name, tensor in giver.state_dict().items()
-        if name.startswith(own)
+        prefix + name.removeprefix(own): tensor for name, tensor in giver.state_dict().items() if name.startswith(own)
     }
 
 
@@ -127,18 +124,10 @@ def _checkpoint_of(word: str) -> tuple[str, Path]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "nets",
-        nargs="+",
-        type=_checkpoint_of,
-        metavar="net=run",
-        help="run or checkpoint of each kind of net",
+        "nets", nargs="+", type=_checkpoint_of, metavar="net=run", help="run or checkpoint of each kind of net"
     )
-    parser.add_argument(
-        "--coarse", nargs="+", choices=NETS, default=PAPER.coarse_nets, help="default: the paper's"
-    )
-    parser.add_argument(
-        "--fine", nargs="+", choices=NETS, default=PAPER.fine_nets, help="default: the paper's"
-    )
+    parser.add_argument("--coarse", nargs="+", choices=NETS, default=PAPER.coarse_nets, help="default: the paper's")
+    parser.add_argument("--fine", nargs="+", choices=NETS, default=PAPER.fine_nets, help="default: the paper's")
     parser.add_argument("--smoothing-window", type=int, default=PAPER.smoothing_window, help="w of Eq. 1")
     parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoint to write")
 
@@ -156,8 +145,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    command_line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(command_line)
     sys.exit(main(command_line.parse_args()))

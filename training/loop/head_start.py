@@ -60,14 +60,10 @@ class StoredViews:
         self.levels = [torch.cat(parts) for parts in levels]  # three of (stills, views + 1, C_s)
         self.frame_logits = torch.cat(logits)  # (stills, views + 1, labels)
 
-    def _views(
-        self, indices: torch.Tensor, size: int, generator: torch.Generator, strength: float
-    ) -> torch.Tensor:
+    def _views(self, indices: torch.Tensor, size: int, generator: torch.Generator, strength: float) -> torch.Tensor:
         """Pixel values `(stills · (views + 1), 3, size, size)`; the last view of each still is covered."""
         count, each = len(indices), self.num_views + 1
-        framing = augment.random_framing(count * each, generator, strength=strength).unflatten(
-            0, (count, each)
-        )
+        framing = augment.random_framing(count * each, generator, strength=strength).unflatten(0, (count, each))
         stills = self.clips.stills
         matrices = stills.crop_to_image[indices][:, None] @ framing
         images = stills.images[indices].float().div(255).repeat_interleave(each, dim=0)
@@ -127,7 +123,8 @@ def give_head_start(
         maps = [level.to(model.device) for level in maps]
         with autocast():
             output = model.judge_levels(maps, frame_logits.to(model.device), votes.to(model.device))
-        loss = cast(torch.Tensor, output.loss)  # there, because labels were given
+        # There, because labels were given.
+        loss = cast(torch.Tensor, output.loss)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
@@ -138,9 +135,7 @@ def give_head_start(
     return sum(tail) / len(tail)
 
 
-def start_ahead(
-    model: PreTrainedModel, source: Source, config: TrainConfig, accelerator: Accelerator
-) -> None:
+def start_ahead(model: PreTrainedModel, source: Source, config: TrainConfig, accelerator: Accelerator) -> None:
     """Give a system of clips its head start, where the recipe asks for one.
 
     Raises:
@@ -149,9 +144,7 @@ def start_ahead(
     if config.head_start is None:
         return
     if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
-        raise ValueError(
-            "Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe."
-        )
+        raise ValueError("Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe.")
     image_size, strength = config.stage(0)
     generator = torch.Generator().manual_seed(config.seed)
     model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
@@ -166,8 +159,6 @@ def start_ahead(
             generator=generator,
             strength=strength,
         )
-    loss = give_head_start(
-        model, views, config.head_start, generator=generator, autocast=accelerator.autocast
-    )
+    loss = give_head_start(model, views, config.head_start, generator=generator, autocast=accelerator.autocast)
     torch.set_num_threads(threads)
     tqdm.write(f"head start: loss {loss:.4g}")

@@ -60,9 +60,7 @@ def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTra
         raise ValueError(f"Unknown system {config.system!r}; expected one of {', '.join(systems)}.")
     model_class = systems[config.system]
     fields = {"id2label": dict(enumerate(map(str, label_names)))} | config.model
-    unknown = sorted(
-        set(config.model) - {entry.name for entry in dataclasses.fields(model_class.config_class)}
-    )
+    unknown = sorted(set(config.model) - {entry.name for entry in dataclasses.fields(model_class.config_class)})
     if unknown:
         raise ValueError(f"Expected fields of {model_class.config_class.__name__} in [model], got {unknown}.")
     model = model_class(model_class.config_class.from_preset(config.preset, **fields))
@@ -83,9 +81,7 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
         found, wanted = checkpoint_tensors(model, source), ""
     present = model.state_dict()
     fitting = {
-        name: tensor
-        for name, tensor in found.items()
-        if name in present and present[name].shape == tensor.shape
+        name: tensor for name, tensor in found.items() if name in present and present[name].shape == tensor.shape
     }
     if not fitting or not any(name.startswith(wanted) for name in present):
         raise ValueError(
@@ -101,9 +97,7 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
         )
     model.load_state_dict(fitting, strict=False)
     left = {
-        name: f"is {tuple(found[name].shape)}, not {tuple(present[name].shape)}"
-        if name in present
-        else "no place"
+        name: f"is {tuple(found[name].shape)}, not {tuple(present[name].shape)}" if name in present else "no place"
         for name in found
         if name not in fitting
     }
@@ -187,6 +181,4 @@ def landmark_head(source: str) -> dict[str, torch.Tensor]:
 
 def write_report(taken: list[Taken], path: Path) -> None:
     """Write what was taken from where as JSON."""
-    path.write_text(
-        json.dumps([dataclasses.asdict(part) for part in taken], indent=2) + "\n", encoding="utf-8"
-    )
+    path.write_text(json.dumps([dataclasses.asdict(part) for part in taken], indent=2) + "\n", encoding="utf-8")

@@ -20,12 +20,8 @@ def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
             ]
             decay = config.weight_decay if decays else 0.0
             if parameters:
-                groups.append(
-                    {"params": parameters, "lr": config.learning_rate * share, "weight_decay": decay}
-                )
+                groups.append({"params": parameters, "lr": config.learning_rate * share, "weight_decay": decay})
     if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov
-        )
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov)
     optimiser = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
     return optimiser(groups, lr=config.learning_rate, betas=config.betas)

@@ -55,9 +55,7 @@ def render_card(name: str, run: dict[str, Any], rows: list[dict[str, float]], be
         f"{KEPT[config['select']]} It is epoch {int(kept['epoch'])}.",
     ]
     if config["select"] != "last" or "war" in kept:
-        part = {"validation": "validation part", "test": "test part", "last": "held-out part"}[
-            config["select"]
-        ]
+        part = {"validation": "validation part", "test": "test part", "last": "held-out part"}[config["select"]]
         lines += [
             "",
             f"| on the {part} | WAR (accuracy) | UAR (mean recall) | F1 (macro) |",

@@ -12,15 +12,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-PACKAGES = (
-    "dfer-hf",
-    "torch",
-    "torchvision",
-    "transformers",
-    "accelerate",
-    "numpy",
-    "opencv-python-headless",
-)
+PACKAGES = ("dfer-hf", "torch", "torchvision", "transformers", "accelerate", "numpy", "opencv-python-headless")
 Row = dict[str, float]
 
 

@@ -14,13 +14,9 @@ def learning_rate_factor(schedule: Schedule, step: int, *, num_epochs: int, step
         ValueError: If the schedule's kind is unknown, or it warms up in two ways.
     """
     if schedule.kind not in KINDS:
-        raise ValueError(
-            f"Expected the schedule's `kind` to be one of {', '.join(KINDS)}, got {schedule.kind!r}."
-        )
+        raise ValueError(f"Expected the schedule's `kind` to be one of {', '.join(KINDS)}, got {schedule.kind!r}.")
     if schedule.warmup_share and schedule.warmup_epochs:
-        raise ValueError(
-            "Expected `warmup_share` or `warmup_epochs`, got both. Take one out of the schedule."
-        )
+        raise ValueError("Expected `warmup_share` or `warmup_epochs`, got both. Take one out of the schedule.")
     total_steps = num_epochs * steps_per_epoch
     warmup_steps = int(total_steps * schedule.warmup_share or steps_per_epoch * schedule.warmup_epochs)
     if step < warmup_steps:

@@ -95,9 +95,7 @@ def bootstrap(
         np.add.at(table, (person_of, cell_of), 1)
         rows, multiplicity = np.unique(table, axis=0, return_counts=True)
         units = ("persons or videos", len(names))
-    draws = np.random.default_rng(seed).multinomial(
-        units[1], multiplicity / multiplicity.sum(), size=num_resamples
-    )
+    draws = np.random.default_rng(seed).multinomial(units[1], multiplicity / multiplicity.sum(), size=num_resamples)
     joint = np.zeros((num_resamples, num_labels * num_labels * num_groups), dtype=int)
     joint[:, used] = draws @ rows
     joint = joint.reshape(num_resamples, *shape)

@@ -113,9 +113,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> FittedTemperature
         ValueError: If there is no clip.
     """
     if not len(labels):
-        raise ValueError(
-            "Expected validation clips to fit a temperature on, got none. Cut off a larger part."
-        )
+        raise ValueError("Expected validation clips to fit a temperature on, got none. Cut off a larger part.")
     values = logits.astype(np.float64)
     of_truth = values[np.arange(len(labels)), labels]
 

@@ -1,10 +1,12 @@
 """Do heat maps show what an answer rests on? Cover what they mark, and see what of the answer is left.
 
-`python training/measures/covering.py dfer-keypoint-small --data-root <FER+> --layers triplet_attention trunk.encoder.stages.1`
+`python training/measures/covering.py dfer-keypoint-small --data-root <FER+> --layers triplet_attention
+trunk.encoder.stages.1`
 
 For each layer that LayerCAM can look at: how much of the probability of a clip's answer is lost when the fifth of each
-frame that the map marks most is covered by the frame's mean; beside it the fifth that the map of another clip marks, which
-is as large, as whole and as much in the middle. Clips are made from every twentieth still of FER+'s validation split.
+frame that the map marks most is covered by the frame's mean; beside it the fifth that the map of another clip marks,
+which is as large, as whole and as much in the middle. Clips are made from every twentieth still of FER+'s validation
+split.
 """
 
 import argparse
@@ -79,7 +81,8 @@ def measure(model: DferPreTrainedModel, clips: StillClips, layers: list[str]) ->
         AttributeError: If the model has no such layer.
     """
     for layer in layers:
-        model.get_submodule(layer)  # says which part of the name there is not
+        # Says which part of the name there is not.
+        model.get_submodule(layer)
     parts: dict[str, list[Loss]] = {layer: [] for layer in layers}
     for indices in torch.arange(len(clips)).split(BATCH_SIZE):
         if len(indices) > 1:
@@ -87,9 +90,7 @@ def measure(model: DferPreTrainedModel, clips: StillClips, layers: list[str]) ->
             for layer in layers:
                 parts[layer].append(losses_of(model, pixel_values, layer))
     return {
-        layer: Loss(
-            torch.cat([part.marked for part in of_layer]), torch.cat([part.elsewhere for part in of_layer])
-        )
+        layer: Loss(torch.cat([part.marked for part in of_layer]), torch.cat([part.elsewhere for part in of_layer]))
         for layer, of_layer in parts.items()
     }
 
@@ -108,14 +109,10 @@ def table(losses: dict[str, Loss]) -> str:
 
 def main() -> None:
     """Read the command line, measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="shipped name or folder")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of FER+")
-    parser.add_argument(
-        "--layers", nargs="+", help="names of parts of the model (default: its evidence_layer)"
-    )
+    parser.add_argument("--layers", nargs="+", help="names of parts of the model (default: its evidence_layer)")
     arguments = parser.parse_args()
     model = dfer_hf.VideoPredictor.from_pretrained(arguments.checkpoint, device="cpu").model
     faces = load_ferplus(arguments.data_root, "valid")

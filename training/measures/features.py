@@ -32,13 +32,15 @@ FEATURE_PLACES: dict[str, FeaturePlace] = {
     "dfer_aen": FeaturePlace(("fine_converter",), argument=1),
     # No layer sees the clip as a whole: each net's last linear layer sees its frames.
     "dfer_cfc_sp": FeaturePlace(parts=("coarse_nets", "fine_nets"), reading="mean"),
-    "dfer_former_dfer": FeaturePlace(("classifier",)),  # the class token, then the frames
+    # The class token, then the frames.
+    "dfer_former_dfer": FeaturePlace(("classifier",)),
     "dfer_frame_resnet": FeaturePlace(("classifier",), reading="mean"),
     "dfer_keypoint_gcn": FeaturePlace(("classifier",)),
     "dfer_m3dfel": FeaturePlace(("classifier",)),
     "dfer_nr_dfernet": FeaturePlace(("classifier",)),
     "dfer_r3d": FeaturePlace(("classifier",)),
-    "dfer_resnet_rnn": FeaturePlace(("classifier",), reading="last"),  # the state after the last frame
+    # The state after the last frame.
+    "dfer_resnet_rnn": FeaturePlace(("classifier",), reading="last"),
 }
 
 

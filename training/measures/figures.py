@@ -66,12 +66,7 @@ def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
 
 
 def draw_recalls(
-    confusion: Confusion,
-    recall_ends: np.ndarray,
-    path: Path,
-    *,
-    groups: Mapping[str, Sequence[str]],
-    title: str,
+    confusion: Confusion, recall_ends: np.ndarray, path: Path, *, groups: Mapping[str, Sequence[str]], title: str
 ) -> None:
     """Draw the recall of each class as a bar with its confidence interval, coloured by its group.
 
@@ -99,9 +94,7 @@ def draw_recalls(
         text = f"{recalls[place]:.1f}" if known[place] else "no clip"
         axes.text(place, tops[place] + 2, text, ha="center", va="bottom", fontsize=9)
     axes.axhline(100 * confusion.uar, color=GREY, lw=1, ls="--", zorder=1)
-    axes.text(
-        len(recalls) - 0.42, 100 * confusion.uar, f" UAR\n {100 * confusion.uar:.1f}", color=GREY, va="center"
-    )
+    axes.text(len(recalls) - 0.42, 100 * confusion.uar, f" UAR\n {100 * confusion.uar:.1f}", color=GREY, va="center")
     totals = confusion.counts.sum(axis=1)
     labels = [f"{name}\n{total}" for name, total in zip(confusion.names, totals, strict=True)]
     axes.set_xticks(places, labels, fontsize=9)
@@ -126,17 +119,9 @@ def draw_reliability(reliabilities: Mapping[str, Reliability], path: Path, *, ti
         shares = reliability.counts / reliability.counts.sum()
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", zorder=3)
         bars = {"width": 1 / num_bins, "align": "edge", "edgecolor": "white", "lw": 0.6}
-        axes.bar(
-            edges[filled], reliability.accuracy[filled], color="#4a90c2", label="accuracy", zorder=2, **bars
-        )
+        axes.bar(edges[filled], reliability.accuracy[filled], color="#4a90c2", label="accuracy", zorder=2, **bars)
         axes.bar(edges, shares, color="#222222", alpha=0.45, label="share of clips", zorder=4, **bars)
-        dots = {
-            "ms": 3.5,
-            "color": "#d55e00",
-            "zorder": 5,
-            "clip_on": False,
-            "label": "at its mean confidence",
-        }
+        dots = {"ms": 3.5, "color": "#d55e00", "zorder": 5, "clip_on": False, "label": "at its mean confidence"}
         axes.plot(reliability.confidence[filled], reliability.accuracy[filled], "o", **dots)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
         axes.set_title(f"{name}: ECE {100 * reliability.expected_calibration_error:.2f} %", fontsize=10)
@@ -193,16 +178,9 @@ def draw_features(
         axes.spines[:].set_color(LIGHT_GREY)
         shown = of_group if by_group else class_colours
         markers = ["o" if by_group else _MARKERS[i % len(_MARKERS)] for i in range(len(shown))]
-        handles = [
-            _dot(colour, marker, name) for (name, colour), marker in zip(shown.items(), markers, strict=True)
-        ]
+        handles = [_dot(colour, marker, name) for (name, colour), marker in zip(shown.items(), markers, strict=True)]
         axes.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.01),
-            ncols=4,
-            frameon=False,
-            fontsize=9,
+            handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4, frameon=False, fontsize=9
         )
     figure.suptitle(title, fontsize=10)
     _write(figure, path)
@@ -227,7 +205,8 @@ def embed(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
     values = features.astype(np.float64)
     values -= values.mean(axis=0)
     scale = values.std()
-    if not 0 < scale < np.inf:  # t-SNE would divide by it and crash
+    # T-SNE would divide by it and crash.
+    if not 0 < scale < np.inf:
         raise ValueError(
             "Expected finite features that differ between the clips, got others. Check the checkpoint's weights."
         )

@@ -128,9 +128,7 @@ class Confusion:
     @property
     def absent_classes(self) -> tuple[str, ...]:
         """Classes without a sample: they have no recall, and UAR is the mean of the others."""
-        return tuple(
-            name for name, total in zip(self.names, self.counts.sum(axis=1), strict=True) if not total
-        )
+        return tuple(name for name, total in zip(self.names, self.counts.sum(axis=1), strict=True) if not total)
 
     def to_dict(self) -> Scorecard:
         """Everything in percent, rounded to four places; None for the recall of an absent class."""

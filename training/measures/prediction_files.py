@@ -103,17 +103,13 @@ def _of_columns(columns: Mapping[str, Sequence | np.ndarray], path: Path) -> Pre
     labels = [str(name) for name in columns["label"]]
     unknown = sorted(set(labels) - set(label_names))
     if unknown:
-        raise PredictionsError(
-            f"Expected labels of {path} among {', '.join(label_names)}, got {', '.join(unknown)}."
-        )
+        raise PredictionsError(f"Expected labels of {path} among {', '.join(label_names)}, got {', '.join(unknown)}.")
 
     def stack(prefix: str) -> np.ndarray:
         try:
             chosen = [np.asarray(columns[name], dtype=np.float32) for name in parts[prefix]]
         except ValueError as error:
-            raise PredictionsError(
-                f"Expected numbers in the columns {prefix}/… of {path}: {error}."
-            ) from error
+            raise PredictionsError(f"Expected numbers in the columns {prefix}/… of {path}: {error}.") from error
         return np.ascontiguousarray(np.stack(chosen, axis=1))
 
     logits = stack(LOGIT)

@@ -35,7 +35,8 @@ class Predictions:
         label_names: Fine classes in order.
         groups: Coarse class to its fine classes, in order; kept in the order of `label_names`.
         persons: Who is seen in each clip, or which video a frame is of, where it is known.
-        features: What the system makes of each clip before its last layer, `(N, D)`, float32; see `training.measures.features`.
+        features: What the system makes of each clip before its last layer, `(N, D)`, float32; see
+            `training.measures.features`.
         coarse_first: Whether the system decides on the group first; see `dfer_hf.models.modeling_dfer.decide`.
 
     Raises:
@@ -60,23 +61,16 @@ class Predictions:
                 f"Expected every class in exactly one group: the classes are {sorted(order)}, the groups hold {members}."
             )
         sorted_groups = {
-            str(group): tuple(sorted(map(str, names), key=order.__getitem__))
-            for group, names in self.groups.items()
+            str(group): tuple(sorted(map(str, names), key=order.__getitem__)) for group, names in self.groups.items()
         }
         object.__setattr__(self, "groups", sorted_groups)
         object.__setattr__(self, "logits", np.asarray(self.logits, dtype=np.float32))
         object.__setattr__(self, "coarse_logits", np.asarray(self.coarse_logits, dtype=np.float32))
         count, num_labels = len(self.names), len(self.label_names)
-        expected = {
-            "labels": (count,),
-            "logits": (count, num_labels),
-            "coarse_logits": (count, len(self.groups)),
-        }
+        expected = {"labels": (count,), "logits": (count, num_labels), "coarse_logits": (count, len(self.groups))}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
-                raise PredictionsError(
-                    f"Expected `{name}` of shape {shape}, got {getattr(self, name).shape}."
-                )
+                raise PredictionsError(f"Expected `{name}` of shape {shape}, got {getattr(self, name).shape}.")
         for name, values in (("persons", self.persons), ("features", self.features)):
             if values is not None and len(values) != count:
                 raise PredictionsError(f"Expected `{name}` of {count} clips, got {len(values)}.")
@@ -266,9 +260,7 @@ def predict_frames(
     num_labels = len(model.config.label_names)
     sums = [np.zeros((len(labels), num_labels)) for labels in source.frame_labels]
     places = [np.zeros(len(labels), dtype=int) for labels in source.frame_labels]
-    for (logits,), video, frames in zip(
-        rows, source.window_videos.tolist(), source.window_frames, strict=True
-    ):
+    for (logits,), video, frames in zip(rows, source.window_videos.tolist(), source.window_frames, strict=True):
         np.add.at(sums[video], frames.numpy(), softmax(logits))
         np.add.at(places[video], frames.numpy(), 1)
     names, persons, labels, probabilities = [], [], [], []
@@ -325,15 +317,12 @@ def _answer(
 ) -> list[tuple[np.ndarray, ...]]:
     """Answers to every index of the source, in order, on every process."""
     image_size = image_size or model.config.image_size
-    rank, num_processes = (
-        (accelerator.process_index, accelerator.num_processes) if accelerator is not None else (0, 1)
-    )
+    rank, num_processes = (accelerator.process_index, accelerator.num_processes) if accelerator is not None else (0, 1)
     # Whole clips go one by one, and part by part, since each has a length of its own.
     in_order = getattr(source, "in_order", torch.zeros(len(source), dtype=torch.bool))
     chunks = [chunk for chunk in (~in_order).nonzero()[:, 0].split(batch_size) if len(chunk)]
     batches = (
-        (chunk, source.batch(chunk, image_size)["pixel_values_videos"])
-        for chunk in chunks[rank::num_processes]
+        (chunk, source.batch(chunk, image_size)["pixel_values_videos"]) for chunk in chunks[rank::num_processes]
     )
     answered: list[tuple[int, tuple[np.ndarray, ...]]] = []
     watching = watch_features(model) if with_features else nullcontext()
@@ -358,9 +347,7 @@ def _clip_answers(output: Any, watch: FeatureWatch | None, batch_size: int) -> l
     return list(zip(*(part.float().cpu().numpy() for part in parts), strict=True))
 
 
-def _frame_answers(
-    output: Any, _watch: FeatureWatch | None, _batch_size: int
-) -> list[tuple[np.ndarray, ...]]:
+def _frame_answers(output: Any, _watch: FeatureWatch | None, _batch_size: int) -> list[tuple[np.ndarray, ...]]:
     return [(logits,) for logits in output.frame_logits.float().cpu().numpy()]
 
 
@@ -372,16 +359,10 @@ def _check_not_empty(source: Source | FrameSource) -> None:
 def _classes_of(model: DferPreTrainedModel) -> dict[str, Any]:
     config = model.config
     groups = {name: tuple(config.groups[name]) for name in config.group_names or config.groups}
-    return {
-        "label_names": tuple(config.label_names),
-        "groups": groups,
-        "coarse_first": config.coarse_first,
-    }
+    return {"label_names": tuple(config.label_names), "groups": groups, "coarse_first": config.coarse_first}
 
 
-def _labels_of_model(
-    labels: np.ndarray, names: Sequence[str] | None, model: DferPreTrainedModel
-) -> np.ndarray:
+def _labels_of_model(labels: np.ndarray, names: Sequence[str] | None, model: DferPreTrainedModel) -> np.ndarray:
     """Map labels in the order of `names`, which is the model's where it is None, to the model's order."""
     known = model.config.label_names
     if names is None:

@@ -68,8 +68,9 @@ def measure(predictions: Predictions, *, temperature: float | None) -> dict[str,
     """All figures of predictions.
 
     `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer) and `cascade`
-    (the best class within its coarse answer, which is how CFC-SP's paper answers) hold recalls and confusions in percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as
-    scikit-learn's `balanced_accuracy_score` does.
+    (the best class within its coarse answer, which is how CFC-SP's paper answers) hold recalls and confusions in
+    percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as scikit-learn's
+    `balanced_accuracy_score` does.
 
     Args:
         predictions: What to measure.

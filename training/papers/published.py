@@ -1,7 +1,7 @@
 """Keep the table of what was printed, and of what we measured, in the README: `python training/papers/published.py README.md`.
 
-`published.toml` holds the printed rows. A row that was run names our result beside it: `result`, the `results.json` that
-training/evaluate.py wrote for one division, or training/crossval.py for the folds together.
+`published.toml` holds the printed rows. A row that was run names our result beside it: `result`, the `results.json`
+that training/evaluate.py wrote for one division, or training/crossval.py for the folds together.
 """
 
 import argparse
@@ -22,13 +22,7 @@ from training.config import build_config
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = Path(__file__).with_name("published.toml")
 MARKED = re.compile(r"(<!-- published -->\n).*?(<!-- /published -->)", re.DOTALL)
-TITLES = {
-    "dfew": "DFEW",
-    "ferv39k": "FERV39k",
-    "afew": "AFEW",
-    "mafw": "MAFW",
-    "aff_wild2": "Aff-Wild2",
-}
+TITLES = {"dfew": "DFEW", "ferv39k": "FERV39k", "afew": "AFEW", "mafw": "MAFW", "aff_wild2": "Aff-Wild2"}
 FIGURES = {"uar": ("fine", "uar"), "war": ("fine", "war"), "f1": ("cascade", "macro_f1")}
 """Where our figures stand; F1 is that of CFC-SP's hard choice."""
 """Column to what it is called in results."""
@@ -88,7 +82,9 @@ def render_rows(rows: list[PublishedRow], repository: Path = REPOSITORY) -> str:
         printed = _figures({name: getattr(row, name) for name in FIGURES})
         cells = [row.system, _corpus(row), printed + mark, row.source, _recipe(row), _ours(row, repository)]
         lines.append("| " + " | ".join(cells) + " |")
-    head = "UAR / WAR in percent, macro F1 for Aff-Wild2; DFEW and MAFW are means of five folds where no fold is named."
+    head = (
+        "UAR / WAR in percent, macro F1 for Aff-Wild2; DFEW and MAFW are means of five folds where no fold is named."
+    )
     return "\n".join([head, "", *lines, "", *(f"{place}. {note}" for place, note in enumerate(notes, 1)), ""])
 
 
@@ -128,9 +124,7 @@ def _ours(row: PublishedRow, repository: Path) -> str:
         return "needs the corpus"
     path = repository / row.result
     if not path.is_file():
-        raise ValueError(
-            f"Expected our result of {row.system} on {row.corpus} in {row.result}, found no such file."
-        )
+        raise ValueError(f"Expected our result of {row.system} on {row.corpus} in {row.result}, found no such file.")
     results = json.loads(path.read_text(encoding="utf-8"))
 
     def ours(name: str) -> float | None:
@@ -144,9 +138,7 @@ def _ours(row: PublishedRow, repository: Path) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument(
-        "file", type=Path, nargs="?", help="Markdown file with the marks (default: print the table)"
-    )
+    parser.add_argument("file", type=Path, nargs="?", help="Markdown file with the marks (default: print the table)")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -161,8 +153,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    command_line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(command_line)
     sys.exit(main(command_line.parse_args()))

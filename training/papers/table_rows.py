@@ -19,7 +19,8 @@ RECIPES, TABLES = Path(__file__).parents[1] / "recipes", Path(__file__).parent /
 COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "uar": ("UAR", ("fine", "uar")),
     "war": ("WAR", ("fine", "war")),
-    "f1": ("F1", ("cascade", "macro_f1")),  # of CFC-SP alone, whose answer is its hard choice
+    # Of CFC-SP alone, whose answer is its hard choice.
+    "f1": ("F1", ("cascade", "macro_f1")),
     "war_of_groups": ("WAR of groups", ("coarse_of_fine", "war")),
     "multiply_adds": ("G multiply-adds", ()),  # counted from the configuration
 }
@@ -126,7 +127,5 @@ def model_config(row: Row) -> DferConfig:
     known = {entry.name for entry in dataclasses.fields(config_class)}
     unknown = sorted(set(fields) - known)
     if unknown:
-        raise ValueError(
-            f"Row {row.name!r}: {config.system} has no fields {unknown}; known are {sorted(known)}."
-        )
+        raise ValueError(f"Row {row.name!r}: {config.system} has no fields {unknown}; known are {sorted(known)}.")
     return config_class.from_preset(config.preset, **fields)

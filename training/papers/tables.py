@@ -3,8 +3,8 @@
     python training/papers/tables.py run aen_table1 --data-root <DFEW> --prepared <cache> --output runs/tables
     python training/papers/tables.py show
 
-A row of `training/papers/tables/<paper>_<table>.toml` is a recipe, what the row says otherwise, and what the paper printed.
-Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
+A row of `training/papers/tables/<paper>_<table>.toml` is a recipe, what the row says otherwise, and what the paper
+printed. Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
 """
 
 import argparse
@@ -93,7 +93,8 @@ class Workshop:
         folder, process = self.result_folder(table, row, fold), PartialState()
         if (folder / "results.json").is_file():
             return
-        model_config(row)  # what is wrong with it shows before the training
+        # What is wrong with it shows before the training.
+        model_config(row)
         if row.nets:
             parts = {net: self._part(table, row, net, fold) for net in _kinds(row)}
         else:
@@ -152,10 +153,7 @@ def first_fold(row: Row) -> int | None:
 def is_finished(folder: Path, config: TrainConfig) -> bool:
     """Whether a run folder holds all epochs."""
     progress = folder / "progress.json"
-    return (
-        progress.is_file()
-        and json.loads(progress.read_text(encoding="utf-8"))["epochs_done"] >= config.num_epochs
-    )
+    return progress.is_file() and json.loads(progress.read_text(encoding="utf-8"))["epochs_done"] >= config.num_epochs
 
 
 def decide(checkpoint: Path, output: Path, decision: Mapping[str, Any]) -> None:
@@ -180,9 +178,7 @@ def _name(base: str, named: Any, fold: int | None) -> str:
     return base + (f"-{digest}" if named else "") + ("" if fold is None else f"_{fold}")
 
 
-def run_table(
-    table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fold: int | None = None
-) -> list[str]:
+def run_table(table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fold: int | None = None) -> list[str]:
     """Run rows of a table, counted from 1, or all; return what was left out, and why.
 
     Raises:
@@ -192,9 +188,7 @@ def run_table(
     if unknown:
         raise ValueError(f"Expected rows from 1 to {len(table.rows)}, got {unknown}.")
     if fold is not None and all(fold not in (row.folds or ()) for row in table.rows):
-        raise ValueError(
-            f"Expected one of the table's folds {list(table.folds)}, got {fold}. Leave --fold out."
-        )
+        raise ValueError(f"Expected one of the table's folds {list(table.folds)}, got {fold}. Leave --fold out.")
     left_out = []
     for number in rows or range(1, len(table.rows) + 1):
         row = table.rows[number - 1]
@@ -221,17 +215,13 @@ def render(table: Table, workshop: Workshop) -> str:
         results = workshop.results(table, row) if row.ours else []
         figures = []
         for column in table.columns:
-            figures += [
-                _cell(row.paper.get(column), "not printed"),
-                _cell(_ours(row, column, results), "no data"),
-            ]
+            figures += [_cell(row.paper.get(column), "not printed"), _cell(_ours(row, column, results), "no data")]
         lines.append([str(number), row.name, *figures, f"{len(results)} of {len(row.folds or (None,))}"])
         if row.note:
             notes.append(f"Row {number}: {row.note}")
     widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
     padded = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
     return "\n".join([table.title, "", *padded, *(["", *notes] if notes else []), ""])
 
@@ -257,9 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = "; for several corpora as <corpus>=<folder> each"
     run.add_argument("--data-root", nargs="+", required=True, help=f"folder of the corpus{where}")
     run.add_argument("--prepared", nargs="+", required=True, help=f"cache of its face crops{where}")
-    run.add_argument(
-        "--rows", type=int, nargs="+", default=(), help="some rows, counted from 1 (default: all)"
-    )
+    run.add_argument("--rows", type=int, nargs="+", default=(), help="some rows, counted from 1 (default: all)")
     run.add_argument("--fold", type=int, help="one fold (default: all that the paper has)")
     run.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
     show = commands.add_parser("show", help="print tables with what there is")
@@ -267,9 +255,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for command in (run, show):
         command.add_argument("--output", type=Path, default=Path("runs/tables"), help="folder of the runs")
         command.add_argument(
-            "--select-on-test",
-            action="store_true",
-            help="runs that keep the epoch that is best on the test part",
+            "--select-on-test", action="store_true", help="runs that keep the epoch that is best on the test part"
         )
 
 
@@ -307,8 +293,6 @@ def _selected_on_test(table: Table) -> Table:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    command_line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(command_line)
     sys.exit(main(command_line.parse_args()))

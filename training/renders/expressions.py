@@ -77,14 +77,10 @@ def expression_shapes(
 def free_shapes(generator: np.random.Generator, *, chance: float, strength: float) -> dict[str, float]:
     """Draw what a face does beside its expression: each free shape with a chance, up to a strength."""
     chosen = generator.random(len(FREE_SHAPES)) < chance
-    return {
-        name: generator.uniform(0, strength) for name, taken in zip(FREE_SHAPES, chosen, strict=True) if taken
-    }
+    return {name: generator.uniform(0, strength) for name, taken in zip(FREE_SHAPES, chosen, strict=True) if taken}
 
 
-def on_both_sides(
-    weights: dict[str, float], names: list[str], asymmetry: dict[str, float]
-) -> dict[str, float]:
+def on_both_sides(weights: dict[str, float], names: list[str], asymmetry: dict[str, float]) -> dict[str, float]:
     """Spell weights out for the shapes of a face model, whose names end in `_L` and `_R` where there are two sides.
 
     Args:

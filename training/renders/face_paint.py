@@ -14,9 +14,7 @@ MONK_SCALE = np.array([
 """Tones of skin, lightest first (Monk Skin Tone Scale, 2019)."""
 
 IRIS_TONES = np.array([(0.22, 0.13, 0.07), (0.35, 0.22, 0.1), (0.3, 0.42, 0.5), (0.35, 0.42, 0.28)])
-HAIR_TONES = np.array(
-    [(0.05, 0.04, 0.04), (0.2, 0.13, 0.08), (0.45, 0.32, 0.18), (0.7, 0.6, 0.42), (0.6, 0.6, 0.6)]
-)
+HAIR_TONES = np.array([(0.05, 0.04, 0.04), (0.2, 0.13, 0.08), (0.45, 0.32, 0.18), (0.7, 0.6, 0.42), (0.6, 0.6, 0.6)])
 OUTER_LIP, LEFT_BROW, RIGHT_BROW = range(48, 60), range(17, 22), range(22, 27)
 LEFT_EYE, RIGHT_EYE = range(36, 42), range(42, 48)
 IRIS_RADIANS, PUPIL_RADIANS = 0.5, 0.2
@@ -83,9 +81,7 @@ def draw_look(generator: np.random.Generator) -> Look:
     lighter = min(int(tone), len(MONK_SCALE) - 2)
     skin = MONK_SCALE[lighter] + (tone - lighter) * (MONK_SCALE[lighter + 1] - MONK_SCALE[lighter])
     hair = HAIR_TONES[generator.integers(len(HAIR_TONES)) if tone < 5 else generator.integers(2)]
-    painted = np.array(
-        [generator.uniform(0.4, 0.85), generator.uniform(0.05, 0.3), generator.uniform(0.1, 0.35)]
-    )
+    painted = np.array([generator.uniform(0.4, 0.85), generator.uniform(0.05, 0.3), generator.uniform(0.1, 0.35)])
     bare = skin * (0.85, 0.6, 0.6)
     return Look(
         skin=skin * generator.normal(1, 0.04, 3),
@@ -158,12 +154,11 @@ def openness(kit: FaceKit, num_directions: int = 64, size: int = 160) -> np.ndar
     middle = (kit.neutral.max(axis=0) + kit.neutral.min(axis=0)) / 2
     radius = np.linalg.norm(kit.neutral - middle, axis=1).max() + 1e-6
     reached, possible = np.zeros(len(normals)), np.full(len(normals), 1e-9)
-    for number in range(num_directions):  # a spiral spreads them evenly over the sphere
+    # A spiral spreads them evenly over the sphere.
+    for number in range(num_directions):
         height = 1 - (2 * number + 1) / num_directions
         turn = number * np.pi * (3 - 5**0.5)
-        forward = np.array(
-            [np.cos(turn) * (1 - height**2) ** 0.5, height, np.sin(turn) * (1 - height**2) ** 0.5]
-        )
+        forward = np.array([np.cos(turn) * (1 - height**2) ** 0.5, height, np.sin(turn) * (1 - height**2) ** 0.5])
         right = np.cross((0.0, 1.0, 0.0), forward)
         right /= np.linalg.norm(right)
         seen = (kit.neutral - middle) @ np.stack([right, np.cross(forward, right), forward], axis=1) / radius
@@ -173,7 +168,8 @@ def openness(kit: FaceKit, num_directions: int = 64, size: int = 160) -> np.ndar
         surface[pixels] = blend(seen[:, 2:], corners, shares)[:, 0]
         column, row = points.round().astype(int).clip(0, size - 1).T
         cosine = np.maximum(normals @ forward, 0)
-        slack = 3 / size  # a pixel holds surface of many depths
+        # A pixel holds surface of many depths.
+        slack = 3 / size
         reached += cosine * (seen[:, 2] > surface[row * size + column] - slack)
         possible += cosine
     return (reached / possible).astype(np.float32)
@@ -197,9 +193,7 @@ class FacePaint:
         signed = np.where(is_inside(flat, lips), 1, -1) * distance_to_line(flat, np.vstack([lips, lips[:1]]))
         self.lips = soft_step(signed, 0.08) * is_front
         brows = [marks[list(brow), :2] - (0, 0.15) for brow in (LEFT_BROW, RIGHT_BROW)]
-        self.from_brow = np.where(
-            is_front, np.min([distance_to_line(flat, brow) for brow in brows], axis=0), 99
-        )
+        self.from_brow = np.where(is_front, np.min([distance_to_line(flat, brow) for brow in brows], axis=0), 99)
         self.brow_taper = 1 - 0.6 * (abs(flat[:, 0]) / abs(brows[0][:, 0]).max()).clip(0, 1) ** 2
         lids = [np.vstack([marks[list(eye), :2], marks[eye[:1], :2]]) for eye in (LEFT_EYE, RIGHT_EYE)]
         self.from_lid = np.where(is_front, np.min([distance_to_line(flat, lid) for lid in lids], axis=0), 99)
@@ -209,7 +203,8 @@ class FacePaint:
         cheeks = [np.exp(-((flat - (side * 4, 0.3)) ** 2).sum(axis=1) / 4) for side in (-1, 1)]
         self.flush = (sum(cheeks) + np.exp(-((places - marks[30]) ** 2).sum(axis=1) / 2)) * is_front
         eyes = kit.parts == Part.EYE
-        self.from_eye_middle = np.zeros_like(places)  # unit vectors; zero where there is no eye
+        # Unit vectors; zero where there is no eye.
+        self.from_eye_middle = np.zeros_like(places)
         for side in (places[:, 0] < 0, places[:, 0] >= 0):
             ball = eyes & side
             if ball.any():

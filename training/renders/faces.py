@@ -1,7 +1,8 @@
 """Pictures of faces whose landmarks, expression and intensity are known exactly.
 
-`python training/renders/faces.py --face-kit <ict_facekit.npz> --output runs/renders --count 8000` draws a set to train with.
-Every picture is aligned by its own five points as `dfer_hf.faces` aligns a face, and shows some of what is around it.
+`python training/renders/faces.py --face-kit <ict_facekit.npz> --output runs/renders --count 8000` draws a set to train
+with. Every picture is aligned by its own five points as `dfer_hf.faces` aligns a face, and shows some of what is
+around it.
 """
 
 import argparse
@@ -118,7 +119,8 @@ class FaceRenderer:
 
     def __init__(self, kit: FaceKit, size: int = PICTURE_SIZE) -> None:
         self.kit, self.size, self.paint = kit, size, FacePaint(kit)
-        self.middle = kit.neutral[kit.landmarks].mean(axis=0) - (0, 0, 6)  # about where a head turns
+        # About where a head turns.
+        self.middle = kit.neutral[kit.landmarks].mean(axis=0) - (0, 0, 6)
         self.out_of_head = vertex_normals(kit.neutral, kit.triangles)
 
     def vertices(self, scene: Scene) -> np.ndarray:
@@ -136,10 +138,12 @@ class FaceRenderer:
 
     def framing(self, marks: np.ndarray) -> np.ndarray:
         """The transform `(2, 3)` from projected places to pixels that aligns a face by its projected landmarks `(68, 2)`."""
-        unit = 1 / np.ptp(marks, axis=0).max()  # `similarity_transform` wants points of the size of pixels
+        # `similarity_transform` wants points of the size of pixels.
+        unit = 1 / np.ptp(marks, axis=0).max()
         to_crop = similarity_transform(five_points_of_68(marks * unit)) * (unit, unit, 1)
         scale = self.size / (CROP_SIZE * WINDOW)
-        to_crop[:, 2] += 0.5 - CROP_SIZE / 2  # from the middle of the crop
+        # From the middle of the crop.
+        to_crop[:, 2] += 0.5 - CROP_SIZE / 2
         return to_crop * scale + (0, 0, self.size / 2 - 0.5)
 
     def render(self, scene: Scene, framing: np.ndarray | None = None) -> Picture:
@@ -154,9 +158,7 @@ class FaceRenderer:
         framing = self.framing(marks) if framing is None else framing
         points = marks @ framing[:, :2].T + framing[:, 2]
 
-        vertices += (
-            self.out_of_head * self.paint.hair(scene.look.hairline)[:, None] * 0.8
-        )  # hair has a thickness
+        vertices += self.out_of_head * self.paint.hair(scene.look.hairline)[:, None] * 0.8  # hair has a thickness
         normals = vertex_normals(vertices, self.kit.triangles) @ rotation(*scene.pose).T
         places, nearness = self.project(vertices, scene)
         fine_size = self.size * OVERSAMPLING
@@ -166,9 +168,7 @@ class FaceRenderer:
         diffuse, highlight = self.paint.light_up(normals, scene.light, scene.look.gloss)
         albedo = self.paint.albedo(scene.look) ** GAMMA
         on_vertices = np.concatenate([diffuse, highlight, albedo], axis=1).astype(np.float32)
-        diffuse, highlight, albedo = np.split(
-            blend(on_vertices, corners, shares), 3, axis=1
-        )  # (shown, 3) each
+        diffuse, highlight, albedo = np.split(blend(on_vertices, corners, shares), 3, axis=1)  # (shown, 3) each
         on_eye = (self.kit.parts[corners] == Part.EYE).all(axis=1)
         out = blend(self.paint.from_eye_middle, corners[on_eye], shares[on_eye])
         out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
@@ -220,7 +220,8 @@ def render_shard(face_kit: Path, output: Path, shard: int) -> None:
         emotions=np.array([label for label, _ in labels]),
         intensities=np.array([intensity for _, intensity in labels], dtype=np.float32),
     )
-    unfinished.replace(output / f"{shard:04d}.npz")  # a shard that is there is whole
+    # A shard that is there is whole.
+    unfinished.replace(output / f"{shard:04d}.npz")
 
 
 def load_renders(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -244,12 +245,8 @@ def main() -> None:
     """Read the command line and render the shards that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--face-kit", type=Path, required=True, help="ict_facekit.npz")
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder of the shards; give it again to go on"
-    )
-    parser.add_argument(
-        "--count", type=int, default=8000, help=f"pictures, rounded up to whole shards of {SHARD}"
-    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the shards; give it again to go on")
+    parser.add_argument("--count", type=int, default=8000, help=f"pictures, rounded up to whole shards of {SHARD}")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """Clips with placed noise, put together from rendered pictures of people, anew for every epoch.
 
-Of each person there are pictures of every emotion in several strengths, so the truth of every frame is known. A clip shows
-one emotion of one person, whose strength rises and falls, interrupted as `noise_clips` says; faces without or with another
-expression are somebody else's, as after a cut, or where a tracker takes one person for another. Which frames are
-interrupted, and by what, is drawn again each time, so that no clip can be learnt by heart.
+Of each person there are pictures of every emotion in several strengths, so the truth of every frame is known. A clip
+shows one emotion of one person, whose strength rises and falls, interrupted as `noise_clips` says; faces without or
+with another expression are somebody else's, as after a cut, or where a tracker takes one person for another. Which
+frames are interrupted, and by what, is drawn again each time, so that no clip can be learnt by heart.
 """
 
 import dataclasses
@@ -55,9 +55,7 @@ class FaceBank:
             generator: Source of randomness.
             least_runs: Interruptions that every clip has at least; at most it has two.
         """
-        made = [
-            self._clip(number % len(SEVEN_EMOTIONS), least_runs, generator) for number in range(num_clips)
-        ]
+        made = [self._clip(number % len(SEVEN_EMOTIONS), least_runs, generator) for number in range(num_clips)]
         fields = [field.name for field in dataclasses.fields(NoiseClips)]
         return NoiseClips(**{field: np.stack([clip[field] for clip in made]) for field in fields})
 
@@ -96,9 +94,7 @@ class FaceBank:
 def _cover(frames: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Put one even, grainy patch over the middle of the pictures, brows to mouth."""
     size = frames.shape[-1]
-    top, left, bottom, right = (
-        generator.uniform([0.2, 0.12, 0.0, 0.12], [0.38, 0.3, 0.15, 0.3]) * size
-    ).astype(int)
+    top, left, bottom, right = (generator.uniform([0.2, 0.12, 0.0, 0.12], [0.38, 0.3, 0.15, 0.3]) * size).astype(int)
     covered = frames.copy()
     shape = (size - bottom - top, size - right - left)
     patch = generator.uniform(0, 255) + generator.normal(0, generator.uniform(0, 20), shape)

@@ -4,11 +4,11 @@
 
 Clips carry one label each; no system is told which of their frames are noise. They are put together from rendered
 pictures, those it learns from anew for every epoch, those it is measured on of other people; see
-`training/renders/noise_bank.py` and `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as in
-AEN's training (Sec. 3.1: the trunk and the guide come from a ResNet trained on RAF-DB): the shipped one, which has learnt
-from FER+, goes on learning from the bank's pictures, labelled with what they show and never covered. AEN takes it as trunk
-and guide, and NR-DFERNet its first three stages. M3DFEL's 3D trunk starts from its weights and sees the pictures, too, in
-place of the weights from Kinetics that the paper has; all else starts from nothing.
+`training/renders/noise_bank.py` and `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as
+in AEN's training (Sec. 3.1: the trunk and the guide come from a ResNet trained on RAF-DB): the shipped one, which has
+learnt from FER+, goes on learning from the bank's pictures, labelled with what they show and never covered. AEN takes
+it as trunk and guide, and NR-DFERNet its first three stages. M3DFEL's 3D trunk starts from its weights and sees the
+pictures, too, in place of the weights from Kinetics that the paper has; all else starts from nothing.
 
 M3DFEL keeps the paper's best bag of four instances of four frames. It has one weight for the frames of an instance, so
 where noise begins in the middle of one, no weights could tell it apart; see `noise_clips` for why it may.
@@ -64,7 +64,8 @@ class Study:
         learning_rate: Peak of a warm-up and half a cosine; of what starts from nothing.
         trunk_share: Factor on it for a trunk that has a head start.
         batch_size: Clips of a step.
-        num_still_epochs: Passes of a 3D trunk over the bank's pictures, each a clip of one frame, before all is trained
+        num_still_epochs: Passes of a 3D trunk over the bank's pictures, each a clip of one frame, before all is
+            trained
             together: its maps are larger than those of the 2D trunk whose weights it takes.
     """
 
@@ -120,12 +121,11 @@ def views(
     if generator is not None:
         mirrored = torch.rand(len(parts), generator=generator) < 0.5
         parts = torch.where(mirrored[:, None, None, None, None], parts.flip(-1), parts)
-        lit = augment.random_light(parts[:, :, 0], generator, strength=0.5)  # frames as channels: one light
+        # Frames as channels: one light.
+        lit = augment.random_light(parts[:, :, 0], generator, strength=0.5)
         parts = lit[:, :, None]
     if size != VIEW:
-        resized = nn.functional.interpolate(
-            parts.flatten(0, 1), size=(size, size), mode="bilinear", antialias=True
-        )
+        resized = nn.functional.interpolate(parts.flatten(0, 1), size=(size, size), mode="bilinear", antialias=True)
         parts = resized.unflatten(0, parts.shape[:2])
     return to_pixel_values(parts)
 
@@ -232,14 +232,11 @@ def teach_recogniser(bank: FaceBank, folder: Path, *, start: Path) -> Path:
     recogniser = FrameResNetForVideoClassification.from_pretrained(start, dtype=torch.float32)
     recogniser.config.image_size = VIEW
     stills = bank.stills()
-    fit(
-        recogniser,
-        lambda _generator: stills,
-        dataclasses.replace(RECOGNISER, epoch_length=len(stills.labels)),
-    )
+    fit(recogniser, lambda _generator: stills, dataclasses.replace(RECOGNISER, epoch_length=len(stills.labels)))
     unfinished = folder.with_name(folder.name + ".part")
     recogniser.save_pretrained(unfinished)
-    unfinished.rename(folder)  # a folder that is there is whole
+    # A folder that is there is whole.
+    unfinished.rename(folder)
     return folder
 
 
@@ -301,21 +298,15 @@ def table(results: list[dict[str, Any]]) -> str:
         figures: list[Figure] = [result["figures"][name] for result in results]
         rows.append([name, *("{value:.3f} ({low:.3f} to {high:.3f})".format(**figure) for figure in figures)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([LEGEND, *lines]) + "\n"
 
 
 def main() -> None:
     """Read the command line, make the bed, and train and measure the systems that are not measured yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--face-kit", type=Path, required=True, help="ict_facekit.npz")
-    parser.add_argument(
-        "--systems", nargs="+", default=list(STUDIES), help="model types without their prefix"
-    )
+    parser.add_argument("--systems", nargs="+", default=list(STUDIES), help="model types without their prefix")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to go on")
     parser.add_argument("--recogniser", type=Path, default=shipped_folder("model_cards") / "dfer-frame-small")
     parser.add_argument("--people", type=int, default=400, help=f"of which {TEST_PEOPLE} are for the test")
@@ -325,9 +316,7 @@ def main() -> None:
     unknown = sorted(set(arguments.systems) - set(dfer_hf.systems()))
     if unknown:
         parser.error(f"unknown systems {', '.join(unknown)}; expected some of {', '.join(dfer_hf.systems())}")
-    people = make_bank(
-        arguments.face_kit, arguments.output / "bank", arguments.people, processes=arguments.processes
-    )
+    people = make_bank(arguments.face_kit, arguments.output / "bank", arguments.people, processes=arguments.processes)
     bank, test = part_bank(people, arguments.test_clips)
     recogniser = teach_recogniser(bank, arguments.output / "recogniser", start=arguments.recogniser)
     results = []

@@ -5,8 +5,8 @@ last four frames, a quarter of a clip, and may begin at any frame: they are as l
 one weight for its four frames, but not aligned with its instances, as nothing in a film is. They may reach over the
 clip's end: each frame is off target equally often, and a system gains nothing by a habit of preferring some places.
 
-A clip of a neutral face is only interrupted by covers: one that shows an expression for a part is labelled with it. The
-other expression takes a quarter of a clip at most, so it never outweighs the clip's own.
+A clip of a neutral face is only interrupted by covers: one that shows an expression for a part is labelled with it.
+The other expression takes a quarter of a clip at most, so it never outweighs the clip's own.
 """
 
 from dataclasses import dataclass

@@ -32,7 +32,8 @@ def inflated(recogniser: FrameResNetForVideoClassification) -> dict[str, torch.T
     for name, value in recogniser.trunk.state_dict().items():
         module, kind = name.rsplit(".", 1)
         if value.ndim == 4:
-            beside = 0 if value.shape[-1] == 1 else 1  # a shortcut's single pixel stays a single frame
+            # A shortcut's single pixel stays a single frame.
+            beside = 0 if value.shape[-1] == 1 else 1
             value = nn.functional.pad(value[:, :, None], (0, 0, 0, 0, beside, beside))
         weights[f"{names[module]}.{kind}"] = value
     return weights

@@ -1,8 +1,8 @@
 """How much weight a system gives to noise: arithmetic on its frame weights and the truth of a test bed.
 
-Everything is compared with mean pooling, which gives each of `T` frames the weight `1 / T` and so gives noise its share
-of the frames. Beside it stands what the system's habit of preferring some places in the clip would give by itself: the
-same measure of the mean weights of all clips, which know nothing of the clip at hand.
+Everything is compared with mean pooling, which gives each of `T` frames the weight `1 / T` and so gives noise its
+share of the frames. Beside it stands what the system's habit of preferring some places in the clip would give by
+itself: the same measure of the mean weights of all clips, which know nothing of the clip at hand.
 """
 
 from collections.abc import Callable, Sequence
@@ -135,7 +135,8 @@ def measure(observed: Observed, *, seed: int = 0) -> dict[str, Figure]:
     chosen = {"noise": (weights, noise), "noise by place": (by_place, noise)}
     chosen |= {kind.name.lower(): (weights, kinds == kind) for kind in FrameKind if kind != FrameKind.TARGET}
     for name, (given, frames) in chosen.items():
-        with_such = frames.any(axis=1)  # clips without such frames would only widen the interval
+        # Clips without such frames would only widen the interval.
+        with_such = frames.any(axis=1)
         figures[name] = with_interval(relative_weight, (given[with_such], frames[with_such]), generator)
 
     strong = ~noise & (observed.intensities >= STRONG)

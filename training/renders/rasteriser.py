@@ -25,9 +25,7 @@ def rasterise(
     """
     first, second, third = (points[triangles[:, corner]] for corner in range(3))
     edge_1, edge_2 = second - first, third - first
-    area = (
-        edge_1[:, 1] * edge_2[:, 0] - edge_1[:, 0] * edge_2[:, 1]
-    )  # positive when seen from outside, as y is down
+    area = edge_1[:, 1] * edge_2[:, 0] - edge_1[:, 0] * edge_2[:, 1]  # positive when seen from outside, as y is down
     low = np.ceil(np.minimum(np.minimum(first, second), third)).clip(0, size)
     high = np.floor(np.maximum(np.maximum(first, second), third)).clip(-1, size - 1)
     spans = (high - low + 1).astype(np.int64)
@@ -57,7 +55,8 @@ def rasterise(
     low_depth, high_depth = (depth.min(), depth.max()) if len(depth) else (0.0, 1.0)
     rank = ((depth - low_depth) / max(high_depth - low_depth, 1e-12) * 2**30).astype(np.int64)
     nearest = np.full(size * size, _FARTHEST)
-    np.minimum.at(nearest, pixel, rank << 32 | np.arange(len(pixel)))  # depth first; the proposal breaks ties
+    # Depth first; the proposal breaks ties.
+    np.minimum.at(nearest, pixel, rank << 32 | np.arange(len(pixel)))
     shown = np.flatnonzero(nearest != _FARTHEST)
     winner = nearest[shown] & 0xFFFFFFFF
     shares = np.stack([1 - share_2[winner] - share_3[winner], share_2[winner], share_3[winner]], axis=1)

@@ -79,9 +79,7 @@ def cover_face(rgb: np.ndarray, points: np.ndarray, generator: np.random.Generat
     right, bottom = points[17:].max(axis=0)
     margin = generator.uniform(0.05, 0.3, 4) * (right - left)
     y, x = np.mgrid[:height, :width]
-    inside = (
-        (x > left - margin[0]) & (x < right + margin[1]) & (y > top - margin[2]) & (y < bottom + margin[3])
-    )
+    inside = (x > left - margin[0]) & (x < right + margin[1]) & (y > top - margin[2]) & (y < bottom + margin[3])
     patch = generator.uniform(0, 255, 3) + generator.normal(0, generator.uniform(0, 20), (height, width, 1))
     return np.where(inside[..., None], patch.clip(0, 255).astype(np.uint8), rgb)
 
@@ -118,9 +116,7 @@ def render_clip(
     keys = generator.normal(0, WANDER, (4, 3))
     wander = np.stack([np.interp(turns[:, 0], range(4), keys[:, axis]) for axis in range(3)], axis=1)
 
-    prototype = expression_shapes(
-        emotion, 1.0, generator
-    )  # the same person's way of showing it in all frames
+    prototype = expression_shapes(emotion, 1.0, generator)  # the same person's way of showing it in all frames
     names, asymmetry = list(kit.expressions), {name: generator.normal(0, 0.15) for name in prototype}
     frames, points, shown = [], [], []
     for frame, kind in enumerate(kinds):

@@ -53,9 +53,7 @@ class Leads:
     @classmethod
     def join(cls, parts: Sequence["Leads"]) -> "Leads":
         """Put the clips of several measurements together."""
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("leads", "is_right"))
-        )
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("leads", "is_right")))
 
     def choose_margin(self) -> float:
         """The largest margin, in hundredths, below which fewer than half of the answers are right."""
@@ -116,9 +114,7 @@ def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecar
         labels.append(SEVEN_EMOTIONS.index(PORTRAITS[path.stem.split("_")[1]]))
         predictions.append(SEVEN_EMOTIONS.index(Emotion(predictor(path).faces[0].fine.label)))
     if not labels:
-        raise FileNotFoundError(
-            f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none."
-        )
+        raise FileNotFoundError(f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none.")
     return scorecard(np.array(predictions), np.array(labels), NAMES)
 
 
@@ -134,11 +130,7 @@ def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> di
         "checkpoint": name,
         "command": f"python training/shipped/evaluate_shipped.py {name} --data-root <FER+> --portraits-root <London Set>",
         "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
-        "versions": {
-            "dfer_hf": dfer_hf.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": {"dfer_hf": dfer_hf.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "stills": measure_stills(model, stills),
     }
     if portraits_root is not None:
