@@ -59,7 +59,7 @@ style: setup
 
 cards: setup
 	$(python) -c "from pathlib import Path; from dfer_hf.hub.card import refresh_cards; refresh_cards(Path('.'))"
-	$(python) training/papers/published.py README.md
+	$(python) -m training.papers.published README.md
 
 wheel: setup
 	$(python) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .

@@ -18,7 +18,12 @@ from transformers import AutoConfig, AutoModelForVideoClassification
 from transformers.utils import logging
 
 from . import systems
-from .answer_files import (
+from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, load_checkpoint, shipped_checkpoints
+from .complexity import Size, measure_preset
+from .faces.video_processing_dfer import DferVideoProcessor
+from .hub.export import CARD, export_repository
+from .models.configuration_dfer import PrintedSize
+from .output_files import (
     SCREEN,
     Answer,
     AnswerFile,
@@ -31,11 +36,6 @@ from .answer_files import (
     partial_path,
     printable,
 )
-from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, load_checkpoint, shipped_checkpoints
-from .faces.video_processing_dfer import DferVideoProcessor
-from .hub.export import CARD, export_repository
-from .measure import Size, measure_preset
-from .models.configuration_dfer import PrintedSize
 from .prediction import ClipPrediction, error_row
 from .predictor import VideoPredictor
 from .video import FrameSpool, VideoLimits, VideoTooLargeError

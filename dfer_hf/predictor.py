@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .background import ahead
 from .checkpoints import CheckpointError, load_checkpoint
 from .engines import TorchEngine
 from .face_reader import FaceReader, InOrderReader, WindowReader
@@ -21,6 +20,7 @@ from .faces.orientation import find_turn, looks_turned
 from .faces.quality import FaceQuality
 from .models.modeling_dfer import DferPreTrainedModel
 from .prediction import ClipPrediction, FacePrediction, FramePrediction
+from .prefetch import prefetch
 from .video import DEFAULT_LIMITS, Frame, VideoLimits
 from .video.sources import VideoSource, open_source
 
@@ -237,7 +237,7 @@ class _Analysis:
         predictor, readers = self.predictor, {}
         low_light = predictor.processor.low_light
         crops = crop_faces(self._frames(on_frame), predictor.detector, low_light=low_light)
-        with closing(ahead(crops, FRAMES_AHEAD)) as stream:
+        with closing(prefetch(crops, FRAMES_AHEAD)) as stream:
             for frame in stream:
                 self._report(frame.time_seconds)
                 for face in frame.faces:

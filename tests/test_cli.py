@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 import dfer_cli
 import dfer_hf
 from dfer_hf import cli
-from dfer_hf.answer_files import CsvFile, JsonFile
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
+from dfer_hf.output_files import CsvFile, JsonFile
 from dfer_hf.prediction import error_row
 from dfer_hf.video import DEFAULT_LIMITS, read_frames
 from tests.shared_data import SHARED_DATA

@@ -1,4 +1,4 @@
-"""Hold a corpus on disk against its release: `python training/check.py <corpus> <root> [--fold 1] [--deep]`."""
+"""Hold a corpus on disk against its release: `python -m training.check <corpus> <root> [--fold 1] [--deep]`."""
 
 import argparse
 import dataclasses
@@ -11,10 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from training.corpora import CORPORA, find_corpus
 from training.datasets.clip_check import MIN_FRAMES, ClipReport, check_clips
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.registry import CORPORA, find_corpus
 
 NUM_SHOWN = 10
 """Clips that are named of each kind; all of them are in the JSON file."""

@@ -9,7 +9,7 @@ from types import ModuleType
 COMMANDS = {
     "check": "say what is found of a corpus against what its release holds",
     "prepare": "cut the faces out of a corpus once, into a cache that trains without decoding",
-    "train": "train a system by a recipe (with several processes: accelerate launch training/train.py ...)",
+    "train": "train a system by a recipe (with several processes: accelerate launch -m training.train ...)",
     "evaluate": "measure a checkpoint on a corpus",
     "crossval": "put the folds of a corpus together",
     "tables": "run the ablation tables of the papers, and print ours beside theirs",
@@ -30,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         return _module_of(arguments.command).main(arguments)
-    # What a wrong recipe, root or cache raises; `python training/<command>.py` shows where.
+    # What a wrong recipe, root or cache raises; `python -m training.<command>` shows where.
     except (ValueError, OSError, ArithmeticError) as error:
         sys.stderr.write(f"dfer-train {arguments.command}: {type(error).__name__}: {error}\n")
         return 1

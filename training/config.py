@@ -139,14 +139,14 @@ class TrainConfig:
         decay_all: See `weight_decay`.
         gradient_clip: Greatest norm of the gradient; 0 for none.
         ema_decay: Of the average of the weights that is kept; 0 keeps the weights themselves.
-        sampler: `shuffle`, `weighted` (with replacement) or `repeat_factor`; see `training/feed/samplers.py`.
+        sampler: `shuffle`, `weighted` (with replacement) or `repeat_factor`; see `training/data/samplers.py`.
         balance: Of `weighted`: a class with share `p` is drawn in proportion to `p^(1 - balance)`; 1 is inverse
             frequency.
         repeat_threshold: Of `repeat_factor`: share below which a class is repeated.
         sampling: Which frames of a clip are looked at; in evaluation always the middle ones, never random.
         augmentation: Random changes of a clip.
         normalisation: How pixels reach the model.
-        initialise_from: Where first weights come from, in order; see `training/loop/initialise.py`.
+        initialise_from: Where first weights come from, in order; see `training/engine/pretrained.py`.
         trunk_learning_rate_share: Factor on the learning rate of a trunk that starts from `initialise_from`.
         head_start: Training of the other parts beforehand; for `aen` on clips of FER+.
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,

@@ -1,4 +1,4 @@
-"""Put folds together: `python training/crossval.py <run folder or predictions of each fold> … --output <folder>`.
+"""Put folds together: `python -m training.crossval <run folder or predictions of each fold> … --output <folder>`.
 
 The papers print the mean over the folds; each clip is tested in one fold only, so that the pooled confusion matrix,
 and recalls of it, are of the whole corpus. Both are written. Temperatures of the folds' checkpoints are not applied.
@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from training.evaluate import PREDICTIONS, RESULTS, draw_figures
-from training.measures.metrics import percent
-from training.measures.prediction_files import SUFFIXES, load_predictions
-from training.measures.predictions import Predictions, PredictionsError
-from training.measures.results import (
+from training.evaluation.metrics import percent
+from training.evaluation.predict import Predictions, PredictionsError
+from training.evaluation.prediction_files import SUFFIXES, load_predictions
+from training.evaluation.results import (
     coarse_confusion,
     fine_confusion,
     group_confusion,
@@ -94,7 +93,7 @@ def read_fold(path: Path) -> Fold:
             found = ", ".join(str(file.relative_to(path)) for file in files) or "none"
             raise FoldsError(
                 f"Expected one file of predictions in {path} or its folder `evaluation`, found {found}. "
-                "Run training/evaluate.py on the fold, or name the file itself."
+                "Run python -m training.evaluate on the fold, or name the file itself."
             )
         file = files[0]
     else:

@@ -1,7 +1,7 @@
-"""Measure a checkpoint on a corpus: `python training/evaluate.py <checkpoint or run> <corpus> --data-root … --prepared …`.
+"""Measure a checkpoint on a corpus: `python -m training.evaluate <checkpoint or run> <corpus> --data-root … --prepared …`.
 
 Every clip of the split is judged once, from the middle of each segment as the papers do, and what the system said is
-kept clip by clip beside the figures. Several processes (`torchrun --nproc_per_node 2 training/evaluate.py …`) give the
+kept clip by clip beside the figures. Several processes (`torchrun --nproc-per-node 2 -m training.evaluate …`) give the
 same files as one.
 """
 
@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.checkpoints import find_checkpoint, load_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.cache.prepared import PreparedClips
-from training.corpora import find_corpus
+from training.data.sources import build_test_source
 from training.datasets.corpus import Split
-from training.feed.sources import build_test_source
-from training.measures.calibration import Reliability
-from training.measures.prediction_files import SUFFIXES, save_predictions
-from training.measures.predictions import FrameSource, Predictions, Source, predict, predict_frames, softmax
-from training.measures.results import (
+from training.datasets.registry import find_corpus
+from training.evaluation.calibration import Reliability
+from training.evaluation.predict import FrameSource, Predictions, Source, predict, predict_frames, softmax
+from training.evaluation.prediction_files import SUFFIXES, save_predictions
+from training.evaluation.results import (
     coarse_confusion,
     fine_confusion,
     group_confusion,
@@ -166,7 +165,7 @@ def describe(name: str, model: DferPreTrainedModel, split: Split, arguments: arg
         "num_frames": model.config.num_frames,
         "temperature": model.config.temperature,
         "clips": {},
-        "command": " ".join(["python training/evaluate.py", name, split.corpus, places, *options]),
+        "command": " ".join(["python -m training.evaluate", name, split.corpus, places, *options]),
         "versions": versions(),
     }
 
@@ -223,7 +222,7 @@ def report(
 
 def draw_figures(predictions: Predictions, folder: Path, *, title: str, temperature: float = 1.0) -> None:
     """Draw every figure of predictions that can be drawn into a folder."""
-    from training.measures.figures import draw_confusion, draw_features, draw_recalls, draw_reliability
+    from training.evaluation.figures import draw_confusion, draw_features, draw_recalls, draw_reliability
 
     fine = fine_confusion(predictions)
     draw_confusion(fine, folder / "confusion.png", title=title)

@@ -1,4 +1,4 @@
-"""Turn a corpus into a cache of face crops: `python training/prepare.py <corpus> <root> --output <cache>`.
+"""Turn a corpus into a cache of face crops: `python -m training.prepare <corpus> <root> --output <cache>`.
 
 A run that was stopped goes on when it is started again with the same output. Clips that cannot be prepared stand in
 the cache's index.csv with the reason; `--retry` tries them again.
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.video import VideoError, probe
 from training.cache.crop_workers import WorkerDiedError, crop_in_order
@@ -197,7 +196,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Prepare a corpus; 0 where the cache holds some of it, 1 where not."""
     # All corpora, which nothing else here needs.
-    from training.corpora import find_corpus
+    from training.datasets.registry import find_corpus
 
     try:
         if arguments.processes < 1:

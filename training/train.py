@@ -1,6 +1,6 @@
 """Train a system by a recipe.
 
-    accelerate launch training/train.py training/recipes/aen_dfew.toml --data-root <DFEW> --fold 1 \
+    accelerate launch -m training.train training/recipes/aen_dfew.toml --data-root <DFEW> --fold 1 \
         --prepared <cache> --output runs/aen_dfew_1
 
 A run that was stopped goes on after its last whole epoch when it is started again with the same `--output`.
@@ -21,21 +21,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.config import TrainConfig, load_config
-from training.feed.batches import EpochBatches, load_in_workers
-from training.feed.samplers import epoch_indices, epoch_length
-from training.feed.sources import Data, build_data
-from training.loop.head_start import start_ahead
-from training.loop.initialise import build_model, write_report
-from training.loop.optimisers import build_optimiser
-from training.loop.run_card import write_repository
-from training.loop.run_folder import Row, RunFolder
-from training.loop.schedules import learning_rate_factor
-from training.loop.sound_steps import check_loss, check_precision
-from training.measures.metrics import Confusion
-from training.measures.predictions import predict
+from training.data.batches import EpochBatches, load_in_workers
+from training.data.samplers import epoch_indices, epoch_length
+from training.data.sources import Data, build_data
+from training.engine.guards import check_loss, check_precision
+from training.engine.lr_schedules import learning_rate_factor
+from training.engine.optim import build_optimiser
+from training.engine.pretrained import build_model, write_report
+from training.engine.run_card import write_repository
+from training.engine.run_folder import Row, RunFolder
+from training.evaluation.metrics import Confusion
+from training.evaluation.predict import predict
+from training.systems.aen_warmup import start_ahead
 
 
 def train(

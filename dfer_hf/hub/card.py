@@ -11,7 +11,7 @@ MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 
 def render_figures(results: dict[str, Any]) -> str:
-    """Turn what `training/shipped/evaluate_shipped.py` wrote into Markdown.
+    """Turn what `training/release/evaluate_shipped.py` wrote into Markdown.
 
     Args:
         results: Content of a `results.json`.

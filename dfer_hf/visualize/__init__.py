@@ -2,8 +2,8 @@
 
 from .colours import group_colours
 from .overlay import draw_face, write_overlay
+from .text import TABLE_HEADERS, describe_face, summarise, table_rows
 from .timeline import Timeline, build_timeline, timeline_html
-from .words import TABLE_HEADERS, describe_face, summarise, table_rows
 
 __all__ = [
     "TABLE_HEADERS",

@@ -23,9 +23,9 @@ import dfer_hf
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.cache.prepared import Preparation, PreparedClips, write_prepared
 from training.config import Augmentation, Normalisation, Sampling
-from training.feed.batches import EpochBatches, load_in_workers
-from training.feed.source import ClipSource, Sample
-from training.feed.sources import build_processor
+from training.data.batches import EpochBatches, load_in_workers
+from training.data.clip_dataset import ClipSource, Sample
+from training.data.sources import build_processor
 
 NUM_CLIPS, NUM_FRAMES = 48, 80
 AUGMENTATION = Augmentation(brightness=0.4, contrast=0.4, saturation=0.4)

@@ -8,8 +8,8 @@ from transformers.video_utils import VideoMetadata
 import dfer_hf
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE, align
 from dfer_hf.video.sampling import segment_indices
-from training.feed import augment
-from training.feed.stills import to_pixel_values
+from training.data import transforms
+from training.data.still_dataset import to_pixel_values
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_training_and_inference_cut_out_the_same_crop():
     still = (127 + 60 * np.sin(x / 5 + 0.3) + 60 * np.cos(y / 6)).astype(np.uint8)
     turn = np.array([(np.cos(0.2), -np.sin(0.2)), (np.sin(0.2), np.cos(0.2))])
     points = (ARCFACE_TEMPLATE - 56) @ turn.T * 0.36 + (24.7, 22.9)
-    matrices = augment.alignment_matrices(points[None])
-    warped = augment.warp(torch.from_numpy(still)[None, None].float() / 255, matrices, 112)[0, 0] * 255
+    matrices = transforms.alignment_matrices(points[None])
+    warped = transforms.warp(torch.from_numpy(still)[None, None].float() / 255, matrices, 112)[0, 0] * 255
     aligned = align(still[..., None].repeat(3, axis=-1), points)[..., 0].astype(np.float32)
     # The outermost pixels fade out differently.
     beyond = (aligned == 0) | (warped.numpy() == 0)
@@ -147,8 +147,8 @@ def test_training_and_inference_cut_out_the_same_crop():
 def test_warp_shows_the_same_window_at_every_size():
     y, x = np.mgrid[:48, :48]
     still = torch.from_numpy(0.5 + 0.3 * np.sin(x / 6) * np.cos(y / 7)).float()[None, None]
-    matrices = augment.alignment_matrices(((ARCFACE_TEMPLATE - 56) * 0.35 + 24)[None])
-    large, small = augment.warp(still, matrices, 112), augment.warp(still, matrices, 56)
+    matrices = transforms.alignment_matrices(((ARCFACE_TEMPLATE - 56) * 0.35 + 24)[None])
+    large, small = transforms.warp(still, matrices, 112), transforms.warp(still, matrices, 56)
     shrunk = torch.nn.functional.avg_pool2d(large, 2)
     assert (shrunk - small)[..., 3:-3, 3:-3].abs().max() < 0.005
 

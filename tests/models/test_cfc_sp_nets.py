@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfer_hf.measure import measure, measure_preset
+from dfer_hf.complexity import measure, measure_preset
 from dfer_hf.models import modeling_cfc_sp_nets
 from dfer_hf.models.configuration_cfc_sp import CfcSpConfig
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification

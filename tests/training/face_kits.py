@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from training.datasets.ict_facekit import FaceKit, Part
-from training.renders.expressions import ACTION_SHAPES, FREE_SHAPES
+from training.synthetic.expressions import ACTION_SHAPES, FREE_SHAPES
+from training.synthetic.ict_facekit import FaceKit, Part
 
 WITHOUT_SIDES = ("jawOpen", "jawForward", "jawLeft", "jawRight", "mouthFunnel", "mouthPucker", "mouthLeft",
                  "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper")  # fmt: skip

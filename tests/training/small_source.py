@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from training.measures.predictions import Predictions
+from training.evaluation.predict import Predictions
 
 SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 GROUPS = {

@@ -10,10 +10,10 @@ import pytest
 
 import training.check
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.corpora import CORPORA, find_corpus
 from training.datasets import dfew, ferv39k
 from training.datasets.clip_check import check_clip, check_clips
 from training.datasets.corpus import Clip, CorpusError, Split
+from training.datasets.registry import CORPORA, find_corpus
 
 from . import layouts
 
@@ -329,7 +329,7 @@ def test_wrong_use_is_named(words, message, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_it_runs_as_a_file(tmp_path):
-    command = [sys.executable, "training/check.py", "dfew", str(tmp_path / "nowhere")]
+    command = [sys.executable, "-m", "training.check", "dfew", str(tmp_path / "nowhere")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "CorpusError" in done.stderr

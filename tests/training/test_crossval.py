@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from training import crossval
-from training.measures.prediction_files import save_predictions
-from training.measures.results import write_results
+from training.evaluation.prediction_files import save_predictions
+from training.evaluation.results import write_results
 
 from .small_source import GROUPS, SEVEN, random_predictions
 
@@ -150,7 +150,7 @@ def break_empty(places):
         (break_system, "Expected folds of one system"),
         (break_split, "holds the train split"),
         (break_both, "found predictions.csv, predictions.parquet"),
-        (break_empty, "found none. Run training/evaluate.py on the fold"),
+        (break_empty, "found none. Run python -m training.evaluate on the fold"),
         (lambda places: places[:1], "Expected two folds or more, got 1"),
         (lambda places: [*places, places[0] / "nothing"], "Expected a folder or a file of predictions at"),
     ],

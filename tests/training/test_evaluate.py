@@ -14,11 +14,11 @@ from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training import evaluate
+from training.data.still_dataset import StillSource
 from training.datasets.corpus import Clip, CorpusError, Split
 from training.datasets.ferplus import load_ferplus
-from training.feed.stills import StillSource
-from training.measures.calibration import store_temperature
-from training.measures.prediction_files import load_predictions
+from training.evaluation.calibration import store_temperature
+from training.evaluation.prediction_files import load_predictions
 
 from .small_source import SmallSource, random_predictions
 
@@ -108,7 +108,7 @@ def test_a_run_is_measured_and_two_runs_write_the_same(run, corpus_modules, tmp_
         "without_crops": {"count": 3, "names": ["lost-a", "lost-b", "lost-c"]},
     }
     assert results["command"] == (
-        "python training/evaluate.py my-run small --data-root <small> --prepared <cache> --fold 2 --batch-size 4"
+        "python -m training.evaluate my-run small --data-root <small> --prepared <cache> --fold 2 --batch-size 4"
     )
     assert results["versions"]["dfer_hf"] == dfer_hf.__version__
     predictions = load_predictions(tmp_path / "first" / "predictions.csv")

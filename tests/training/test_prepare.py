@@ -243,9 +243,9 @@ def command(monkeypatch):
     """Runs the command on a corpus that is put in the place of all others."""
 
     def call(corpus, *words):
-        corpora = types.ModuleType("training.corpora")
+        corpora = types.ModuleType("training.datasets.registry")
         corpora.find_corpus = lambda _name: corpus
-        monkeypatch.setitem(sys.modules, "training.corpora", corpora)
+        monkeypatch.setitem(sys.modules, "training.datasets.registry", corpora)
         parser = ArgumentParser()
         prepare.add_arguments(parser)
         return prepare.main(parser.parse_args(["made_up", *map(str, words)]))

@@ -8,9 +8,9 @@ import dfer_hf
 from dfer_hf.models.configuration_cfc_sp import EIGHT_LABELS
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.config import TrainConfig, load_config
-from training.loop.initialise import build_model
-from training.loop.optimisers import build_optimiser
-from training.loop.schedules import learning_rate_factor
+from training.engine.lr_schedules import learning_rate_factor
+from training.engine.optim import build_optimiser
+from training.engine.pretrained import build_model
 
 FOLDER = Path(__file__).parents[2] / "training" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))

@@ -13,9 +13,9 @@ from dfer_hf.video.sources import open_source
 from training.cache.face_clips import FaceCropper
 from training.cache.prepared import PreparedClips
 from training.config import Normalisation
+from training.data.sources import build_processor, build_test_source
 from training.datasets.corpus import Clip
-from training.feed.sources import build_processor, build_test_source
-from training.measures.predictions import predict
+from training.evaluation.predict import predict
 from training.prepare import prepare
 
 RATE = 25.0

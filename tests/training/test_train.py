@@ -9,7 +9,7 @@ from transformers import AutoModelForVideoClassification
 
 import training.train
 from training.config import TrainConfig, build_config
-from training.feed.stills import StillSource
+from training.data.still_dataset import StillSource
 
 from .runs import CLIPS, STILLS, TRUNK, StoppedError, log_of, stop_after
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf
-import training.feed.sources
+import training.data.sources
 import training.train
 from training.config import Augmentation, Normalisation, Sampling, Schedule, TrainConfig
 
@@ -39,7 +39,7 @@ CONFIG = TrainConfig(
 @pytest.fixture
 def colours(tmp_path, monkeypatch):
     corpus, cache = make_corpus(tmp_path)
-    monkeypatch.setitem(training.feed.sources.CORPORA, "colours", corpus)
+    monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
     return {"data_root": tmp_path, "prepared_root": cache}
 
 
@@ -113,7 +113,7 @@ from pathlib import Path
 sys.path.insert(0, {str(REPOSITORY)!r})
 import torch
 torch.set_num_threads(1)
-import training.feed.sources, training.train
+import training.data.sources, training.train
 from tests.training.corpora import LABELS
 from tests.training.test_train_on_corpora import CONFIG
 from training.datasets.corpus import Clip, Corpus, Split
@@ -122,7 +122,7 @@ if __name__ == "__main__":
     parts = {{part: tuple(Clip(f"{{part}}/{{n:03d}}", Path(), LABELS[n % 3], person=f"{{part}}{{n // 3}}") for n in range(count))
              for part, count in (("train", 12), ("test", 7))}}
     split = Split("colours", None, LABELS, parts["train"], parts["test"])
-    training.feed.sources.CORPORA["colours"] = Corpus("colours", "Colours", lambda *_: split, 1, {{}}, "made here")
+    training.data.sources.CORPORA["colours"] = Corpus("colours", "Colours", lambda *_: split, 1, {{}}, "made here")
     config = dataclasses.replace(
         CONFIG, stages=((32, 6, 1.0),), ema_decay=0.9, accumulation=2, model={{"classifier_dropout": 0.5}}
     )

@@ -22,9 +22,9 @@ from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import write_video
 from tests.shared_data import SHARED_DATA
 from training.cache.prepared import PreparedClips
-from training.datasets.ict_facekit import load_face_kit
-from training.renders.faces import FaceRenderer
-from training.renders.render_clips import render_clip
+from training.synthetic.faces import FaceRenderer
+from training.synthetic.ict_facekit import load_face_kit
+from training.synthetic.render_clips import render_clip
 
 from .runs import StoppedError, log_of, stop_after
 

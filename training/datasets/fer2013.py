@@ -6,7 +6,6 @@ writes them once, and the corpora `fer2013` and `fer2013_plus` read that folder.
 
 import argparse
 import csv
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -16,8 +15,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.datasets.corpus import FRAME_SUFFIXES, Clip, Corpus, CorpusError, Split
 from training.datasets.folds import require_one_division

@@ -1,4 +1,4 @@
-"""Measure a landmark head on real people: `python training/landmarks/evaluate_landmarks.py <head.safetensors> --london <folder>`.
+"""Measure a landmark head on real people: `python -m training.landmarks.evaluate_landmarks <head.safetensors> --london <folder>`.
 
 Every portrait goes the way of a user's file: detector, alignment, head, and back to the frame. Errors are per cent of
 the distance between the pupils. A pupil is estimated as the mean of the six landmarks of its eye; since a pupil does
@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.faces.alignment import CROP_SIZE, align, invert, similarity_transform
 from dfer_hf.faces.video_processing_dfer import DferVideoProcessor
 from dfer_hf.models.modeling_landmark_head import LandmarkHead
-from training.datasets.london import PUPILS, SHARED_POINTS, Portrait, read_portraits
+from training.landmarks.london import PUPILS, SHARED_POINTS, Portrait, read_portraits
 from training.landmarks.train_landmarks import load_head
 
 EYES = (slice(36, 42), slice(42, 48))

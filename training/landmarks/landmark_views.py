@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from dfer_hf.faces.alignment import CROP_SIZE, five_points_of_68
-from training.feed import augment
-from training.feed.stills import to_pixel_values
+from training.data import transforms
+from training.data.still_dataset import to_pixel_values
 
 MIRRORED = torch.tensor([
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
@@ -37,7 +37,7 @@ def random_resolution(images: torch.Tensor, generator: torch.Generator, *, chanc
     images = images.clone()
     for group in torch.randperm(len(images), generator=generator).chunk(8):
         if torch.rand((), generator=generator) < chance:
-            small = int(augment.uniform((), 0.33, 0.9, generator) * size)
+            small = int(transforms.uniform((), 0.33, 0.9, generator) * size)
             shrunk = functional.interpolate(images[group], size=small, mode="area")
             images[group] = functional.interpolate(shrunk, size=size, mode="bilinear", align_corners=False)
     return images
@@ -55,7 +55,7 @@ class LandmarkViews:
         pixels = torch.from_numpy(images)
         self.images = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         self.landmarks = torch.from_numpy(landmarks).float()
-        self.crop_to_image = augment.alignment_matrices(five_points_of_68(landmarks))
+        self.crop_to_image = transforms.alignment_matrices(five_points_of_68(landmarks))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,22 +65,22 @@ class LandmarkViews:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Random views of random faces: pixel values `(count, 3, size, size)` and landmarks `(count, 68, 2)`."""
         indices = torch.randint(len(self), (count,), generator=generator)
-        framing = augment.random_framing(count, generator, strength=strength)
+        framing = transforms.random_framing(count, generator, strength=strength)
         matrices = self.crop_to_image[indices] @ framing
         fill = ("zeros", "border", "reflection")[int(torch.randint(3, (1,), generator=generator))]
-        views = augment.warp(self._read(indices), matrices, size, fill=fill)
+        views = transforms.warp(self._read(indices), matrices, size, fill=fill)
         views = random_colour(views, generator)
         views = random_resolution(views, generator)
-        views = augment.random_light(views, generator, strength=0.8 * strength)
-        views = augment.random_surround(views, generator, chance=0.1 * strength)
-        views = augment.random_sharpness(views, generator, strength=strength)
-        views = augment.random_cover(views, generator, chance=0.3 * strength)
+        views = transforms.random_light(views, generator, strength=0.8 * strength)
+        views = transforms.random_surround(views, generator, chance=0.1 * strength)
+        views = transforms.random_sharpness(views, generator, strength=strength)
+        views = transforms.random_cover(views, generator, chance=0.3 * strength)
         return to_pixel_values(views), self._places(indices, matrices)
 
     def batch(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The faces at `indices` as inference sees them, and their landmarks."""
         matrices = self.crop_to_image[indices]
-        views = augment.warp(self._read(indices), matrices, size)
+        views = transforms.warp(self._read(indices), matrices, size)
         return to_pixel_values(views), self._places(indices, matrices)
 
     def _read(self, indices: torch.Tensor) -> torch.Tensor:

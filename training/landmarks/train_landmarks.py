@@ -1,11 +1,10 @@
-"""Train the landmark head: `python training/landmarks/train_landmarks.py --renders <folder> --ferplus <folder> --output <folder>`.
+"""Train the landmark head: `python -m training.landmarks.train_landmarks --renders <folder> --ferplus <folder> --output <folder>`.
 
 It learns from renders, whose landmarks are exact, and from the photos of FER+ with the landmarks another network found
 on them, which count for less. The result is `landmark_head.safetensors` in the output folder.
 """
 
 import argparse
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dfer_hf.models.modeling_dfer import use_strided_pointwise
 from dfer_hf.models.modeling_landmark_head import LandmarkHead
 from training.config import Schedule
 from training.datasets.ferplus import load_ferplus
+from training.engine.lr_schedules import learning_rate_factor
+from training.engine.run_folder import Row, RunFolder
 from training.landmarks.landmark_views import LandmarkViews
-from training.loop.run_folder import Row, RunFolder
-from training.loop.schedules import learning_rate_factor
-from training.renders.faces import load_renders
+from training.synthetic.faces import load_renders
 
 WEIGHTS_NAME = "landmark_head.safetensors"
 VALIDATION_RENDERS = 500
@@ -174,7 +172,7 @@ def train(
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--renders", type=Path, required=True, help="folder that training/renders/faces.py wrote")
+    parser.add_argument("--renders", type=Path, required=True, help="folder that training/synthetic/faces.py wrote")
     parser.add_argument("--ferplus", type=Path, required=True, help="folder of FER+ with the pseudo-landmarks")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
     arguments = parser.parse_args()

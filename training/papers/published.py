@@ -1,4 +1,4 @@
-"""Keep the table of what was printed, and of what we measured, in the README: `python training/papers/published.py README.md`.
+"""Keep the table of what was printed, and of what we measured, in the README: `python -m training.papers.published README.md`.
 
 `published.toml` holds the printed rows. A row that was run names our result beside it: `result`, the `results.json`
 that training/evaluate.py wrote for one division, or training/crossval.py for the folds together.
@@ -16,7 +16,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from training.config import build_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,7 +40,7 @@ class PublishedRow:
         war: See `uar`.
         f1: Macro F1; see `uar`.
         fold: Which fold, where it is of one only.
-        table: Table of training/papers/tables whose row trains and measures it, where a recipe alone does not.
+        table: Table of training/papers/ablations whose row trains and measures it, where a recipe alone does not.
         table_row: That row, counted from 1.
         result: Our `results.json`, from the root of the repository; empty where it was not run.
         note: What contradicts it, or what to know.
@@ -114,7 +113,7 @@ def _corpus(row: PublishedRow) -> str:
 def _recipe(row: PublishedRow) -> str:
     place = f"[{row.recipe}](training/recipes/{row.recipe}.toml)"
     if row.table:
-        return f"row {row.table_row} of [{row.table}](training/papers/tables/{row.table}.toml)"
+        return f"row {row.table_row} of [{row.table}](training/papers/ablations/{row.table}.toml)"
     return place
 
 

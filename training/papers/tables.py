@@ -1,9 +1,9 @@
 """Run the ablation tables of the papers, and print ours beside theirs.
 
-    python training/papers/tables.py run aen_table1 --data-root <DFEW> --prepared <cache> --output runs/tables
-    python training/papers/tables.py show
+    python -m training.papers.tables run aen_table1 --data-root <DFEW> --prepared <cache> --output runs/tables
+    python -m training.papers.tables show
 
-A row of `training/papers/tables/<paper>_<table>.toml` is a recipe, what the row says otherwise, and what the paper
+A row of `training/papers/ablations/<paper>_<table>.toml` is a recipe, what the row says otherwise, and what the paper
 printed. Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
 """
 
@@ -22,11 +22,9 @@ import torch
 from accelerate import PartialState
 from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoProcessor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import dfer_hf
-from dfer_hf.measure import measure
+from dfer_hf.complexity import measure
 from training.config import TrainConfig, load_config
-from training.loop.assemble_cfc_sp import assemble
 from training.papers.table_rows import (
     COLUMNS,
     RECIPES,
@@ -37,6 +35,7 @@ from training.papers.table_rows import (
     table_names,
     train_config,
 )
+from training.systems.cfc_sp_assembly import assemble
 
 PART_RECIPE = "cfc_sp_aff_wild2_{net}"
 Train = Callable[..., None]

@@ -1,0 +1,181 @@
+"""Batches of a real corpus, read from its cache of face crops."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dfer_hf.faces.video_processing_dfer import DferVideoProcessor, to_luma
+from dfer_hf.taxonomy import Emotion
+from dfer_hf.video.sampling import Sampling, frame_rate
+from training.cache.prepared import PreparedClips
+from training.config import Augmentation
+from training.data.clip_transforms import augment_clip
+from training.datasets.corpus import Clip
+
+FRAMES_PER_PART = 64
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one label stands for.
+
+    Args:
+        name: Clip in the cache.
+        label: Index of its class.
+        frame: The one frame that has the label; None for the whole clip.
+        person: Who is seen, where it is known.
+    """
+
+    name: str
+    label: int
+    frame: int | None = None
+    person: str | None = None
+
+
+def find_prepared(clips: Sequence[Clip], prepared: PreparedClips) -> tuple[list[Clip], dict[str, int]]:
+    """Find the clips that are in the cache.
+
+    Returns:
+        The clips, and how many others could not be prepared, by the reason the cache gives.
+
+    Raises:
+        ValueError: If the cache knows nothing of a clip, as when it was made from another corpus.
+    """
+    found, left_out = [], Counter()
+    for clip in clips:
+        if clip.name in prepared:
+            found.append(clip)
+        elif clip.name in prepared.errors:
+            left_out[prepared.errors[clip.name].split(":")[0]] += 1
+        else:
+            raise ValueError(
+                f"Expected clip {clip.name!r} in the cache, but it was never prepared. "
+                "Run python -m training.prepare on the whole corpus, or finish the run that was stopped."
+            )
+    return found, dict(left_out)
+
+
+def list_samples(clips: Sequence[Clip], label_names: Sequence[Emotion]) -> list[Sample]:
+    """List what can be learnt from: clips, and the labelled frames of clips whose frames are labelled one by one."""
+    index_of = {name: index for index, name in enumerate(label_names)}
+    samples = []
+    for clip in clips:
+        if clip.frame_labels is None and clip.label is not None:
+            samples.append(Sample(clip.name, index_of[clip.label], person=clip.person))
+        else:
+            samples += [
+                Sample(clip.name, index_of[label], frame, clip.person)
+                for frame, label in enumerate(clip.frame_labels or ())
+                if label is not None
+            ]
+    return samples
+
+
+def read_parts(
+    prepared: PreparedClips, processor: DferVideoProcessor, name: str, frames: np.ndarray, size: int
+) -> Iterator[torch.Tensor]:
+    """Frames of a clip as inference sees them, a few at a time, `(1, num_frames, 3, size, size)` each."""
+    for start in range(0, len(frames), FRAMES_PER_PART):
+        crops = torch.from_numpy(prepared.read(name, frames[start : start + FRAMES_PER_PART]))
+        side = {"height": size, "width": size}
+        inputs = processor([crops.permute(0, 3, 1, 2)], size=side, return_tensors="pt")
+        yield inputs["pixel_values_videos"]
+
+
+class ClipSource:
+    """Clips of a corpus as batches.
+
+    Args:
+        samples: What to show; see `list_samples`.
+        label_names: Classes in the order of the labels.
+        prepared: The cache.
+        processor: What inference does to crops: scaling, normalisation, grey.
+        sampling: Which frames of a clip are looked at.
+        augmentation: What training changes.
+        balance: Exponent of the sampling weight: a class with share `p` is drawn in proportion to `p^(1 - balance)`.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        label_names: Sequence[str],
+        prepared: PreparedClips,
+        processor: DferVideoProcessor,
+        *,
+        sampling: Sampling,
+        augmentation: Augmentation,
+        balance: float = 0.0,
+    ) -> None:
+        if not samples:
+            raise ValueError("Expected clips with a label, got none. See what the cache's index.csv says.")
+        self.samples, self.label_names = list(samples), [str(name) for name in label_names]
+        self.prepared, self.processor = prepared, processor
+        self.sampling, self.augmentation = sampling, augmentation
+        self.labels = torch.tensor([sample.label for sample in samples])
+        share = torch.bincount(self.labels, minlength=len(label_names)) / len(samples)
+        self.sampling_weights = share[self.labels].double() ** -balance
+        # Whole clips, of which each has a length of its own.
+        self.in_order = torch.tensor(
+            [sampling.every_frame and sample.frame is None for sample in self.samples], dtype=torch.bool
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each sample; of a labelled frame with its place in the clip."""
+        return [sample.name if sample.frame is None else f"{sample.name}#{sample.frame}" for sample in self.samples]
+
+    @property
+    def persons(self) -> list[str | None]:
+        """Who is seen in each sample."""
+        return [sample.person for sample in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def training_batch(
+        self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
+    ) -> dict[str, torch.Tensor]:
+        """Random frames and views of the samples at `indices`; `strength` does nothing here."""
+        del strength
+        clips = []
+        for index in indices.tolist():
+            frames = self._read(index, generator).float() / 255
+            frames = augment_clip(frames, size, self.augmentation, generator)
+            clips.append(to_luma(frames) if self.processor.do_grayscale else frames)
+        mean, std = (
+            torch.tensor(values)[:, None, None] for values in (self.processor.image_mean, self.processor.image_std)
+        )
+        return {"pixel_values_videos": (torch.stack(clips) - mean) / std, "labels": self.labels[indices]}
+
+    def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
+        """The middle frames of the samples at `indices`, as inference sees them."""
+        clips = [self._read(index, None) for index in indices.tolist()]
+        side = {"height": size, "width": size}
+        pixel_values = self.processor(clips, size=side, return_tensors="pt")["pixel_values_videos"]
+        return {"pixel_values_videos": pixel_values, "labels": self.labels[indices]}
+
+    def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
+        """A whole clip in order, part by part, `(1, num_frames, 3, size, size)` each."""
+        name = self.samples[index].name
+        yield from read_parts(self.prepared, self.processor, name, self.prepared.frames_with_face(name), size)
+
+    def frames_per_second(self, index: int) -> float | None:
+        """Rate of a clip's frames."""
+        return frame_rate(self.prepared.seconds(self.samples[index].name))
+
+    def _read(self, index: int, generator: torch.Generator | None) -> torch.Tensor:
+        """Crops of a sample, uint8 of shape `(num_frames, 3, 112, 112)`."""
+        sample = self.samples[index]
+        places = np.array([sample.frame]) if sample.frame is not None else self._places(sample.name, generator)
+        return torch.from_numpy(self.prepared.read(sample.name, places)).permute(0, 3, 1, 2)
+
+    def _places(self, name: str, generator: torch.Generator | None) -> np.ndarray:
+        """Frames of a clip to look at, of those that show its face: random ones of a generator, or the middle ones."""
+        draws = None
+        if generator is not None:
+            draws = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        seen = self.prepared.frames_with_face(name)
+        return seen[self.sampling.indices(len(seen), generator=draws)]

@@ -1,0 +1,178 @@
+"""The data a recipe names: what is trained on, what chooses the epoch, and how pixels reach the model."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from sklearn.model_selection import StratifiedGroupKFold
+
+import dfer_hf
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel
+from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
+from dfer_hf.video.sampling import Sampling
+from training.cache.prepared import Preparation, PreparedClips
+from training.config import Augmentation, Normalisation, TrainConfig
+from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
+from training.data.clips_from_stills import StillClips
+from training.data.frame_dataset import VideoFrames
+from training.data.still_dataset import PIXEL_MEAN, PIXEL_STD, StillSource
+from training.datasets.corpus import Clip
+from training.datasets.ferplus import load_ferplus
+from training.datasets.registry import CORPORA, find_corpus
+from training.evaluation.predict import Source as MeasuredSource
+
+NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
+VALIDATION_CLIPS = 150
+FERPLUS = ("ferplus_stills", "ferplus_clips")
+
+
+class Source(MeasuredSource, Protocol):
+    """What training sees of data, beyond what evaluation does.
+
+    Args:
+        sampling_weights: How often weighted sampling draws each sample, `(count,)`.
+    """
+
+    sampling_weights: torch.Tensor
+
+    def training_batch(
+        self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
+    ) -> dict[str, torch.Tensor]:
+        """Random views of samples: `pixel_values_videos` (count, num_frames, 3, size, size) and `labels`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on.
+
+    Args:
+        training: What weights are learnt from.
+        validation: What chooses the epoch; None where the recipe keeps the last.
+        label_names: Classes in the order of the labels.
+        processor: What inference has to do to crops; part of the checkpoint.
+        left_out: Why clips of the annotation are missing here, and how many.
+    """
+
+    training: Source
+    validation: Source | None
+    label_names: tuple[Emotion, ...]
+    processor: dfer_hf.DferVideoProcessor
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepared_root: Path | None) -> Data:
+    """Read the recipe's data.
+
+    Raises:
+        ValueError: If the recipe names data that is not known, or a corpus comes without its cache.
+    """
+    if config.data in FERPLUS:
+        return ferplus_data(config, data_root)
+    if config.data not in CORPORA:
+        raise ValueError(f"Expected `data` to be one of {', '.join((*FERPLUS, *CORPORA))}, got {config.data!r}.")
+    if prepared_root is None:
+        raise ValueError(
+            f"Expected the cache of {config.data}'s face crops. Make it with python -m training.prepare, and pass its folder "
+            "as --prepared."
+        )
+    corpus = find_corpus(config.data)
+    split = corpus.load(data_root, fold)
+    prepared = PreparedClips(prepared_root)
+    processor = build_processor(prepared.record, config.normalisation, config.sampling)
+    clips, left_out = find_prepared(split.train, prepared)
+    samples = list_samples(clips, split.label_names)
+    held_out: list[Sample] | None = None
+    if config.select == "validation":
+        samples, held_out = cut_validation(samples, config.validation_share, config.seed)
+    elif config.select == "test":
+        held_out = list_samples(find_prepared(split.test, prepared)[0], split.label_names)
+
+    def source(chosen: Sequence[Sample], sampling: Sampling) -> ClipSource:
+        return ClipSource(
+            chosen, split.label_names, prepared, processor,
+            sampling=sampling, augmentation=config.augmentation, balance=config.balance,
+        )  # fmt: skip
+
+    return Data(
+        training=source(samples, config.sampling),
+        validation=None if held_out is None else source(held_out, processor.sampling),
+        label_names=split.label_names,
+        processor=processor,
+        left_out={**split.left_out, **left_out},
+    )
+
+
+def build_test_source(
+    clips: Sequence[Clip],
+    label_names: Sequence[Emotion],
+    prepared: PreparedClips,
+    processor: dfer_hf.DferVideoProcessor,
+    model: DferPreTrainedModel,
+) -> ClipSource | VideoFrames:
+    """Read what a checkpoint is measured on: clips, or whole videos where frames are labelled one by one.
+
+    Raises:
+        ValueError: If the cache was prepared in another way than the checkpoint's processor wants, or knows nothing of
+            a clip.
+    """
+    prepared.check_processor(processor)
+    clips, _ = find_prepared(clips, prepared)
+    if any(clip.frame_labels is not None for clip in clips):
+        window = None if model.takes_any_length else model.config.num_frames
+        return VideoFrames(clips, label_names, prepared, processor, window=window)
+    samples, sampling = list_samples(clips, label_names), processor.sampling
+    return ClipSource(samples, label_names, prepared, processor, sampling=sampling, augmentation=Augmentation())
+
+
+def build_processor(
+    record: Preparation, normalisation: Normalisation, sampling: Sampling
+) -> dfer_hf.DferVideoProcessor:
+    """Make the processor of a model that learns from a cache."""
+    settings: dict[str, Any] = {
+        "detector": record.detector,
+        "alignment": record.alignment,
+        "low_light": record.low_light,
+        "image_mean": list(normalisation.mean),
+        "image_std": list(normalisation.std),
+        "do_grayscale": normalisation.greyscale,
+        "num_frames": sampling.num_frames,
+        "frames_per_segment": sampling.frames_per_segment,
+        "every_frame": sampling.num_frames == 1,
+    }
+    return dfer_hf.DferVideoProcessor(**settings)
+
+
+def cut_validation(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Cut a part of the training samples off to choose the epoch by: classes in proportion, people and videos whole.
+
+    Raises:
+        ValueError: If the share is not between 0 and 0.5.
+    """
+    if not 0 < share <= 0.5:
+        raise ValueError(f"Expected `validation_share` above 0 and up to 0.5, got {share}.")
+    labels = [sample.label for sample in samples]
+    groups = [sample.person or sample.name for sample in samples]
+    folds = StratifiedGroupKFold(round(1 / share), shuffle=True, random_state=seed)
+    kept, cut = next(folds.split(labels, labels, groups))
+    return [samples[index] for index in kept], [samples[index] for index in cut]
+
+
+def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
+    """Read FER+: its train split to learn from, its valid split to measure by."""
+    stills = StillSource(load_ferplus(data_root, "train"), balance=config.balance)
+    valid = load_ferplus(data_root, "valid")
+    training: Source
+    validation: Source
+    if config.data == "ferplus_stills":
+        training, validation = stills, StillSource(valid)
+    else:
+        every = max(1, len(valid) // VALIDATION_CLIPS)
+        thinned = StillSource(valid.subset(range(0, len(valid), every)))
+        training = StillClips(stills, neutral_label=NEUTRAL)
+        validation = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=0.5)
+    grey: dict[str, Any] = {"do_grayscale": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
+    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey))

@@ -1,0 +1,119 @@
+"""From predictions to `results.json`: the same figures for one split and for the pooled folds."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dfer_hf
+from training.evaluation.bootstrap import Intervals, bootstrap
+from training.evaluation.calibration import calibration
+from training.evaluation.metrics import Confusion, hierarchy_violations, percent
+from training.evaluation.predict import Predictions
+
+NUM_RESAMPLES = 1000
+SEED = 0
+LEAST_PERSONS = 10
+"""Of fewer the draws are too alike to say anything: of one person they are all the same."""
+
+
+def fine_confusion(predictions: Predictions) -> Confusion:
+    """Answers of the fine classes against the truth."""
+    return Confusion.of(predictions.predicted, predictions.labels, predictions.label_names)
+
+
+def coarse_confusion(predictions: Predictions) -> Confusion:
+    """The system's own coarse answers against the groups of the truth."""
+    return Confusion.of(predictions.coarse_predicted, predictions.coarse_labels, predictions.group_names)
+
+
+def group_confusion(predictions: Predictions) -> Confusion:
+    """Groups of the fine answers against the groups of the truth: AEN's accuracy for three emotions (Sec. 4.2)."""
+    of_answers = predictions.group_of[predictions.predicted]
+    return Confusion.of(of_answers, predictions.coarse_labels, predictions.group_names)
+
+
+def cascade_confusion(predictions: Predictions) -> Confusion:
+    """The best fine class within the system's coarse answer against the truth: CFC-SP's hard choice (Sec. 3.2)."""
+    in_group = predictions.group_of[None] == predictions.coarse_predicted[:, None]
+    chosen = np.where(in_group, predictions.logits, -np.inf).argmax(axis=1)
+    return Confusion.of(chosen, predictions.labels, predictions.label_names)
+
+
+def violations(predictions: Predictions) -> float:
+    """Share of clips whose coarse answer is not the group of the fine answer, from 0 to 1."""
+    return hierarchy_violations(predictions.predicted, predictions.coarse_predicted, predictions.group_of)
+
+
+def intervals(predictions: Predictions) -> Intervals:
+    """95 % confidence intervals, by persons where all are known and there are enough of them, by clips otherwise."""
+    persons = predictions.persons
+    if persons is not None and len(set(persons)) < LEAST_PERSONS:
+        persons = None
+    return bootstrap(
+        predictions.labels,
+        predictions.predicted,
+        predictions.coarse_predicted,
+        label_names=predictions.label_names,
+        group_of=predictions.group_of,
+        persons=persons,
+        num_resamples=NUM_RESAMPLES,
+        seed=SEED,
+    )
+
+
+def measure(predictions: Predictions, *, temperature: float | None) -> dict[str, Any]:
+    """All figures of predictions.
+
+    `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer) and `cascade`
+    (the best class within its coarse answer, which is how CFC-SP's paper answers) hold recalls and confusions in
+    percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as scikit-learn's
+    `balanced_accuracy_score` does.
+
+    Args:
+        predictions: What to measure.
+        temperature: Of the checkpoint; None where several were pooled, which are measured at 1 alone.
+    """
+    fine, coarse = predictions.labels, predictions.coarse_labels
+    results = {
+        "fine": fine_confusion(predictions).to_dict(),
+        "coarse": coarse_confusion(predictions).to_dict(),
+        "coarse_of_fine": group_confusion(predictions).to_dict(),
+        "cascade": cascade_confusion(predictions).to_dict(),
+        "hierarchy_violations": percent(violations(predictions)),
+        "confidence_intervals": intervals(predictions).to_dict(),
+        "calibration": {
+            "fine": calibration(predictions.logits, fine, temperature=1.0),
+            "coarse": calibration(predictions.coarse_logits, coarse, temperature=1.0),
+        },
+    }
+    if temperature is not None and temperature != 1:
+        results["calibration_at_temperature"] = {
+            "fine": calibration(predictions.logits, fine, temperature=temperature),
+            "coarse": calibration(predictions.coarse_logits, coarse, temperature=temperature),
+        }
+    return results
+
+
+def versions() -> dict[str, str]:
+    """What the figures were computed with."""
+    import numpy
+    import torch
+    import transformers
+
+    return {
+        "dfer_hf": dfer_hf.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write_results(results: dict[str, Any], path: Path) -> str:
+    """Write results as JSON, the same bytes for the same results, and return the text."""
+    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+    return text

@@ -1,0 +1,1 @@
+"""What a single system needs beside the common training."""

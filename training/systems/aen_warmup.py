@@ -1,0 +1,164 @@
+"""Train what follows a trunk that stands still, on stored means of its maps.
+
+A clip of stored frames costs a hundredth of one that goes through the trunk, so the parts that start from nothing can
+see a hundred times as many before everything is trained together.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from dfer_hf.models.modeling_aen import AenForVideoClassification
+from training.config import HeadStart, TrainConfig
+from training.data import transforms
+from training.data.clips_from_stills import RUN_LENGTH, StillClips
+from training.data.sources import Source
+from training.data.still_dataset import to_pixel_values
+
+STILLS_PER_PASS = 64
+
+
+class StoredViews:
+    """What trunk and guide say of a few random views of every still, and of one view with the face covered.
+
+    Args:
+        model: The system whose trunk and guide look.
+        clips: The clips whose stills are looked at.
+        image_size: Side of the views in pixels.
+        num_views: Views of each still beside the covered one.
+        generator: Of everything random.
+        strength: Of the augmentation.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: AenForVideoClassification,
+        clips: StillClips,
+        *,
+        image_size: int,
+        num_views: int,
+        generator: torch.Generator,
+        strength: float,
+    ) -> None:
+        self.clips, self.num_views = clips, num_views
+        levels: list[list[torch.Tensor]] = [[] for _ in model.config.hidden_sizes[1:]]
+        logits = []
+        model.eval()
+        for indices in tqdm(torch.arange(len(clips)).split(STILLS_PER_PASS), desc="views", disable=None):
+            views = self._views(indices, image_size, generator, strength).to(model.device)
+            for stored, level_map in zip(levels, model.trunk(views).feature_maps, strict=True):
+                mean = level_map.float().mean(dim=(2, 3)).unflatten(0, (len(indices), num_views + 1))
+                stored.append(mean)
+            seen = model.guide.encode_frames(views.unflatten(0, (len(indices), num_views + 1)))
+            logits.append(seen.float())
+        self.levels = [torch.cat(parts) for parts in levels]  # three of (stills, views + 1, C_s)
+        self.frame_logits = torch.cat(logits)  # (stills, views + 1, labels)
+
+    def _views(self, indices: torch.Tensor, size: int, generator: torch.Generator, strength: float) -> torch.Tensor:
+        """Pixel values `(stills · (views + 1), 3, size, size)`; the last view of each still is covered."""
+        count, each = len(indices), self.num_views + 1
+        framing = transforms.random_framing(count * each, generator, strength=strength).unflatten(0, (count, each))
+        stills = self.clips.stills
+        matrices = stills.crop_to_image[indices][:, None] @ framing
+        images = stills.images[indices].float().div(255).repeat_interleave(each, dim=0)
+        fill = ("zeros", "border", "reflection")[int(torch.randint(3, (1,), generator=generator))]
+        views = transforms.warp(images, matrices.flatten(0, 1), size, fill=fill)
+        views = transforms.random_light(views, generator, strength=0.8 * strength)
+        views = transforms.random_sharpness(views, generator, strength=strength).unflatten(0, (count, each))
+        views[:, -1:] = transforms.cover_most(views[:, -1:], generator)
+        return to_pixel_values(views.flatten(0, 1))
+
+    def batch(
+        self, indices: torch.Tensor, generator: torch.Generator
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Clips of the stills at `indices`: maps of one pixel, the guide's logits, and the votes."""
+        shown, covered, _ = self.clips.script(indices, generator)
+        count, num_frames = shown.shape
+        runs = -(-num_frames // RUN_LENGTH)
+        view = torch.randint(self.num_views, (count, runs), generator=generator)
+        view = view.repeat_interleave(RUN_LENGTH, dim=1)[:, :num_frames]
+        view = torch.where(covered, self.num_views, view)
+        maps = [level[shown, view].float().flatten(0, 1)[..., None, None] for level in self.levels]
+        return maps, self.frame_logits[shown, view], self.clips.stills.votes[indices]
+
+
+def give_head_start(
+    model: AenForVideoClassification,
+    views: StoredViews,
+    config: HeadStart,
+    *,
+    generator: torch.Generator,
+    autocast: Callable[..., AbstractContextManager] = nullcontext,
+) -> float:
+    """Train all but trunk and guide, with a learning rate that falls from its peak to zero along half a cosine.
+
+    Args:
+        model: The system; changed in place.
+        views: What it learns from.
+        config: Steps and learning rate.
+        generator: Of everything random but dropout.
+        autocast: Opens the precision of each step's forward pass.
+
+    Returns:
+        Mean loss of the last tenth of the steps.
+    """
+    parameters = [
+        parameter for name, parameter in model.named_parameters() if not name.startswith(("trunk.", "guide."))
+    ]
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.num_steps)
+    model.train()
+    losses = []
+    for _ in tqdm(range(config.num_steps), desc="head start", disable=None):
+        indices = torch.multinomial(
+            views.clips.sampling_weights, config.batch_size, replacement=True, generator=generator
+        )
+        maps, frame_logits, votes = views.batch(indices, generator)
+        maps = [level.to(model.device) for level in maps]
+        with autocast():
+            output = model.judge_levels(maps, frame_logits.to(model.device), votes.to(model.device))
+        # There, because labels were given.
+        loss = cast(torch.Tensor, output.loss)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        scheduler.step()
+        losses.append(loss.item())
+    tail = losses[-max(1, config.num_steps // 10) :]
+    return sum(tail) / len(tail)
+
+
+def start_ahead(model: PreTrainedModel, source: Source, config: TrainConfig, accelerator: Accelerator) -> None:
+    """Give a system of clips its head start, where the recipe asks for one.
+
+    Raises:
+        ValueError: If the recipe asks for it with another system or other data.
+    """
+    if config.head_start is None:
+        return
+    if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
+        raise ValueError("Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe.")
+    image_size, strength = config.stage(0)
+    generator = torch.Generator().manual_seed(config.seed)
+    model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads * accelerator.num_processes)  # the others wait
+    with accelerator.autocast():
+        views = StoredViews(
+            model,
+            source,
+            image_size=image_size,
+            num_views=config.head_start.num_views,
+            generator=generator,
+            strength=strength,
+        )
+    loss = give_head_start(model, views, config.head_start, generator=generator, autocast=accelerator.autocast)
+    torch.set_num_threads(threads)
+    tqdm.write(f"head start: loss {loss:.4g}")
