@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RECIPES, TABLES = Path(__file__).parents[1] / "recipes", Path(__file__).parent / "tables"
+RECIPES, TABLES = Path(__file__).parents[1] / "recipes", Path(__file__).parent / "ablations"
 COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "uar": ("UAR", ("fine", "uar")),
     "war": ("WAR", ("fine", "war")),
