@@ -59,9 +59,10 @@ def type_in(program, *arguments):
     elif program == "dfer-train":
         training.cli.main(arguments)
     else:
-        start = next(index for index, word in enumerate(arguments) if word.endswith(".py"))
+        # `python -m training.train …` and `accelerate launch --mixed_precision bf16 -m training.train …`.
+        start = arguments.index("-m") + 1
         sys.argv = list(arguments[start:])
-        runpy.run_path(str(ROOT / arguments[start]), run_name="__main__")
+        runpy.run_module(arguments[start], run_name="__main__")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *EXAMPLES])
