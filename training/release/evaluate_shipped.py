@@ -1,4 +1,4 @@
-"""Measure a checkpoint: `python -m training.release.evaluate_shipped <checkpoint> --data-root <FER+ folder> [--output results.json]`.
+"""Measure a checkpoint: `python -m training.release.evaluate_shipped <checkpoint> --data-root <FER+ folder>`.
 
 Stills are measured with one aligned crop each. Clips are made from every fifth still of the validation split, a given
 share of their frames off target; a system is measured on them beside the plain mean of its own frame answers. From the
@@ -44,7 +44,7 @@ def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard
 
 @dataclass(frozen=True)
 class Leads:
-    """How far the best class leads the second in each of `(clips,)`, in calibrated probability, and whether it is right."""
+    """How far the best class leads the second in each clip, in calibrated probability, and whether it is right."""
 
     leads: np.ndarray
     is_right: np.ndarray
@@ -62,7 +62,7 @@ class Leads:
         return float(chosen.max(initial=0.0))
 
     def at_margin(self, margin: float) -> dict[str, float]:
-        """What a margin does: the share of unsure answers, and how many of the sure and of the unsure ones are right."""
+        """The share of unsure answers, and how many of the sure and of the unsure ones are right."""
         is_unsure = self.leads < margin
         return {
             "unsure_margin": margin,
@@ -125,9 +125,10 @@ def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> di
     faces = load_ferplus(data_root, "valid")
     stills = StillSource(faces)
     name = Path(found).resolve().name
+    command = f"python -m training.release.evaluate_shipped {name} --data-root <FER+> --portraits-root <London Set>"
     results = {
         "checkpoint": name,
-        "command": f"python -m training.release.evaluate_shipped {name} --data-root <FER+> --portraits-root <London Set>",
+        "command": command,
         "data": f"FER+ valid split, {len(stills)} faces with one majority label among seven classes",
         "versions": {"dfer_hf": dfer_hf.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "stills": measure_stills(model, stills),
