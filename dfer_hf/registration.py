@@ -1,4 +1,4 @@
-"""Tell transformers of the systems without importing them: torchvision and PyTorch's compiler take seconds to import."""
+"""Register the systems with transformers, importing none: torchvision and torch's compiler take seconds to load."""
 
 import importlib
 import pkgutil
@@ -23,7 +23,7 @@ def imported(stand_in: ImportedWhenUsed) -> type:
 
 
 def system_configs() -> dict[str, type[PreTrainedConfig]]:
-    """Name and configuration class of every system: whatever `models/configuration_*.py` has a `modeling_*.py` beside it.
+    """Name and configuration class of every system: each `models/configuration_*.py` with a `modeling_*.py` beside it.
 
     `configuration_dfer`, which all systems share, is none: its `model_type` is the prefix of theirs.
     """

@@ -4,7 +4,7 @@ import av
 
 
 def write_gif(path, *, side, num_frames, frames_per_second=50):
-    """Write a GIF whose every frame changes one pixel, and still is decoded whole: 23 bytes for `side` squared pixels."""
+    """Write a GIF whose every frame changes one pixel and is decoded whole: 23 bytes for `side` squared pixels."""
     delay = (100 // frames_per_second).to_bytes(2, "little")
     size = side.to_bytes(2, "little") * 2
     frame = b"!\xf9\x04\0" + delay + b"\0\0,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"

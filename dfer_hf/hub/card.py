@@ -32,8 +32,8 @@ def render_figures(results: dict[str, Any]) -> str:
         portraits = results["portraits"]
         lines += [
             "",
-            "Portraits: Face Research Lab London Set (DeBruine and Jones, CC BY 4.0), smiling and neutral, the whole way "
-            f"from file to answer; right in {portraits['war']:.2f} % of {portraits['count']}, by class: "
+            "Portraits: Face Research Lab London Set (DeBruine and Jones, CC BY 4.0), smiling and neutral, the whole "
+            f"way from file to answer; right in {portraits['war']:.2f} % of {portraits['count']}, by class: "
             f"{_recalls(portraits)}.",
         ]
     return "\n".join([*lines, "", f"`{results['command']}`", ""])
@@ -62,7 +62,8 @@ def refresh_cards(repository: Path) -> None:
 def _clip_lines(measured: dict[str, Any]) -> list[str]:
     lines = [
         "",
-        "Clips made from every fifth still of that split (16 frames; not real video), whose label may hold for some frames only:",
+        "Clips made from every fifth still of that split (16 frames; not real video), whose label may hold for some "
+        "frames only:",
         "",
         "| frames off target | system: WAR | UAR | mean of the frame answers: WAR | UAR | n |",
         "|---|---|---|---|---|---|",

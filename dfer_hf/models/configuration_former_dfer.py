@@ -42,8 +42,9 @@ class FormerDferConfig(FrameResNetConfig):
         "paper": PrintedSize(
             parameters=18.0,
             multiply_adds=9.11,
-            note="The parameters in later papers' tables, the multiply-adds in NR-DFERNet's Tables 4 and 5. Ours are "
-            "8.28 G with the one spatial layer of the authors' code; 9.11 G needs `spatial_depth=3`, which has 19.1 M.",
+            note="The parameters in later papers' tables, the multiply-adds in NR-DFERNet's Tables 4 and 5. Ours "
+            "are 8.28 G with the one spatial layer of the authors' code; 9.11 G needs `spatial_depth=3`, which has "
+            "19.1 M.",
         )
     }
 

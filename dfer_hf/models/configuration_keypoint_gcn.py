@@ -15,21 +15,21 @@ class KeypointGcnConfig(FrameResNetConfig):
 
     The paper leaves open what follows; each choice names its ground.
 
-    - The third stage of the ResNet keeps its resolution and the fourth halves it: Sec. 3.1.1 changes strides "to obtain
-      a larger feature map", and 7×7 from 112×112 is the map whose cost fits the 17.52 billion of a later survey.
+    - The third stage of the ResNet keeps its resolution and the fourth halves it: Sec. 3.1.1 changes strides "to
+      obtain a larger feature map", and 7×7 from 112×112 is the map whose cost fits the 17.52 billion of a later
+      survey.
     - Key points: three of each brow, two corners of each eye, two of the bridge of the nose, four of the mouth, and
-    the
-      cheeks. Sec. 3.2 has five upper left, five upper right, "some cheeks and the whole mouth" with six, and skips
+      the cheeks. Sec. 3.2 has five upper left, five upper right, "some cheeks and the whole mouth" with six, and skips
       two on the bridge. A cheek is the centre of a lower eyelid, a side of the nose and the jaw beside the mouth.
     - Edges join neighbours along brows, eyes, nose and mouth, and the cheeks to eye, nose and mouth; none joins a node
       to itself, since Eq. 3 adds it, and rows are not normalised, as printed.
     - `W_a` of Eq. 4 scales the rows of `A`: a node judges how much it takes in.
-    - `W_learn` starts as the identity over its width, so that `W_a` is a mean product: features are never negative here,
-      and the ReLU of Eq. 4 starts open; a random matrix shuts it for good in about every second draw.
+    - `W_learn` starts as the identity over its width, so that `W_a` is a mean product: features are never negative
+      here, and the ReLU of Eq. 4 starts open; a random matrix shuts it for good in about every second draw.
     - A heat map is a Gaussian distribution in units of an even one: Eq. 2 then gives key points features of the same
       size as the whole face's, which Eq. 3 puts through the same layer.
     - The temporal layers are Former-DFER's (heads of 64, perceptron twice as wide as the token), the sampling's
-    source.
+      source.
     - Without the graph (models A and D of Table 9) the fully connected `f` stays: tokens keep their width.
     - The LSTMs of Tables 9 and 10 have one layer as wide as what goes in; under the mean and LSTM fusions a frame's
       token is as wide as a node.
@@ -66,8 +66,8 @@ class KeypointGcnConfig(FrameResNetConfig):
         "paper": PrintedSize(
             parameters=17.0,
             multiply_adds=17.52,
-            note="Parameters: Table 3, which cuts decimals off; multiply-adds: SurveyFER's list, the paper prints none. "
-            "Neither counts dlib, so ours is to be compared without the landmark head.",
+            note="Parameters: Table 3, which cuts decimals off; multiply-adds: SurveyFER's list, as the paper prints "
+            "none. Neither counts dlib, so ours is to be compared without the landmark head.",
         )
     }
 

@@ -136,7 +136,7 @@ class DferPreTrainedModel(PreTrainedModel):
         return (probabilities[:, None] * self.group_matrix()).sum(dim=-1)
 
     def log_groups(self, logits: torch.Tensor) -> torch.Tensor:
-        """Turn logits of the fine classes `(batch, num_labels)` into log-probabilities of the groups, `(batch, num_groups)`."""
+        """Turn fine logits `(batch, num_labels)` into log-probabilities of the groups, `(batch, num_groups)`."""
         tiny = torch.finfo(torch.float32).tiny
         return self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log()
 
@@ -158,13 +158,12 @@ class DferPreTrainedModel(PreTrainedModel):
         )
 
     def answer_encoded(
-        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None,
-        frames_per_second: float | None = None,
-    ) -> DferOutput:  # fmt: skip
-        """Answer what `encode_frames` said of all frames, `(batch, num_frames, features)`, as `forward` answers frames.
+        self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, frames_per_second: float | None = None
+    ) -> DferOutput:
+        """Answer as `forward` does, from what `encode_frames` returned for all frames.
 
         Args:
-            encoded: What the frames say.
+            encoded: What each frame says by itself, `(batch, num_frames, features)`.
             labels: As in `forward`.
             frames_per_second: Of the clips, for systems that look at stretches of time; their own rate where left out.
 
@@ -232,7 +231,7 @@ class DferPreTrainedModel(PreTrainedModel):
         return nn.functional.one_hot(labels, len(self.config.label_names)).float()
 
     def label_loss(self, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
-        """Cross entropy of the clips' logits `(batch, num_labels)` and what `label_distribution` takes, if there is any."""
+        """Cross entropy of the clips' logits `(batch, num_labels)` and their labels, or None without labels."""
         if labels is None:
             return None
         return cross_entropy(logits, self.label_distribution(labels, logits.shape[0]))

@@ -64,8 +64,8 @@ class LandmarkHead(nn.Module):
             frames: Aligned crops, `(n, channels, s, s)`.
 
         Returns:
-            Where the landmarks are, `(n, 68, 2)` as fractions of the side: x from 0 at the left edge to 1 at the right,
-            y from the upper edge down; below 0 or above 1 where a landmark lies outside the crop.
+            Where the landmarks are, `(n, 68, 2)` as fractions of the side: x from 0 at the left edge to 1 at the
+            right, y from the upper edge down; below 0 or above 1 where a landmark lies outside the crop.
         """
         stem = self.stem_norm(self.stem(frames)).relu()  # (n, width, s / 2, s / 2)
         fine = self.stage_1(stem)  # (n, width, s / 4, s / 4)

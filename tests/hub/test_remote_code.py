@@ -46,7 +46,8 @@ for folder in folders:
         with torch.no_grad():
             output = model(**clip)
         for field in ("logits", "coarse_logits", "frame_logits", "frame_weights"):
-            answers[f"{folder.name}/{auto_class.__name__}/{field}"] = output[field].clone(memory_format=torch.contiguous_format)
+            answer = output[field].clone(memory_format=torch.contiguous_format)
+            answers[f"{folder.name}/{auto_class.__name__}/{field}"] = answer
 assert not any(name.partition(".")[0] in ("dfer_hf", "training") for name in sys.modules)
 save_file(answers, outputs)
 """

@@ -1,4 +1,4 @@
-"""CFC-SP against its paper (Xue et al., CVPRW 2022), written out again in plain loops over Python's double precision."""
+"""CFC-SP against its paper (Xue et al., CVPRW 2022), written out again in plain loops in double precision."""
 
 import math
 

@@ -1,5 +1,7 @@
-"""What people do with every system: fine-tune it on other classes, train it with `Trainer`, halve and export it, feed it
-long videos. A new system is found by itself."""
+"""What people do with every system: fine-tune it, train it with `Trainer`, halve and export it, feed it long videos.
+
+A new system is found by itself.
+"""
 
 import numpy as np
 import pytest
