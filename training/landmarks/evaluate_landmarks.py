@@ -1,4 +1,4 @@
-"""Measure a landmark head on real people: `python -m training.landmarks.evaluate_landmarks <head.safetensors> --london <folder>`.
+"""Measure a landmark head on real people: `python -m training.landmarks.evaluate_landmarks <head> --london <folder>`.
 
 Every portrait goes the way of a user's file: detector, alignment, head, and back to the frame. Errors are per cent of
 the distance between the pupils. A pupil is estimated as the mean of the six landmarks of its eye; since a pupil does

@@ -1,4 +1,4 @@
-"""Train the landmark head: `python -m training.landmarks.train_landmarks --renders <folder> --ferplus <folder> --output <folder>`.
+"""Train the landmark head: `python -m training.landmarks.train_landmarks --renders … --ferplus … --output …`.
 
 It learns from renders, whose landmarks are exact, and from the photos of FER+ with the landmarks another network found
 on them, which count for less. The result is `landmark_head.safetensors` in the output folder.

@@ -1,4 +1,4 @@
-"""Turn a trained checkpoint into a folder of `model_cards`: `python -m training.release.package <run>/checkpoint <folder>`.
+"""Package a trained checkpoint for `model_cards`: `python -m training.release.package <run>/checkpoint <folder>`.
 
 A frame recogniser learns how common each class is on the web, where most faces are neutral or smile, and leans to
 those on other faces. `--prior-correction` takes a share of that out of its classifier's bias: each class's logit is

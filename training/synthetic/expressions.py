@@ -36,7 +36,7 @@ EMOTION_ACTIONS: dict[Emotion, dict[int, float]] = {
     Emotion.DISGUST: {9: 1.0, 10: 0.7, 15: 0.4, 17: 0.4},
     Emotion.FEAR: {1: 1.0, 2: 0.5, 4: 0.6, 5: 1.0, 20: 1.0, 26: 0.3},
 }
-"""How far each action goes when an expression is as strong as it gets; fear leaves out 7, which works against its 5."""
+"""Strength of each action at an expression's peak; fear leaves out 7, which works against its 5."""
 
 FREE_SHAPES = (
     "browDown", "browInnerUp", "browOuterUp", "cheekPuff", "eyeSquint", "eyeWide", "jawForward", "jawLeft", "jawOpen",

@@ -30,15 +30,15 @@ class Look:
         lips: Tone of the lips, and in `lip_strength` how much of it there is.
         hair: Tone of hair, brows and beard.
         iris: Tone of the iris.
-        cloth: Tone of clothes and background objects.
+        cloth: Tone of clothes.
         hairline: Height above which there is hair; far above the head for none.
         brow_height: Half of the thickness of the brows, and in `brow_strength` how dark they are.
         beard: Strength of the beard.
         lash: Strength of the line of the lashes.
         flush: Redness of cheeks and nose.
-        blotches: Strength of what is uneven.
+        blotches: Strength of the uneven tone.
         gloss: Strength of highlights.
-        seed: Of what is uneven.
+        seed: Seed of the uneven tone.
     """
 
     skin: np.ndarray
@@ -124,9 +124,10 @@ def distance_to_line(places: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def is_inside(places: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Whether places `(n, 2)` lie within a closed outline `(k, 2)`: a ray to the right crosses it an odd number of times."""
+    """Whether points `(n, 2)` are inside a closed outline `(k, 2)`."""
     start, end = outline, np.roll(outline, -1, axis=0)
     x, y = places[:, :1], places[:, 1:]
+    # A ray to the right of a point inside crosses the outline an odd number of times.
     spans = (start[:, 1] > y) != (end[:, 1] > y)  # (n, k)
     rise = np.where(start[:, 1] == end[:, 1], 1.0, end[:, 1] - start[:, 1])
     crossing = start[:, 0] + (y - start[:, 1]) / rise * (end[:, 0] - start[:, 0])
@@ -176,7 +177,7 @@ def openness(kit: FaceKit, num_directions: int = 64, size: int = 160) -> np.ndar
 
 
 class FacePaint:
-    """What of a face model's paint does not depend on the person: where things are on the face at rest.
+    """The part of a face model's paint that is the same for all people: where things are on the face at rest.
 
     Args:
         kit: The face model.

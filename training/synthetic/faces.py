@@ -1,8 +1,8 @@
 """Pictures of faces whose landmarks, expression and intensity are known exactly.
 
-`python -m training.synthetic.faces --face-kit <ict_facekit.npz> --output runs/renders --count 8000` draws a set to train
-with. Every picture is aligned by its own five points as `dfer_hf.faces` aligns a face, and shows some of what is
-around it.
+`python -m training.synthetic.faces --face-kit <ict_facekit.npz> --output runs/renders --count 8000` renders a training
+set. Every picture is aligned by its own five points, as `dfer_hf.faces` aligns a face, and shows some of its
+surroundings.
 """
 
 import argparse
@@ -129,13 +129,13 @@ class FaceRenderer:
         return vertices
 
     def project(self, vertices: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """Turn vertices and see them from the camera: `(vertices, 2)` with y down, without a unit, and 1 / distance."""
+        """Project turned vertices into the camera: `(vertices, 2)` with y down, without a unit, and 1 / distance."""
         turned = (vertices - self.middle) @ rotation(*scene.pose).T
         nearness = 1 / (scene.distance - turned[:, 2])
         return turned[:, :2] * (1, -1) * nearness[:, None], nearness
 
     def framing(self, marks: np.ndarray) -> np.ndarray:
-        """The transform `(2, 3)` from projected places to pixels that aligns a face by its projected landmarks `(68, 2)`."""
+        """The transform `(2, 3)` from projected places to pixels that aligns a face by its landmarks `(68, 2)`."""
         # `similarity_transform` wants points of the size of pixels.
         unit = 1 / np.ptp(marks, axis=0).max()
         to_crop = similarity_transform(five_points_of_68(marks * unit)) * (unit, unit, 1)
@@ -189,7 +189,7 @@ def _enlarge(colours: np.ndarray, size: int) -> np.ndarray:
 
 
 def draw_expression(generator: np.random.Generator) -> tuple[Emotion, float, dict[str, float]]:
-    """Draw an emotion, its intensity and shapes for a picture to learn landmarks from: much else moves, too."""
+    """Draw an emotion, its intensity and shapes for a picture to train landmarks on: other muscles move as well."""
     emotion, intensity = SEVEN_EMOTIONS[generator.integers(len(SEVEN_EMOTIONS))], generator.uniform()
     shapes = free_shapes(generator, chance=0.12, strength=0.7)
     if generator.random() < 0.15:

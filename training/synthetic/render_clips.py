@@ -50,7 +50,7 @@ class RenderedClip:
 
 
 def rise_and_fall(num_frames: int, generator: np.random.Generator, *, least: float = 0.15) -> np.ndarray:
-    """Draw an intensity that rises to a peak and falls again, `(num_frames,)`; `least` at the first frame and the last."""
+    """Draw an intensity that rises from `least` to a peak and falls to `least` again, `(num_frames,)`."""
     peak, height = generator.uniform(0.25, 0.75) * (num_frames - 1), generator.uniform(0.7, 1.0)
     frames = np.arange(num_frames)
     before, after = frames / max(peak, 1e-9), (num_frames - 1 - frames) / max(num_frames - 1 - peak, 1e-9)

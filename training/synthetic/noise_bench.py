@@ -1,17 +1,18 @@
-"""Do the papers' claims about noise show? Train systems briefly on a test bed of clips with placed noise, and look.
+"""Measure whether systems look away from noise, as their papers claim: train them briefly on clips with known noise.
 
-`python -m training.synthetic.noise_bed --face-kit <ict_facekit.npz> --systems nr_dfernet aen m3dfel --output runs/noise`
+`python -m training.synthetic.noise_bench --face-kit <ict_facekit.npz> --systems nr_dfernet m3dfel --output runs/noise`
 
 Clips carry one label each; no system is told which of their frames are noise. They are put together from rendered
-pictures, those it learns from anew for every epoch, those it is measured on of other people; see
-`training/synthetic/noise_bank.py` and `noise_clips.py`. What a frame shows systems know from a recogniser of stills, as
-in AEN's training (Sec. 3.1: the trunk and the guide come from a ResNet trained on RAF-DB): the shipped one, which has
-learnt from FER+, goes on learning from the bank's pictures, labelled with what they show and never covered. AEN takes
-it as trunk and guide, and NR-DFERNet its first three stages. M3DFEL's 3D trunk starts from its weights and sees the
-pictures, too, in place of the weights from Kinetics that the paper has; all else starts from nothing.
+pictures (`noise_bank.py`, `noise_clips.py`): training clips anew for every epoch, test clips of other people.
 
-M3DFEL keeps the paper's best bag of four instances of four frames. It has one weight for the frames of an instance, so
-where noise begins in the middle of one, no weights could tell it apart; see `noise_clips` for why it may.
+Systems start from a frame recogniser, as in AEN's training (Sec. 3.1: the trunk and the guide come from a ResNet
+trained on RAF-DB). The shipped recogniser, trained on FER+, is fine-tuned on the bank's pictures, which are labelled
+with what they show and never covered. AEN takes it as trunk and guide, NR-DFERNet takes its first three stages, and
+M3DFEL's 3D trunk is inflated from it and trained on the pictures as well, in place of the paper's Kinetics weights.
+All other weights start at random.
+
+M3DFEL keeps the paper's best bag of four instances of four frames. All frames of an instance share one weight, so the
+model cannot separate noise that begins in the middle of an instance; `noise_clips` says why it may begin there.
 """
 
 import argparse
@@ -38,8 +39,8 @@ from training.data.still_dataset import to_pixel_values
 from training.engine.guards import in_3d
 from training.synthetic.noise_bank import FaceBank, make_bank
 from training.synthetic.noise_clips import NoiseClips
-from training.synthetic.noise_head_start import start_trunk
 from training.synthetic.noise_measures import Figure, Observed, measure
+from training.synthetic.warm_start import start_trunk
 
 TEST_PEOPLE, TEST_CLIPS = 60, 1680
 VIEW = 64
@@ -47,25 +48,25 @@ VIEW = 64
 
 LEGEND = (
     "Noise and its kinds: weight on such frames over their share of the frames; mean pooling is 1. By place: "
-    "from the mean weights over all clips. Other as strong: over the weight of target frames of intensity 0.6 or more. "
+    "from the mean weights over all clips. Other as strong: over the weight of target frames of intensity 0.6 or "
+    "more. "
     "Intensity: rank correlation with the weights of target frames."
 )
 
 
 @dataclass(frozen=True)
 class Study:
-    """How a system is trained on the bed.
+    """How a system is trained on the bench.
 
     Args:
         model: Fields of its configuration that differ from its preset `small`.
         num_epochs: Times that clips are put together.
         epoch_length: Clips of an epoch.
-        learning_rate: Peak of a warm-up and half a cosine; of what starts from nothing.
-        trunk_share: Factor on it for a trunk that has a head start.
+        learning_rate: Peak of a warm-up and half a cosine; of weights that start at random.
+        trunk_share: Factor on it for a pretrained trunk.
         batch_size: Clips of a step.
-        num_still_epochs: Passes of a 3D trunk over the bank's pictures, each a clip of one frame, before all is
-            trained
-            together: its maps are larger than those of the 2D trunk whose weights it takes.
+        num_still_epochs: Epochs of a 3D trunk on the bank's pictures, each a clip of one frame, before everything is
+            trained together: its maps are larger than those of the 2D trunk whose weights it takes.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -91,8 +92,8 @@ STUDIES = {
 """Widths and depths are the recogniser's, to start from it."""
 
 
-def part_bank(people: FaceBank, num_clips: int) -> tuple[FaceBank, NoiseClips]:
-    """Part the people: those to learn from, and clips of the others, the same every time, to measure with."""
+def split_bank(people: FaceBank, num_clips: int) -> tuple[FaceBank, NoiseClips]:
+    """Split the people: a bank of training people, and test clips of the others, which are the same every time."""
     bank, others = people.divide(TEST_PEOPLE)
     return bank, others.compose(num_clips, np.random.default_rng(7), least_runs=1)
 
@@ -184,7 +185,7 @@ def fit(
 
 @torch.inference_mode()
 def observe(model: PreTrainedModel, clips: NoiseClips) -> Observed:
-    """Let a system judge the middle of every picture, in single precision."""
+    """Predict from the middle of every picture, in single precision."""
     model.eval()
     said = []
     for indices in torch.arange(len(clips.labels)).split(16):
@@ -198,7 +199,7 @@ def observe(model: PreTrainedModel, clips: NoiseClips) -> Observed:
 
 
 def build(system: str, study: Study, *, seed: int = 0) -> PreTrainedModel:
-    """Build a system of a study from its first weights.
+    """Build a system of a study with its initial weights.
 
     Raises:
         ValueError: If there is no such system.
@@ -211,11 +212,11 @@ def build(system: str, study: Study, *, seed: int = 0) -> PreTrainedModel:
     return systems[system](config_class.from_preset("small", **{"image_size": VIEW} | study.model))
 
 
-def teach_recogniser(bank: FaceBank, folder: Path, *, start: Path) -> Path:
-    """Let a recogniser of stills go on learning from rendered ones, unless `folder` already holds the result.
+def train_recogniser(bank: FaceBank, folder: Path, *, start: Path) -> Path:
+    """Fine-tune a frame recogniser on rendered stills, unless `folder` already holds the result.
 
     Args:
-        bank: Whose pictures it learns from.
+        bank: Training pictures.
         folder: Where the result goes, a checkpoint folder.
         start: Checkpoint it starts from, such as the shipped one.
 
@@ -226,7 +227,8 @@ def teach_recogniser(bank: FaceBank, folder: Path, *, start: Path) -> Path:
         return folder
     if not (start / "config.json").is_file():
         raise FileNotFoundError(
-            f"Expected a checkpoint of a frame recogniser at {start}, found no config.json. Name one with --recogniser."
+            f"Expected a checkpoint of a frame recogniser at {start}, found no config.json. "
+            "Name one with --recogniser."
         )
     recogniser = FrameResNetForVideoClassification.from_pretrained(start, dtype=torch.float32)
     recogniser.config.image_size = VIEW
@@ -239,8 +241,8 @@ def teach_recogniser(bank: FaceBank, folder: Path, *, start: Path) -> Path:
     return folder
 
 
-def teach_3d_trunk(model: PreTrainedModel, bank: FaceBank, study: Study) -> list[float]:
-    """Let the 3D trunk of a system learn what pictures show, each a clip of one frame."""
+def train_3d_trunk(model: PreTrainedModel, bank: FaceBank, study: Study) -> list[float]:
+    """Train the 3D trunk of a system on single pictures, each a clip of one frame."""
     r3d = build("r3d", study)
     trunk = model.get_submodule("trunk")
     r3d.get_submodule("trunk").load_state_dict(trunk.state_dict())
@@ -260,11 +262,11 @@ def teach_3d_trunk(model: PreTrainedModel, bank: FaceBank, study: Study) -> list
 
 
 def examine(system: str, bank: FaceBank, test: NoiseClips, recogniser: Path, output: Path) -> dict[str, Any]:
-    """Train a system on the bed and measure it, or read what was measured before.
+    """Train a system on the bench and measure it, or read what was measured before.
 
     Returns:
-        What is written to `output/<system>.json`: `figures` of `noise_measures.measure`, the study, which parts had a
-        head start, and the mean loss of each epoch.
+        What is written to `output/<system>.json`: `figures` of `noise_measures.measure`, the study, which parts were
+        pretrained, and the mean loss of each epoch.
     """
     path = output / f"{system}.json"
     if path.is_file():
@@ -274,14 +276,14 @@ def examine(system: str, bank: FaceBank, test: NoiseClips, recogniser: Path, out
     taken = start_trunk(model, recogniser)
     if study.num_still_epochs:
         taken.append("trunk on pictures")
-        teach_3d_trunk(model, bank, study)
+        train_3d_trunk(model, bank, study)
     losses = fit(model, lambda generator: bank.compose(study.epoch_length, generator), study)
     observed = observe(model, test)
     result = {
         "system": system,
         "clips": {"train": study.num_epochs * study.epoch_length, "test": len(test.labels)},
         "study": dataclasses.asdict(study),
-        "head_start": taken,
+        "pretrained": taken,
         "losses": losses,
         "figures": measure(observed),
     }
@@ -302,7 +304,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Read the command line, make the bed, and train and measure the systems that are not measured yet."""
+    """Read the command line, make the bench, and train and measure the systems that are not measured yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--face-kit", type=Path, required=True, help="ict_facekit.npz")
     parser.add_argument("--systems", nargs="+", default=list(STUDIES), help="model types without their prefix")
@@ -316,8 +318,8 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown systems {', '.join(unknown)}; expected some of {', '.join(dfer_hf.systems())}")
     people = make_bank(arguments.face_kit, arguments.output / "bank", arguments.people, processes=arguments.processes)
-    bank, test = part_bank(people, arguments.test_clips)
-    recogniser = teach_recogniser(bank, arguments.output / "recogniser", start=arguments.recogniser)
+    bank, test = split_bank(people, arguments.test_clips)
+    recogniser = train_recogniser(bank, arguments.output / "recogniser", start=arguments.recogniser)
     results = []
     for system in arguments.systems:
         results.append(examine(system, bank, test, recogniser, arguments.output))

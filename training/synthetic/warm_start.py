@@ -1,4 +1,4 @@
-"""Start the trunk of a system, 2D or 3D, from a recogniser of stills."""
+"""Initialise the trunk of a system, 2D or 3D, from a frame recogniser."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from training.engine.pretrained import initialise
 
 
 def inflated(recogniser: FrameResNetForVideoClassification) -> dict[str, torch.Tensor]:
-    """Weights of a 3D trunk from a 2D one's: the middle frame of each kernel is the picture's, those beside it are zero.
+    """Inflate the weights of a 2D trunk to 3D: they become the middle frame of each kernel; its other frames are 0.
 
-    Both are named as their libraries name them, transformers and torchvision. The middle, after Arnab et al. 2021
-    (ViViT, Sec. 3.4), as an instance has few frames: of kernels spread over three, those at its ends would see less.
-    R3D has no pooling after its stem, so its maps are twice as large as the recogniser's.
+    The names are those of transformers and of torchvision. Arnab et al. 2021 (ViViT, Sec. 3.4) use the middle frame
+    alone; weights spread over three frames would see less at both ends of an instance, which has few frames. R3D has
+    no pooling after its stem, so its maps are twice as large as the recogniser's.
     """
     names = {"embedder.embedder.convolution": "stem.0", "embedder.embedder.normalization": "stem.1"}
     for stage, depth in enumerate(recogniser.config.depths):
@@ -66,7 +66,8 @@ def start_trunk(model: PreTrainedModel, checkpoint: Path) -> list[str]:
         first = next(name for name, fit in fits.items() if not fit)
         raise ValueError(
             f"Expected a trunk of widths {recogniser.config.hidden_sizes} and depths {recogniser.config.depths}, as "
-            f"{checkpoint.name} has, but {first} is of shape {tuple(own[first].shape)} here. Give the system its widths."
+            f"{checkpoint.name} has, but {first} is of shape {tuple(own[first].shape)} here. "
+            "Give the system the same widths and depths."
         )
     trunk.load_state_dict({name: known[name] for name in own})
     return ["trunk"]

@@ -12,24 +12,24 @@ from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.models.modeling_r3d import R3dTrunk
 from tests.shared_data import SHARED_DATA
-from training.synthetic import noise_bed
+from training.synthetic import noise_bench
 from training.synthetic.noise_bank import FaceBank, make_bank
-from training.synthetic.noise_bed import (
+from training.synthetic.noise_bench import (
     TEST_CLIPS,
     Study,
     build,
     examine,
     fit,
     observe,
-    part_bank,
+    split_bank,
     table,
-    teach_3d_trunk,
-    teach_recogniser,
+    train_3d_trunk,
+    train_recogniser,
     views,
 )
 from training.synthetic.noise_clips import NoiseClips
-from training.synthetic.noise_head_start import inflated, start_trunk
 from training.synthetic.render_clips import FrameKind
+from training.synthetic.warm_start import inflated, start_trunk
 
 TRUNK = {"hidden_sizes": [4, 6, 8, 10], "depths": [1, 1, 1, 1]}
 TINY = {
@@ -78,7 +78,7 @@ def recogniser(tmp_path_factory):
 @pytest.fixture
 def tiny_studies(monkeypatch):
     for system, model in TINY.items():
-        monkeypatch.setitem(noise_bed.STUDIES, system, Study(model, num_epochs=1, epoch_length=14, batch_size=7))
+        monkeypatch.setitem(noise_bench.STUDIES, system, Study(model, num_epochs=1, epoch_length=14, batch_size=7))
 
 
 def test_a_clip_is_cropped_mirrored_and_lit_as_one():
@@ -204,7 +204,7 @@ def test_a_3d_trunk_learns_from_pictures_beforehand(recogniser):
     model = build("m3dfel", study)
     start_trunk(model, recogniser)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert np.isfinite(teach_3d_trunk(model, bank(), study)).all()
+    assert np.isfinite(train_3d_trunk(model, bank(), study)).all()
     changed = {
         name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])
     }
@@ -215,7 +215,7 @@ def test_a_3d_trunk_learns_from_pictures_beforehand(recogniser):
 def test_a_measured_system_is_not_trained_again(recogniser, tmp_path, monkeypatch):
     first = examine("m3dfel", bank(), bars(seed=1), recogniser, tmp_path)
     assert first == json.loads((tmp_path / "m3dfel.json").read_text(encoding="utf-8"))
-    monkeypatch.setattr(noise_bed, "fit", None)
+    monkeypatch.setattr(noise_bench, "fit", None)
     assert examine("m3dfel", bank(), bars(seed=1), recogniser, tmp_path) == first
     text = table([first])
     assert "mean pooling is 1" in text
@@ -226,10 +226,10 @@ def test_unknown_systems_and_missing_recognisers_are_refused(tmp_path, monkeypat
     with pytest.raises(ValueError, match="Unknown system 'aen2'; expected one of"):
         build("aen2", Study())
     with pytest.raises(FileNotFoundError, match=r"found no config.json\. Name one with --recogniser"):
-        teach_recogniser(bank(), tmp_path / "taught", start=tmp_path / "nothing")
-    monkeypatch.setattr(sys, "argv", ["noise_bed.py", "--face-kit", "x", "--output", "y", "--systems", "aen2"])
+        train_recogniser(bank(), tmp_path / "taught", start=tmp_path / "nothing")
+    monkeypatch.setattr(sys, "argv", ["noise_bench.py", "--face-kit", "x", "--output", "y", "--systems", "aen2"])
     with pytest.raises(SystemExit):
-        noise_bed.main()
+        noise_bench.main()
     assert "unknown systems aen2" in capsys.readouterr().err
 
 
@@ -238,12 +238,12 @@ def real_bed(tmp_path_factory):
     face_kit = SHARED_DATA / "ict_facekit" / "ict_facekit.npz"
     if not face_kit.is_file():
         pytest.skip(f"{face_kit} is not there; set DFER_SHARED_DATA to the folder with the shared data.")
-    folder = tmp_path_factory.mktemp("noise_bed")
-    people, clips = part_bank(make_bank(face_kit, folder / "bank", 400), TEST_CLIPS)
+    folder = tmp_path_factory.mktemp("noise_bench")
+    people, clips = split_bank(make_bank(face_kit, folder / "bank", 400), TEST_CLIPS)
     threads = torch.get_num_threads()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     start = shipped_folder("model_cards") / "dfer-frame-small"
-    recogniser = teach_recogniser(people, folder / "recogniser", start=start)
+    recogniser = train_recogniser(people, folder / "recogniser", start=start)
     torch.set_num_threads(threads)
     return people, clips, recogniser
 
