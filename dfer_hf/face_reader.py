@@ -151,7 +151,7 @@ class WindowReader(FaceReader):
         return FaceReading(self.seen, LookedAt.join(self.parts), fine, coarse)
 
     def _answer(self, count: int) -> None:
-        views = self.sampling.views(count, max_gap=self._max_gap(self._times()[:count]))
+        views = self.sampling.views(count, every=self._every(self._times()[:count]))
         start, crops = self.take(count)
         answers = self.engine.answer(crops[views], explain=self.explain)
         positions, first, place = np.unique(views, return_index=True, return_inverse=True)
@@ -174,8 +174,8 @@ class WindowReader(FaceReader):
     def _times(self) -> list[float]:
         return [frame.time_seconds for frame in self.seen[len(self.seen) - len(self.waiting) :]]
 
-    def _max_gap(self, times: list[float]) -> int:
-        """Frames from one that is looked at to the next; half a frame of tolerance, so that 20 a second are all."""
+    def _every(self, times: list[float]) -> int:
+        """One frame in how many is looked at; half a frame of tolerance lets all of 20 a second be."""
         if self.max_analysed_rate is None or times[-1] <= times[0]:
             return 1
         rate = (len(times) - 1) / (times[-1] - times[0])

@@ -141,6 +141,18 @@ def test_frames_are_not_repeated_where_they_fill_clips(tiny_model, forwards, tmp
     assert sum(clips * length for clips, length in forwards) == 32
 
 
+@pytest.mark.parametrize("runs", [(16, 1), (8, 2), (4, 4)])
+def test_about_fifteen_frames_a_second_are_looked_at_however_they_are_sampled(tiny_model, forwards, scene, runs):
+    processor = DferVideoProcessor(num_segments=runs[0], frames_per_segment=runs[1])
+    predictor = VideoPredictor(tiny_model, processor, name="tiny", detector=FixedDetector())
+    (face,) = predictor([scene(20)] * 180, frames_per_second=30).faces
+    # Six seconds, and the last clip may be half too much.
+    assert sum(clips * length for clips, length in forwards) <= 6 * 15 + 8
+    looked_at = [frame.frame_index for frame in face.frames if not frame.is_interpolated]
+    assert len(looked_at) > 6 * 12
+    assert np.diff(looked_at).max() <= 2 + runs[1]
+
+
 def test_crops_that_wait_never_exceed_two_windows(quick, long_clip, monkeypatch):
     readers = []
     new_reader = quick.new_reader

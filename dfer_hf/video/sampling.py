@@ -49,12 +49,12 @@ class Sampling:
             generator=generator,
         )
 
-    def views(self, num_video_frames: int, *, max_gap: int) -> np.ndarray:
+    def views(self, num_video_frames: int, *, every: int) -> np.ndarray:
         """Pick further clips of the same kind, so that frames between those of the first are looked at too.
 
         Args:
             num_video_frames: Frames there are.
-            max_gap: Frames between one that is looked at and the next, at most; 1 for all of them.
+            every: One frame in so many is looked at in the mean; with 1, none is left out.
 
         Returns:
             Frame indices of shape `(num_views, num_frames)`; the first row is `indices(num_video_frames)`.
@@ -62,22 +62,18 @@ class Sampling:
         Raises:
             ValueError: If a count is not positive.
 
-        >>> Sampling(num_segments=2, frames_per_segment=2).views(16, max_gap=2)
+        >>> Sampling(num_segments=2, frames_per_segment=2).views(16, every=2)
         array([[ 3,  4, 11, 12],
-               [ 5,  6, 12, 13],
-               [ 7,  8, 14, 15],
-               [ 0,  1,  7,  8],
-               [ 2,  3,  9, 10]])
+               [ 0,  1,  7,  8]])
         """
-        _require_positive(max_gap=max_gap)
+        _require_positive(every=every)
         first = self.indices(num_video_frames)
         num_starts = num_video_frames - self.frames_per_segment + 1
         if self.every_frame or num_video_frames <= self.num_frames:
             return first[None]
-        for num_views in range(1, num_starts + 1):
+        for num_views in range(-(-num_video_frames // (every * self.num_frames)), num_starts + 1):
             rows = [first, *self._shifted(num_starts, num_views)]
-            seen = np.unique(rows)
-            if np.diff(seen, prepend=-1, append=num_video_frames).max() <= max_gap:
+            if every > 1 or len(np.unique(rows)) == num_video_frames:
                 break
         return np.stack(rows)
 

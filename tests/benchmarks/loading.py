@@ -108,7 +108,7 @@ class Samples(Dataset):
 
     def __init__(self, read: Reader, num_clips: int) -> None:
         self.read, self.num_clips = read, num_clips
-        self.choices = Sampling(CHOSEN, 1).views(NUM_FRAMES, max_gap=1)
+        self.choices = Sampling(CHOSEN, 1).views(NUM_FRAMES, every=1)
 
     def __len__(self) -> int:
         # Nobody comes to the end.

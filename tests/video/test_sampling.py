@@ -96,26 +96,26 @@ def test_short_video_is_one_window():
 @pytest.mark.parametrize("num_frames", [1, 5, 16, 17, 31, 32, 75, 150])
 def test_views_begin_with_the_clip_of_evaluation_and_leave_no_frame_out(runs, num_frames):
     sampling = Sampling(*runs)
-    rows = sampling.views(num_frames, max_gap=1)
+    rows = sampling.views(num_frames, every=1)
     assert rows.shape[1] == 16
     assert np.array_equal(rows[0], sampling.indices(num_frames))
     assert np.array_equal(np.unique(rows), np.arange(num_frames))
     assert (np.diff(rows) >= 0).all()
 
 
-def test_views_look_no_closer_than_is_asked_for():
-    sampling = Sampling(16, 1)
-    for max_gap in (2, 4):
-        rows = sampling.views(150, max_gap=max_gap)
-        gaps = np.diff(np.unique(rows), prepend=-1, append=150)
-        assert gaps.max() <= max_gap
-        assert rows.size < 2 * 150 / max_gap + 16
+@pytest.mark.parametrize("runs", [(16, 1), (8, 2), (4, 4)])
+@pytest.mark.parametrize("every", [2, 4])
+def test_views_look_at_one_frame_in_so_many_all_over_the_video(runs, every):
+    rows = Sampling(*runs).views(150, every=every)
+    assert 150 / every <= rows.size < 150 / every + 16
+    gaps = np.diff(np.unique(rows), prepend=-1, append=150)
+    assert gaps.max() <= 2 + runs[1] * (every - 1)
 
 
 def test_where_every_frame_is_taken_training_still_draws_some():
     sampling = Sampling(1, 1, every_frame=True)
     assert sampling.indices(9).tolist() == list(range(9))
-    assert sampling.views(9, max_gap=2).tolist() == [list(range(9))]
+    assert sampling.views(9, every=2).tolist() == [list(range(9))]
     drawn = {int(sampling.indices(9, generator=np.random.default_rng(seed))[0]) for seed in range(60)}
     assert drawn == set(range(9))
 
@@ -131,7 +131,7 @@ def test_where_every_frame_is_taken_training_still_draws_some():
         (lambda: sliding_windows(0, window=4, stride=1), "num_frames"),
         (lambda: sliding_windows(8, window=0, stride=1), "window"),
         (lambda: sliding_windows(8, window=4, stride=0), "stride"),
-        (lambda: Sampling().views(8, max_gap=0), "max_gap"),
+        (lambda: Sampling().views(8, every=0), "every"),
     ],
 )
 def test_counts_that_are_not_positive_are_refused(pick, name):
