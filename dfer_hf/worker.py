@@ -83,7 +83,7 @@ class JobRunner:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._nursery: _Nursery | None = None
-        self._idle: list[_SpawnedJobs] = []
+        self._idle: list[_Spawned] = []
 
     def start(self) -> None:
         """Load what jobs share, and return when that is done.
@@ -92,7 +92,8 @@ class JobRunner:
             JobRefusedError: If `load` raised it.
             RuntimeError: If loading failed otherwise; its process has written why.
         """
-        self._lend().give_back(finished=True)
+        with self._process().line():
+            pass
 
     def run(
         self,
@@ -108,56 +109,40 @@ class JobRunner:
             JobRefusedError: If the job cannot be done, or not within its limits.
             JobCancelledError: If `cancelled` was set, or the runner was closed.
         """
-        with _broken_line_is_refused():
-            lent = self._lend()
-        finished = False
-        try:
+        with self._process().line() as line:
             with _broken_line_is_refused():
-                lent.connection.send(limits)
-                lent.connection.send((job, arguments))
-            kind, content = self._await(lent.connection, limits, on_progress, cancelled)
-            finished = True
-        finally:
-            lent.give_back(finished=finished)
-        if kind == "result":
-            return content
-        raise JobRefusedError(content)
+                line.send((limits, job, arguments))
+            deadline, kind, content = time.monotonic() + limits.wall_seconds, "", ()
+            while kind not in ("result", "refused"):
+                if self._closed.is_set() or (cancelled is not None and cancelled.is_set()):
+                    raise JobCancelledError
+                if time.monotonic() > deadline:
+                    raise JobRefusedError(TOO_LONG)
+                with _broken_line_is_refused():
+                    kind, content = line.recv() if line.poll(_TICK_SECONDS) else ("", ())
+                if kind == "progress":
+                    on_progress(*content)
+        if kind == "refused":
+            raise JobRefusedError(content)
+        return content
 
     def close(self) -> None:
         """Stop every job and every process."""
         self._closed.set()
         with self._lock:
-            if self._nursery is not None:
-                self._nursery.close()
-            for spawned in self._idle:
-                spawned.give_back(finished=False)
+            for process in [*filter(None, [self._nursery]), *self._idle]:
+                process.kill()
 
-    def _lend(self) -> "_ForkedJob | _SpawnedJobs":
-        with self._lock:
+    def _process(self) -> "_Nursery | _Spawned":
+        """A process that has loaded what jobs share."""
+        with self._lock, _broken_line_is_refused():
             if self._closed.is_set():
                 raise JobCancelledError
             if not CAN_FORK:
-                return self._idle.pop() if self._idle else _SpawnedJobs(self._loading, self._idle)
+                return self._idle.pop() if self._idle else _Spawned(self._loading, self._idle)
             if self._nursery is None or self._nursery.process.poll() is not None:
                 self._nursery = _Nursery(self._loading)
-            return self._nursery.fork()
-
-    def _await(
-        self, connection: Connection, limits: JobLimits, on_progress: Report, cancelled: threading.Event | None
-    ) -> tuple[str, Any]:
-        deadline = time.monotonic() + limits.wall_seconds
-        while True:
-            if self._closed.is_set() or (cancelled is not None and cancelled.is_set()):
-                raise JobCancelledError
-            if time.monotonic() > deadline:
-                raise JobRefusedError(TOO_LONG)
-            with _broken_line_is_refused():
-                if not connection.poll(_TICK_SECONDS):
-                    continue
-                kind, content = connection.recv()
-            if kind != "progress":
-                return kind, content
-            on_progress(*content)
+            return self._nursery
 
 
 @contextlib.contextmanager
@@ -169,16 +154,6 @@ def _broken_line_is_refused() -> Iterator[None]:
         raise JobRefusedError(BROKE_DOWN) from error
 
 
-class _ForkedJob:
-    """The server's end of a forked job; closing it kills the job."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def give_back(self, *, finished: bool) -> None:  # noqa: ARG002  a finished job ends by itself
-        self.connection.close()
-
-
 class _Nursery:
     """The server's end of the process that forks jobs, which ends when this end is closed."""
 
@@ -186,7 +161,7 @@ class _Nursery:
         self.control, theirs = multiprocessing.Pipe()
         # With one thread, as a fork would inherit the locks that other threads hold, but not those threads.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        # Nor would a fork be able to use a GPU that was so much as counted before.
+        # A fork cannot use a GPU that was so much as counted before.
         environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         code = f"from {__name__} import tend_nursery; tend_nursery({theirs.fileno()})"
         with theirs:
@@ -198,44 +173,58 @@ class _Nursery:
                 # Ctrl-C in a terminal is for the server alone.
                 start_new_session=True,
             )
-        with contextlib.ExitStack() as failed:
-            failed.callback(self.process.wait)
-            failed.callback(self.process.kill)
+        with _ended_by_an_error(self.kill):
             _wait_for_loading(self.control, loading)
-            failed.pop_all()
 
-    def fork(self) -> _ForkedJob:
-        ours, theirs = multiprocessing.Pipe()
-        with theirs:
-            reduction.send_handle(self.control, theirs.fileno(), self.process.pid)
-        return _ForkedJob(ours)
+    @contextlib.contextmanager
+    def line(self) -> Iterator[Connection]:
+        """A line to a new process for one job; closing it kills the process."""
+        line, theirs = multiprocessing.Pipe()
+        with line:
+            with theirs, _broken_line_is_refused():
+                reduction.send_handle(self.control, theirs.fileno(), self.process.pid)
+            yield line
 
-    def close(self) -> None:
-        # And its jobs with it.
+    def kill(self) -> None:
+        """Kill the process, and its jobs with it."""
         self.process.kill()
         self.process.wait()
         self.control.close()
 
 
-class _SpawnedJobs:
+class _Spawned:
     """The server's end of a process that does one job after the other."""
 
-    def __init__(self, loading: Loading, idle: "list[_SpawnedJobs]") -> None:
+    def __init__(self, loading: Loading, idle: "list[_Spawned]") -> None:
         context = multiprocessing.get_context("spawn")
         self.idle = idle
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_do_jobs, args=(theirs,), daemon=True)
         with theirs:
             self.process.start()
-        _wait_for_loading(self.connection, loading)
+        with _ended_by_an_error(self.kill):
+            _wait_for_loading(self.connection, loading)
 
-    def give_back(self, *, finished: bool) -> None:
-        if finished:
-            self.idle.append(self)
-            return
+    @contextlib.contextmanager
+    def line(self) -> Iterator[Connection]:
+        """The line to the process for one job, after which it waits for the next; an error kills it."""
+        with _ended_by_an_error(self.kill):
+            yield self.connection
+        self.idle.append(self)
+
+    def kill(self) -> None:
+        """Kill the process."""
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+@contextlib.contextmanager
+def _ended_by_an_error(end: Callable[[], None]) -> Iterator[None]:
+    with contextlib.ExitStack() as failed:
+        failed.callback(end)
+        yield
+        failed.pop_all()
 
 
 def _wait_for_loading(connection: Connection, loading: Loading) -> None:
@@ -261,8 +250,7 @@ def _load(connection: Connection) -> Any:
     return shared
 
 
-def _do(request: bytes, shared: Any, connection: Connection) -> None:
-    job, arguments = pickle.loads(request)
+def _do(job: Callable[..., Any], arguments: tuple[Any, ...], shared: Any, connection: Connection) -> None:
     try:
         outcome = "result", job(shared, lambda *progress: connection.send(("progress", progress)), *arguments)
     except JobRefusedError as error:
@@ -273,16 +261,12 @@ def _do(request: bytes, shared: Any, connection: Connection) -> None:
 
 
 def _do_jobs(connection: Connection) -> None:
-    """Do jobs in this process until the server hangs up."""
+    """Do jobs in this process until the server hangs up, with no limit but that of the server's patience."""
     shared = _load(connection)
-    while True:
-        try:
-            # Limits, which only a process of its own can be held to.
-            connection.recv()
-            request = connection.recv_bytes()
-        except EOFError:
-            return
-        _do(request, shared, connection)
+    with contextlib.suppress(EOFError):
+        while True:
+            _, job, arguments = connection.recv()
+            _do(job, arguments, shared, connection)
 
 
 def tend_nursery(control_handle: int) -> None:
@@ -316,7 +300,7 @@ def tend_nursery(control_handle: int) -> None:
 
 def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connection, JobLimits]]) -> None:
     try:
-        limits, request = connection.recv(), connection.recv_bytes()
+        limits, job, arguments = connection.recv()
     except EOFError:
         connection.close()
         return
@@ -327,10 +311,9 @@ def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connec
     status = 1
     try:
         _hold_to(limits)
-        _do(request, shared, connection)
-        status = 0
-    except BrokenPipeError:
-        # The sender is gone, and this process about to be killed.
+        # A sender who is gone has this process killed in a moment.
+        with contextlib.suppress(BrokenPipeError):
+            _do(job, arguments, shared, connection)
         status = 0
     finally:
         if status:
