@@ -19,11 +19,12 @@ from accelerate import Accelerator
 from dfer_hf.checkpoints import find_checkpoint, load_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.cache.prepared import PreparedClips
+from training.data.protocols import FrameSource, Source
 from training.data.sources import build_test_source
 from training.datasets.corpus import Split
 from training.datasets.registry import find_corpus
 from training.evaluation.calibration import Reliability
-from training.evaluation.predict import FrameSource, Predictions, Source, predict, predict_frames, softmax
+from training.evaluation.predict import Predictions, predict, predict_frames, softmax
 from training.evaluation.prediction_files import SUFFIXES, save_predictions
 from training.evaluation.results import (
     coarse_confusion,

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.sources import Source
+from training.data.protocols import TrainingSource
 
 
 class EpochBatches(Dataset[dict[str, torch.Tensor]]):
@@ -26,7 +26,7 @@ class EpochBatches(Dataset[dict[str, torch.Tensor]]):
 
     def __init__(
         self,
-        source: Source,
+        source: TrainingSource,
         indices: torch.Tensor,
         *,
         batch_size: int,

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from dfer_hf.faces.video_processing_dfer import DferVideoProcessor
-from dfer_hf.taxonomy import Emotion
 from dfer_hf.video.sampling import frame_rate, sliding_windows
 from training.cache.prepared import PreparedClips
 from training.data.clip_dataset import read_parts
@@ -16,7 +15,7 @@ NO_LABEL = -1
 
 
 class VideoFrames:
-    """Videos cut into windows; see `training.evaluation.predict.FrameSource`.
+    """Videos cut into windows; see `training.data.protocols.FrameSource`.
 
     Args:
         clips: Videos with `frame_labels` that are in the cache.
@@ -33,7 +32,7 @@ class VideoFrames:
     def __init__(
         self,
         clips: Sequence[Clip],
-        label_names: Sequence[Emotion],
+        label_names: Sequence[str],
         prepared: PreparedClips,
         processor: DferVideoProcessor,
         *,

@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 import dfer_hf
@@ -18,31 +17,15 @@ from training.config import Augmentation, Normalisation, TrainConfig
 from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
 from training.data.clips_from_stills import StillClips
 from training.data.frame_dataset import VideoFrames
+from training.data.protocols import Source, TrainingSource
 from training.data.still_dataset import PIXEL_MEAN, PIXEL_STD, StillSource
 from training.datasets.corpus import Clip
 from training.datasets.ferplus import load_ferplus
 from training.datasets.registry import CORPORA, find_corpus
-from training.evaluation.predict import Source as MeasuredSource
 
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 VALIDATION_CLIPS = 150
 FERPLUS = ("ferplus_stills", "ferplus_clips")
-
-
-class Source(MeasuredSource, Protocol):
-    """What training sees of data, beyond what evaluation does.
-
-    Args:
-        sampling_weights: How often weighted sampling draws each sample, `(count,)`.
-    """
-
-    sampling_weights: torch.Tensor
-
-    def training_batch(
-        self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
-    ) -> dict[str, torch.Tensor]:
-        """Random views of samples: `pixel_values_videos` (count, num_frames, 3, size, size) and `labels`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,9 +40,9 @@ class Data:
         left_out: Why clips of the annotation are missing here, and how many.
     """
 
-    training: Source
+    training: TrainingSource
     validation: Source | None
-    label_names: tuple[Emotion, ...]
+    label_names: tuple[str, ...]
     processor: dfer_hf.DferVideoProcessor
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -108,7 +91,7 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
 
 def build_test_source(
     clips: Sequence[Clip],
-    label_names: Sequence[Emotion],
+    label_names: Sequence[str],
     prepared: PreparedClips,
     processor: dfer_hf.DferVideoProcessor,
     model: DferPreTrainedModel,
@@ -165,7 +148,7 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     """Read FER+: its train split to learn from, its valid split to measure by."""
     stills = StillSource(load_ferplus(data_root, "train"), balance=config.balance)
     valid = load_ferplus(data_root, "valid")
-    training: Source
+    training: TrainingSource
     validation: Source
     if config.data == "ferplus_stills":
         training, validation = stills, StillSource(valid)

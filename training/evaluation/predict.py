@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel, decide
 from dfer_hf.prefetch import prefetch
+from training.data.protocols import FrameSource, InOrderSource, Source
 from training.evaluation.features import FeatureWatch, watch_features
 from training.evaluation.metrics import group_indices
 
@@ -58,7 +59,8 @@ class Predictions:
         members = sorted(str(name) for group in self.groups.values() for name in group)
         if members != sorted(order):
             raise PredictionsError(
-                f"Expected every class in exactly one group: the classes are {sorted(order)}, the groups hold {members}."
+                f"Expected every class in exactly one group: the classes are {sorted(order)}, the groups hold "
+                f"{members}."
             )
         sorted_groups = {
             str(group): tuple(sorted(map(str, names), key=order.__getitem__)) for group, names in self.groups.items()
@@ -76,7 +78,7 @@ class Predictions:
                 raise PredictionsError(f"Expected `{name}` of {count} clips, got {len(values)}.")
         if len(set(self.names)) != count:
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise PredictionsError(f"Expected every clip once, got {twice!r} twice. Mend the annotation.")
+            raise PredictionsError(f"Expected every clip once, got {twice!r} twice. Fix the annotation.")
         if count and (self.labels.min() < 0 or self.labels.max() >= num_labels):
             raise PredictionsError(
                 f"Expected label indices from 0 to {num_labels - 1}, got {self.labels.min()} to {self.labels.max()}."
@@ -85,7 +87,7 @@ class Predictions:
         if bad.any():
             raise PredictionsError(
                 f"Expected finite logits, got NaN or infinity for {int(bad.sum())} clips, the first "
-                f"{self.names[int(bad.argmax())]!r}. Check the weights of the checkpoint: the training may have diverged."
+                f"{self.names[int(bad.argmax())]!r}. Check the checkpoint's weights: the training may have diverged."
             )
 
     def __len__(self) -> int:
@@ -132,62 +134,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities of logits `(..., classes)`, in float64."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-class Source(Protocol):
-    """Clips with one label each; sources of corpora have `names`, `label_names` and perhaps `persons` as well."""
-
-    labels: torch.Tensor
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The clips at `indices` as inference sees them: `pixel_values_videos` and more."""
-        ...
-
-
-class InOrderSource(Protocol):
-    """Clips that are too long for a batch, or each of a length of its own, which are shown whole, part by part.
-
-    Args:
-        in_order: Which indices of the source these are, `(len(source),)`.
-    """
-
-    in_order: torch.Tensor
-
-    def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
-        """Frames of the clip in order, `(1, num_frames, 3, size, size)` a part."""
-        ...
-
-    def frames_per_second(self, index: int) -> float | None:
-        """Rate of the clip."""
-        ...
-
-
-@runtime_checkable
-class FrameSource(Protocol):
-    """Videos whose frames are labelled one by one, cut into windows; an index of `batch` is a window.
-
-    Args:
-        names: Of the videos.
-        frame_labels: Label of each frame of each video, `(num_frames,)` long; -1 for a frame without one.
-        window_videos: Which video each window is of, `(num_windows,)`.
-        window_frames: Which frame of its video each place of each window holds, `(T,)` each. Windows may overlap, and
-            a frame may stand twice in one that is longer than its video. Every labelled frame stands in some window.
-        label_names: Classes in the order of the labels.
-    """
-
-    names: Sequence[str]
-    frame_labels: Sequence[torch.Tensor]
-    window_videos: torch.Tensor
-    window_frames: Sequence[torch.Tensor]
-    label_names: Sequence[str]
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The windows at `indices` as inference sees them: `pixel_values_videos` and more."""
-        ...
 
 
 def predict(

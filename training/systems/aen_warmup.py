@@ -17,7 +17,7 @@ from dfer_hf.models.modeling_aen import AenForVideoClassification
 from training.config import HeadStart, TrainConfig
 from training.data import transforms
 from training.data.clips_from_stills import RUN_LENGTH, StillClips
-from training.data.sources import Source
+from training.data.protocols import TrainingSource
 from training.data.still_dataset import to_pixel_values
 
 STILLS_PER_PASS = 64
@@ -135,7 +135,7 @@ def give_head_start(
     return sum(tail) / len(tail)
 
 
-def start_ahead(model: PreTrainedModel, source: Source, config: TrainConfig, accelerator: Accelerator) -> None:
+def start_ahead(model: PreTrainedModel, source: TrainingSource, config: TrainConfig, accelerator: Accelerator) -> None:
     """Give a system of clips its head start, where the recipe asks for one.
 
     Raises:

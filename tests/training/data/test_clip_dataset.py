@@ -10,9 +10,10 @@ from dfer_hf.taxonomy import Emotion
 from training.cache.prepared import PreparedClips
 from training.config import Augmentation, Normalisation, Sampling
 from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
+from training.data.protocols import FrameSource
 from training.data.sources import build_processor, build_test_source, cut_validation
 from training.datasets.corpus import Clip
-from training.evaluation.predict import FrameSource, predict_frames
+from training.evaluation.predict import predict_frames
 
 from ..corpora import LABELS, make_corpus
 

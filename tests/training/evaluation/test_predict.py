@@ -11,8 +11,9 @@ import dfer_hf
 import training.evaluation.predict
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
+from training.data.protocols import FrameSource
 from training.evaluation.features import FEATURE_PLACES, watch_features
-from training.evaluation.predict import FrameSource, Predictions, PredictionsError, predict, predict_frames
+from training.evaluation.predict import Predictions, PredictionsError, predict, predict_frames
 from training.evaluation.prediction_files import load_predictions, save_predictions
 from training.evaluation.results import cascade_confusion
 
