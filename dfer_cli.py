@@ -15,12 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-SUFFIXES = frozenset({
+VIDEO_SUFFIXES = frozenset({
     ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".hevc", ".ivf",
-    ".m1v", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
-    ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+    ".m1v", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+})  # fmt: skip
+IMAGE_SUFFIXES = frozenset({
     ".apng", ".avif", ".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp",
 })  # fmt: skip
+SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 """Names of videos and of images; a folder may hold other files too."""
 
 _MODEL = "shipped checkpoint, folder, or Hub id"
@@ -123,7 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run the command line as a process, and leave without taking the interpreter apart: after torch that takes a second."""
+    """Run the command line as a process, and leave without taking the interpreter apart.
+
+    After torch that takes a second.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         # The next file that is opened takes the number of a closed stream, and what libraries print would go into it.
         if getattr(sys, name) is None:

@@ -1,4 +1,4 @@
-"""Hold a corpus on disk against its release: `python -m training.check <corpus> <root> [--fold 1] [--deep]`."""
+"""Compare a dataset on disk with its release: `python -m training.check <dataset> <root> [--fold 1] [--deep]`."""
 
 import argparse
 import dataclasses
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from training.datasets.clip_check import MIN_FRAMES, ClipReport, check_clips
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.folds import check_fold
 from training.datasets.registry import CORPORA, find_corpus
 
 NUM_SHOWN = 10
@@ -276,10 +277,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _check_use(arguments: argparse.Namespace, corpus: Corpus) -> None:
-    fold, num_folds = arguments.fold, corpus.num_folds
-    if fold is not None and (num_folds == 1 or not 1 <= fold <= num_folds):
-        allowed = f"from 1 to {num_folds}" if num_folds > 1 else "left out, as there is one division"
-        raise CorpusError(f"Expected --fold of {corpus.title} {allowed}, got {fold}.")
+    if arguments.fold is not None:
+        check_fold(corpus.title, arguments.fold, corpus.num_folds)
     if not arguments.root.is_dir():
         raise CorpusError(
             f"Expected the folder of {corpus.title}, but there is no folder {arguments.root}. Pass the folder of the "

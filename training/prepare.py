@@ -1,7 +1,7 @@
-"""Turn a corpus into a cache of face crops: `python -m training.prepare <corpus> <root> --output <cache>`.
+"""Turn a dataset into a cache of face crops: `python -m training.prepare <dataset> <root> --output <cache>`.
 
-A run that was stopped goes on when it is started again with the same output. Clips that cannot be prepared stand in
-the cache's index.csv with the reason; `--retry` tries them again.
+A run that was stopped goes on when it is started again with the same output. The cache's index.csv names the clips
+that cannot be prepared, with the reason; `--retry` tries them again.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from training.cache.crop_workers import WorkerDiedError, crop_in_order
 from training.cache.face_clips import ALIGNMENTS, FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
 from training.cache.prepared import Preparation
 from training.cache.shards import FRAME_BYTES, INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter
-from training.datasets.corpus import FRAME_SUFFIXES, Clip, Corpus, CorpusError
+from training.datasets.corpus import Clip, Corpus, CorpusError
+from training.datasets.media import is_picture
 
 _CLIPS_LOOKED_AT = 300
 _WORKSPACE = "unfinished-"
@@ -118,13 +119,11 @@ def corpus_clips(corpus: Corpus, root: Path, fold: int | None = None) -> list[Cl
         CorpusError: If there is no such fold or no clip, the corpus is not laid out as its release, or folds do not
             agree on a clip.
     """
-    if fold is not None and not 1 <= fold <= corpus.num_folds:
-        raise CorpusError(
-            f"Expected a fold from 1 to {corpus.num_folds} of {corpus.title}, got {fold}. Choose one of them."
-        )
-    folds = [fold] if fold is not None else list(range(1, corpus.num_folds + 1))
+    folds: list[int | None] = [fold]
+    if fold is None and corpus.num_folds > 1:
+        folds = list(range(1, corpus.num_folds + 1))
     clips: dict[str, Clip] = {}
-    for number in folds if corpus.num_folds > 1 else [None]:
+    for number in folds:
         split = corpus.load(root, number)
         for clip in (*split.train, *split.test):
             known = clips.setdefault(clip.name, clip)
@@ -148,7 +147,7 @@ def estimate_frames(clips: Sequence[Clip]) -> int:
 def _count_frames(source: Path) -> int:
     try:
         if source.is_dir():
-            return sum(path.suffix.lower() in FRAME_SUFFIXES for path in source.iterdir())
+            return sum(map(is_picture, source.iterdir()))
         info = probe(source, limits=LIMITS)
     except (VideoError, OSError):
         # Takes no room; why it fails is found out and written down when its turn comes.

@@ -147,12 +147,14 @@ def write_afew_release(root, *, train="Train_AFEW", val="Val_AFEW", suffix=".avi
     return root
 
 
-def write_mafw_lists(root, *, folds=(1, 2, 3, 4, 5), top="split", caption="no_caption", encoding="gb18030", extra=()):
+def write_mafw_lists(
+    root, *, folds=(1, 2, 3, 4, 5), top="split", kind="single", caption="no_caption", encoding="gb18030", extra=()
+):
     """Write the lists of folds, with captions in an encoding or without; `extra` stands after the training clips."""
     for fold in folds:
         for part, labels in zip(("train", "test"), MAFW_CLIPS, strict=True):
             pairs = [*labels.items(), *(extra if part == "train" else ())]
-            path = root / top / "single" / caption / f"set_{fold}" / f"{part}.txt"
+            path = root / top / kind / caption / f"set_{fold}" / f"{part}.txt"
             if caption == "no_caption":
                 write_text(path, [f"{name}.mp4 {label}" for name, label in pairs])
             else:

@@ -312,7 +312,7 @@ def test_everything_found_is_in_the_json_file(root, tmp_path):
         (("nosuch", "."), "got 'nosuch'"),
         (("dfew", ".", "--fold", 6), "from 1 to 5, got 6"),
         (("dfew", ".", "--fold", 0), "from 1 to 5, got 0"),
-        (("afew", ".", "--fold", 1), "left out, as there is one division"),
+        (("afew", ".", "--fold", 1), "which has one division, got fold 1"),
         (("dfew", "no/such/folder"), "there is no folder no/such/folder"),
         (("dfew", ".", "--json", "no/such/folder/found.json"), "there is none at"),
         (("dfew", ".", "--workers", 0), "at least 1, got 0"),

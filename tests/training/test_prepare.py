@@ -23,6 +23,7 @@ from training.cache.face_clips import FaceCropper
 from training.cache.prepared import PreparationMismatchError, PreparedClips
 from training.cache.shards import CacheError
 from training.datasets.corpus import Corpus, CorpusError, Split
+from training.datasets.folds import check_fold
 
 from .marked_faces import ANNA, BERT, MARKED, clip_of, content, folder_clips, picture, run, write_folder, write_picture
 
@@ -215,6 +216,7 @@ def test_disk_use_is_told_and_too_little_room_refused(tmp_path, clips, capsys, m
 
 def made_up_corpus(clips, num_folds=1, load=None):
     def load_halves(_root, fold):
+        check_fold("Made Up", fold, num_folds)
         train = clips[:2] if fold in (None, 1) else clips[1:3]
         return Split("made_up", fold, tuple(Emotion), tuple(train), tuple(clips[3:]))
 
@@ -226,7 +228,7 @@ def test_clips_of_all_folds_are_listed_once_each(tmp_path):
     corpus = made_up_corpus(clips, num_folds=2)
     assert prepare.corpus_clips(corpus, tmp_path) == [clips[index] for index in (0, 1, 3, 4, 2)]
     assert prepare.corpus_clips(corpus, tmp_path, 2) == clips[1:]
-    with pytest.raises(CorpusError, match="1 to 2 of Made Up, got 3"):
+    with pytest.raises(CorpusError, match="of Made Up from 1 to 2, got 3"):
         prepare.corpus_clips(corpus, tmp_path, 3)
 
 

@@ -19,7 +19,8 @@ from dfer_hf.faces.crop_stream import WORKING_SIDE, CroppedFrame, box_area, crop
 from dfer_hf.faces.low_light import METHOD, brighten
 from dfer_hf.video import Frame, VideoLimits, read_frames
 from training.cache.shards import FRAME_BYTES, ClipDetails
-from training.datasets.corpus import Clip, CorpusError, frame_paths
+from training.datasets.corpus import Clip, CorpusError
+from training.datasets.media import frame_paths
 
 ALIGNMENTS = ("arcface_112", "corpus")
 FOLDER_FRAMES_PER_SECOND = 25.0
@@ -187,7 +188,10 @@ def _keep_all(cropped: Iterable[CroppedFrame], spool: Any) -> tuple[list[float],
 
 
 def _places(face: _Face, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which crop each frame shows, and whether it is its own; the nearest of the face otherwise, the earlier of two."""
+    """Return which crop each frame shows, and whether it is the frame's own.
+
+    Where a frame has no crop of the face, it shows the nearest one, the earlier of two.
+    """
     seen, places = np.array(face.frames), np.array(face.places)
     frames = np.arange(num_frames)
     after = np.searchsorted(seen, frames).clip(max=len(seen) - 1)

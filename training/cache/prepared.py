@@ -228,7 +228,10 @@ class PreparedClips:
         return np.array(self._details(name)["seconds"])
 
     def _details(self, name: str) -> dict[str, Any]:
-        """What the shard says of a clip: the file before its crops. Tar begins each with a block that holds its name."""
+        """Read what the shard says of a clip, in the file before its crops.
+
+        A tar file begins each file with a block that holds its name.
+        """
         row = self._row(name)
         shard, block = self._map(row.shard), tarfile.BLOCKSIZE
         member, start = f"{key_of(name)}.json".encode(), row.offset // block * block

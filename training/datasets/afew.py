@@ -1,4 +1,4 @@
-"""AFEW 7.0 (Dhall et al. 2012, 2017): clips of films, training and validation; asked for by form, for research only."""
+"""AFEW 7.0 (Dhall et al. 2012, 2017): clips of films to train and to validate on; by form, for research only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,6 @@ from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.datasets.annotations import (
     ListedClip,
     check_apart,
-    check_fold,
-    emotion_of_word,
     emotions_by_folder,
     find_lists,
     not_the_root,
@@ -16,13 +14,15 @@ from training.datasets.annotations import (
 )
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
 from training.datasets.ferv39k import ORDERS
+from training.datasets.folds import check_fold
+from training.datasets.labels import emotion_named
 from training.datasets.media import find_media, list_clips, name_in_class_folder
 
 LISTS = (
     ("annotation/AFEW_train.txt", "annotation/AFEW_validation.txt"),
     ("annotation/train.txt", "annotation/validation.txt"),
 )
-"""Lists of Former-DFER, of the frames it made."""
+"""Lists of Former-DFER, which name the frames it made."""
 
 FOLDERS = (
     ("AFEW_Face/train", "AFEW_Face/validation"),
@@ -31,17 +31,17 @@ FOLDERS = (
     ("train", "val"),
     ("Train", "Val"),
 )
-"""Frames of Former-DFER, then the release; in each lie folders named by classes."""
+"""Frames of Former-DFER, then the release; each holds folders named by classes."""
 
 NOT_CLASSES = ("AlignedFaces", "LBPTOP")
-"""How folders start that the release has beside those of classes."""
+"""Beginnings of the names of folders that the release has beside those of classes."""
 
 
-def load_afew(root: Path, fold: int | None = None) -> Split:
-    """Read training and validation, of which the latter is the test everywhere, as the test's labels are not given out.
+def load(root: Path, fold: int | None = None) -> Split:
+    """Read training and validation; everybody tests on the latter, as the labels of the test set are not given out.
 
-    The class of a clip is the folder it lies in. Where a list of Former-DFER is there, it says which clips there are,
-    otherwise the folders do.
+    The class of a clip is the name of its folder. A list of Former-DFER says which clips there are; without one, the
+    folders do.
 
     Raises:
         CorpusError: If the folder is not that of AFEW, a part of it is missing, a folder is no class, or a line of a
@@ -89,13 +89,7 @@ def _read_part(folder: Path) -> tuple[Clip, ...]:
         class_name = path.parent.name
         if class_name.startswith(NOT_CLASSES):
             continue
-        label = emotion_of_word(class_name)
-        if label not in SEVEN_EMOTIONS:
-            known = ", ".join(str(emotion) for emotion in SEVEN_EMOTIONS)
-            raise CorpusError(
-                f"Expected folders named by classes ({known}) in {folder}, found the unknown class {class_name!r}. "
-                "Rename it or move it away."
-            )
+        label = emotion_named(class_name, str(folder), SEVEN_EMOTIONS)
         name = f"{folder.name}/{name}"
         if name in clips:
             raise CorpusError(
@@ -112,7 +106,7 @@ def _read_part(folder: Path) -> tuple[Clip, ...]:
 CORPUS = Corpus(
     name="afew",
     title="AFEW",
-    load=load_afew,
+    load=load,
     num_folds=1,
     expected={"1": {"train": 773, "test": 383}},
     source=(

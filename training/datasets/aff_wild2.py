@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from dfer_hf.taxonomy import Emotion
-from training.datasets.corpus import Clip, Corpus, CorpusError, Split, frame_paths
-from training.datasets.folds import require_one_division
+from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.folds import check_fold
+from training.datasets.media import frame_paths
 
 LABEL_NAMES = (
     Emotion.NEUTRAL,
@@ -54,7 +55,7 @@ def load(root: Path, fold: int | None = None, *, first_frame: int | None = None)
             how they are numbered.
         ValueError: If `first_frame` is neither 0 nor 1.
     """
-    require_one_division(CORPUS.title, fold)
+    check_fold(CORPUS.title, fold, 1)
     if first_frame not in (None, 0, 1):
         raise ValueError(f"Expected `first_frame` to be 0, 1 or None, got {first_frame!r}.")
     if not root.is_dir():

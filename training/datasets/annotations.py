@@ -8,16 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from dfer_hf.taxonomy import Emotion
 from training.datasets.corpus import Clip, CorpusError
-
-_OTHER_NAMES = {
-    "happy": Emotion.HAPPINESS,
-    "sad": Emotion.SADNESS,
-    "angry": Emotion.ANGER,
-    "surprised": Emotion.SURPRISE,
-    "disgusted": Emotion.DISGUST,
-    "fearful": Emotion.FEAR,
-}
-"""What corpora call an emotion where it is not what the field calls it."""
+from training.datasets.labels import emotion_named
 
 _HEADERS = frozenset({"label", "labels", "id"})
 """Names of the column of labels in the csv files that have a header."""
@@ -44,21 +35,14 @@ class ListedClip:
         """The clip as a path, without regard to the machine it was written on."""
         return PurePosixPath(self.clip)
 
+    @property
+    def place(self) -> str:
+        """The line, for a message."""
+        return f"line {self.line} of {self.file}"
+
     def error(self, expected: str, came: str) -> CorpusError:
         """Say what is wrong with this line."""
         return _line_error(self.file, self.line, expected, came)
-
-
-def check_fold(title: str, fold: int | None, num_folds: int) -> None:
-    """Refuse a fold that a corpus does not have.
-
-    Raises:
-        CorpusError: If it is out of range, missing, or given for a corpus of one division.
-    """
-    if num_folds == 1 and fold is not None:
-        raise CorpusError(f"Expected no fold, as {title} has one division, got {fold}. Leave the fold out.")
-    if num_folds > 1 and (fold is None or not 1 <= fold <= num_folds):
-        raise CorpusError(f"Expected a fold of {title} from 1 to {num_folds}, got {fold}. Choose one of them.")
 
 
 def find_lists(title: str, root: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Path, Path]:
@@ -127,27 +111,6 @@ def read_list(file: Path) -> list[ListedClip]:
     return clips
 
 
-def emotion_named(listed: ListedClip, name: str, classes: Sequence[Emotion]) -> Emotion:
-    """Turn a corpus' name of a class into ours, whatever its case.
-
-    Raises:
-        CorpusError: If it is none of the classes of the corpus.
-    """
-    emotion = emotion_of_word(name)
-    if emotion is None or emotion not in classes:
-        known = ", ".join(str(known) for known in classes)
-        raise listed.error(f"a class among {known}", f"the unknown class {name!r}")
-    return emotion
-
-
-def emotion_of_word(name: str) -> Emotion | None:
-    """Emotion that a word names, such as `Happy`, or None."""
-    word = name.strip().lower()
-    if word in _OTHER_NAMES:
-        return _OTHER_NAMES[word]
-    return Emotion(word) if word in {str(emotion) for emotion in Emotion} else None
-
-
 def emotions_by_folder(clips: Sequence[ListedClip], orders: Mapping[str, Sequence[Emotion]]) -> list[Emotion]:
     """Label each clip by the class folder in its path, `…/<class>/<clip>`, and hold the label of the list against it.
 
@@ -164,7 +127,7 @@ def emotions_by_folder(clips: Sequence[ListedClip], orders: Mapping[str, Sequenc
         if len(listed.path.parts) < 2:
             raise listed.error("a path that ends in <class>/<clip>", repr(listed.clip))
         folder = listed.path.parent.name
-        emotion = emotion_named(listed, folder, classes)
+        emotion = emotion_named(folder, listed.place, classes)
         if _is_number(listed.label):
             before, number = fitting, int(listed.label)
             fitting = {
@@ -176,7 +139,7 @@ def emotions_by_folder(clips: Sequence[ListedClip], orders: Mapping[str, Sequenc
                     f"({' or '.join(before)})",
                     f"the number {number}",
                 )
-        elif emotion_named(listed, listed.label, classes) != emotion:
+        elif emotion_named(listed.label, listed.place, classes) != emotion:
             raise listed.error(f"the class of its folder, {folder}", repr(listed.label))
         emotions.append(emotion)
     return emotions
@@ -274,7 +237,7 @@ def _listed(file: Path, number: int, text: str, *, clip: str, label: str) -> Lis
 
 
 def _line_error(file: Path, number: int, expected: str, came: str) -> CorpusError:
-    return CorpusError(f"Expected {expected} in line {number} of {file}, got {came}. Mend or replace the file.")
+    return CorpusError(f"Expected {expected} in line {number} of {file}, got {came}. Correct or replace the file.")
 
 
 def _ends_with_two_numbers(text: str) -> bool:

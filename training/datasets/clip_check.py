@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfer_hf.video import VideoError, VideoInfo, VideoLimits, VideoNotFoundError, probe, read_frames
-from training.datasets.corpus import Clip, CorpusError, frame_paths
+from training.datasets.corpus import Clip, CorpusError
+from training.datasets.media import frame_paths
 
 MIN_FRAMES = 16
 """Frames that every system takes of a clip; of a shorter one it sees some twice."""

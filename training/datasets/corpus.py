@@ -1,14 +1,10 @@
 """What every corpus is turned into: clips with a label, in the splits its authors made."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfer_hf.taxonomy import Emotion
-
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-NUMBER = re.compile(r"[0-9]+")
 
 
 class CorpusError(ValueError):
@@ -22,7 +18,7 @@ class Clip:
     Args:
         name: How the annotation names it, with forward slashes; unique in the corpus.
         source: A video file, a folder of frames, or one picture.
-        label: What it shows; None where its frames are labelled one by one.
+        label: What it shows, an emotion or a class of the user's own; None where its frames are labelled one by one.
         frame_labels: Label of each frame of `frame_paths(source)` or of the video, None for a frame that has none.
         person: Who is seen, where the corpus says so: people are never divided between training and test.
         scene: Part of the corpus, where it has parts.
@@ -30,7 +26,7 @@ class Clip:
 
     name: str
     source: Path
-    label: Emotion | None
+    label: str | None
     frame_labels: tuple[Emotion | None, ...] | None = None
     person: str | None = None
     scene: str | None = None
@@ -51,7 +47,7 @@ class Split:
 
     corpus: str
     fold: int | None
-    label_names: tuple[Emotion, ...]
+    label_names: tuple[str, ...]
     train: tuple[Clip, ...]
     test: tuple[Clip, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -78,22 +74,3 @@ class Corpus:
     num_folds: int
     expected: Mapping[str, Mapping[str, int]]
     source: str
-
-
-def frame_paths(folder: Path) -> list[Path]:
-    """Frames of a folder in the order of the numbers in their names, and of the names where these are equal.
-
-    Raises:
-        CorpusError: If there is no such folder, or no picture in it.
-    """
-    if not folder.is_dir():
-        raise CorpusError(f"Expected a folder of frames at {folder}, found none. Unpack the frames of the release.")
-    frames = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
-    if not frames:
-        raise CorpusError(f"Expected pictures in {folder}, found none. Unpack the frames of the release.")
-    return sorted(frames, key=_frame_order)
-
-
-def _frame_order(path: Path) -> tuple[int, str]:
-    numbers = NUMBER.findall(path.stem)
-    return (int(numbers[-1]) if numbers else 0, path.name)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
-from training.datasets.folds import checked_fold, deal_people, divide_by_person
-from training.datasets.videos import is_video, require_contents
+from training.datasets.folds import check_fold, deal_people, divide_by_person
+from training.datasets.media import is_video, require_contents
 
 NUM_FOLDS = 5
 VIDEO_FOLDER = "VideoFlash"
@@ -51,7 +51,7 @@ def load(root: Path, fold: int | None = None) -> Split:
         CorpusError: If there is no video of CREMA-D, one is not named as the release names it, or there is no such
             fold.
     """
-    fold = checked_fold(CORPUS.title, fold, NUM_FOLDS)
+    fold = check_fold(CORPUS.title, fold, NUM_FOLDS)
     folder = root / VIDEO_FOLDER if (root / VIDEO_FOLDER).is_dir() else root
     videos = sorted(path for path in folder.iterdir() if is_video(path)) if folder.is_dir() else []
     if not videos:
@@ -105,6 +105,7 @@ CORPUS = Corpus(
     },
     source=(
         "Cao et al. 2014, IEEE Transactions on Affective Computing 5(4); CheyneyComputerScience/CREMA-D: README.md, "
-        "VideoDemographics.csv, 7,442 names in SentenceFilenames.csv and as many files in VideoFlash. The folds are ours."
+        "VideoDemographics.csv, 7,442 names in SentenceFilenames.csv and as many files in VideoFlash. The folds are "
+        "ours."
     ),
 )

@@ -4,16 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.datasets.annotations import (
-    ListedClip,
-    check_apart,
-    check_fold,
-    find_lists,
-    five_digits,
-    label_number,
-    read_list,
-)
+from training.datasets.annotations import ListedClip, check_apart, find_lists, five_digits, label_number, read_list
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.folds import check_fold
 from training.datasets.media import find_media, five_digit_name
 
 NUM_FOLDS = 5
@@ -44,10 +37,10 @@ FRAMES = (
     "Clip",
     "videos",
 )
-"""Folders of `NNNNN` or `NNNNN.mp4`, faces cropped by the authors first, those cut to 16 frames and whole videos last."""
+"""Folders of `NNNNN` or `NNNNN.mp4`: faces cropped by the authors first, then those cut to 16 frames, then videos."""
 
 
-def load_dfew(root: Path, fold: int | None) -> Split:
+def load(root: Path, fold: int | None) -> Split:
     """Read one fold.
 
     Annotations are the release's `EmoLabel_DataSplit/{train,test}(single-labeled)/set_<fold>.csv`, the older release's
@@ -108,7 +101,7 @@ def _first_number(listed: Sequence[ListedClip]) -> int:
 CORPUS = Corpus(
     name="dfew",
     title="DFEW",
-    load=load_dfew,
+    load=load,
     num_folds=NUM_FOLDS,
     expected={
         "1": {"train": 9356, "test": 2341},

@@ -4,15 +4,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.datasets.annotations import (
-    ListedClip,
-    check_apart,
-    check_fold,
-    emotions_by_folder,
-    find_lists,
-    read_list,
-)
+from training.datasets.annotations import ListedClip, check_apart, emotions_by_folder, find_lists, read_list
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.folds import check_fold
 from training.datasets.media import find_media, name_in_class_folder
 
 ALPHABETICAL = (
@@ -39,7 +33,7 @@ LISTS = (
 FRAMES = ("2_ClipsforFaceCrop", "2_ClipsforFaceCrop/2_ClipsforFaceCrop", "FERV39K_Face", "")
 
 
-def load_ferv39k(root: Path, fold: int | None = None, *, scenes: Collection[str] | None = None) -> Split:
+def load(root: Path, fold: int | None = None, *, scenes: Collection[str] | None = None) -> Split:
     """Read the corpus, or some of its scenes.
 
     The class is the folder in a clip's path, `<scene>/<class>/<clip>`; what a list says beside has to agree with it.
@@ -90,7 +84,7 @@ def _check_scenes(scenes: Collection[str], known: Collection[str]) -> None:
 CORPUS = Corpus(
     name="ferv39k",
     title="FERV39k",
-    load=load_ferv39k,
+    load=load,
     num_folds=1,
     expected={"1": {"train": 31088, "test": 7847}},
     source=(

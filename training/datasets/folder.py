@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dfer_hf.taxonomy import Emotion
-from training.datasets.corpus import FRAME_SUFFIXES, Clip, Corpus, CorpusError, Split
-from training.datasets.folds import require_one_division
+from training.datasets.corpus import Clip, Corpus, CorpusError, Split
+from training.datasets.folds import check_fold
 from training.datasets.labels import emotion_named
-from training.datasets.videos import is_video
+from training.datasets.media import is_picture, is_video
 
 METADATA = "metadata.csv"
 COLUMNS = ("file_name", "label")
@@ -38,7 +38,7 @@ def load(root: Path, fold: int | None = None) -> Split:
         CorpusError: If there is neither table nor folder of clips, a class is not known, a line is malformed, a
             person stands in both parts, or one of the parts is empty.
     """
-    require_one_division(CORPUS.title, fold)
+    check_fold(CORPUS.title, fold, 1)
     left_out: Counter[str] = Counter()
     entries = _read_table(root) if (root / METADATA).is_file() else _read_folders(root, left_out)
     train, test = _divide(entries, left_out)
@@ -46,7 +46,7 @@ def load(root: Path, fold: int | None = None) -> Split:
     if people:
         raise CorpusError(
             f"Expected nobody both in training and in test, but {', '.join(people[:5])} are ({len(people)} people). "
-            f"Mend the column split of {METADATA}."
+            f"Correct the column split of {METADATA}."
         )
     if not train or not test:
         raise CorpusError(
@@ -150,11 +150,11 @@ def _read_folders(root: Path, left_out: Counter[str]) -> list[_Entry]:
 def _read_classes(root: Path, folder: Path, part: str | None, left_out: Counter[str]) -> list[_Entry]:
     entries = []
     for class_folder in _folders_of(folder):
-        label = emotion_named(class_folder.name, str(class_folder))
+        label = emotion_named(class_folder.name, str(folder))
         for path in sorted(class_folder.iterdir()):
             if path.name.startswith("."):
                 continue
-            if path.is_dir() or is_video(path) or path.suffix.lower() in FRAME_SUFFIXES:
+            if path.is_dir() or is_video(path) or is_picture(path):
                 entries.append(_Entry(Clip(path.relative_to(root).as_posix(), path, label), part))
             else:
                 left_out["neither a video, a picture nor a folder"] += 1

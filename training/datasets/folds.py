@@ -1,29 +1,25 @@
-"""Which fold of a corpus is asked for, and how people are dealt to folds where its authors made none."""
+"""The fold of a dataset that is asked for, and how people are dealt to folds where its authors made none."""
 
 from collections.abc import Mapping, Sequence
 
 from training.datasets.corpus import Clip, CorpusError
 
 
-def checked_fold(title: str, fold: int | None, num_folds: int) -> int:
-    """The fold, counted from 1.
+def check_fold(title: str, fold: int | None, num_folds: int) -> int:
+    """Return the fold that was asked for, counted from 1; 1 where the dataset has one division.
 
     Raises:
-        CorpusError: If the corpus has no such fold, or none is named.
+        CorpusError: If the dataset has no such fold, none is named, or one is named although there is one division.
     """
+    if num_folds == 1:
+        if fold is not None:
+            raise CorpusError(
+                f"Expected no fold for {title}, which has one division, got fold {fold}. Leave the fold out."
+            )
+        return 1
     if fold is None or not 1 <= fold <= num_folds:
         raise CorpusError(f"Expected a fold of {title} from 1 to {num_folds}, got {fold}. Name one, such as --fold 1.")
     return fold
-
-
-def require_one_division(title: str, fold: int | None) -> None:
-    """Refuse the fold of a corpus that has one division only; its number 1 is let pass.
-
-    Raises:
-        CorpusError: If another one is asked for.
-    """
-    if fold not in (None, 1):
-        raise CorpusError(f"Expected no fold for {title}, which has one division, got fold {fold}. Leave it out.")
 
 
 def deal_people(people: Sequence[str], num_folds: int, first_fold: int) -> dict[str, int]:

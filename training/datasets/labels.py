@@ -1,4 +1,6 @@
-"""The spellings under which folders and tables name the emotions."""
+"""The spellings under which folders and lists name the emotions."""
+
+from collections.abc import Collection
 
 from dfer_hf.taxonomy import Emotion
 from training.datasets.corpus import CorpusError
@@ -17,23 +19,31 @@ SPELLINGS: dict[Emotion, tuple[str, ...]] = {
     Emotion.DISAPPOINTMENT: ("disappointment", "disappointed"),
     Emotion.OTHER: ("other", "others"),
 }
-"""Read without regard to case and to spaces around the word."""
+"""Case and spaces around the word do not matter."""
+
+_EMOTION_OF = {spelling: emotion for emotion, spellings in SPELLINGS.items() for spelling in spellings}
 
 
-def emotion_named(word: str, place: str) -> Emotion:
-    """The emotion that a word names.
+def emotion_of_word(word: str) -> Emotion | None:
+    """Return the emotion that a word names, such as `Happy`, or None."""
+    return _EMOTION_OF.get(word.strip().casefold())
+
+
+def emotion_named(word: str, place: str, classes: Collection[Emotion] = tuple(Emotion)) -> Emotion:
+    """Return the emotion that a word names.
 
     Args:
         word: One of `SPELLINGS`.
-        place: Where it was read, for the message, such as `metadata.csv, line 3`.
+        place: Where the word was read, for the message, such as `line 3 of metadata.csv`.
+        classes: The emotions that the dataset has.
 
     Raises:
-        CorpusError: If no emotion is spelled so.
+        CorpusError: If no emotion is spelled so, or the dataset does not have it.
     """
-    for emotion, spellings in SPELLINGS.items():
-        if word.strip().casefold() in spellings:
-            return emotion
-    known = ", ".join(spelling for spellings in SPELLINGS.values() for spelling in spellings)
-    raise CorpusError(
-        f"Expected the name of a class, got {word!r} ({place}). Rename it to one that is known: {known}."
-    )
+    emotion = emotion_of_word(word)
+    if emotion is None or emotion not in classes:
+        known = ", ".join(spelling for name in classes for spelling in SPELLINGS[name])
+        raise CorpusError(
+            f"Expected a class in {place}, got the unknown class {word!r}. Rename it to one that is known: {known}."
+        )
+    return emotion

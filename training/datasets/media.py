@@ -1,14 +1,70 @@
-"""Where the frames or videos of a corpus lie: folders are listed once, clips are not asked for one by one."""
+"""The files of a dataset: which of them are videos and pictures, and where those of each clip are.
+
+Folders are listed once; the file system is not asked for every clip.
+"""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.datasets.annotations import emotion_of_word
+from dfer_cli import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from training.datasets.corpus import CorpusError
+from training.datasets.labels import emotion_of_word
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mkv", ".mov")
+POINTER_START = b"version https://git-lfs"
+POINTER_MAX_BYTES = 1024
+
+_NUMBER = re.compile(r"[0-9]+")
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is named as a video; hidden files, such as macOS's `._` twins, are not."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is named as a picture; hidden files are not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """Return the frames of a folder by the numbers in their names, and by the names where these are equal.
+
+    Raises:
+        CorpusError: If there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"Expected a folder of frames at {folder}, found none. Unpack the frames of the release.")
+    frames = [path for path in folder.iterdir() if is_picture(path)]
+    if not frames:
+        raise CorpusError(f"Expected pictures in {folder}, found none. Unpack the frames of the release.")
+    return sorted(frames, key=_frame_order)
+
+
+def _frame_order(path: Path) -> tuple[int, str]:
+    numbers = _NUMBER.findall(path.stem)
+    return (int(numbers[-1]) if numbers else 0, path.name)
+
+
+def require_contents(paths: Iterable[Path]) -> None:
+    """Refuse the pointers that git leaves in place of large files it has not fetched.
+
+    Raises:
+        CorpusError: If one of the files is such a pointer.
+    """
+    pointers = []
+    for path in paths:
+        if path.stat().st_size <= POINTER_MAX_BYTES:
+            with path.open("rb") as file:
+                if file.read(len(POINTER_START)) == POINTER_START:
+                    pointers.append(path)
+    if pointers:
+        raise CorpusError(
+            f"Expected videos, but {pointers[0]} and {len(pointers) - 1} more are git-lfs pointers. "
+            "Run `git lfs pull` in the folder of the release."
+        )
 
 
 @dataclass(frozen=True)
@@ -48,8 +104,8 @@ def find_media(
 ) -> Media:
     """List the first of the candidate folders that has clips in it.
 
-    Nothing found is no error here, as annotations can be read without a frame; the first candidate is then where
-    clips are expected, and `check` reports them missing.
+    It is no error to find nothing, as annotations can be read without a frame; clips are then expected in the first
+    candidate, and `check` reports them missing.
 
     Args:
         candidates: Folders relative to `root`, the best first.
@@ -77,7 +133,7 @@ def find_media(
 
 
 def list_clips(folder: Path, depth: int = 1) -> Iterator[tuple[str, Path]]:
-    """List folders and video files `depth` levels down, in the order of their names; none if there is no folder.
+    """List folders and videos `depth` levels down in the order of their names; none if there is no folder.
 
     Yields:
         The path in `folder`, with forward slashes and without a video's suffix, and the whole path.
@@ -93,5 +149,5 @@ def list_clips(folder: Path, depth: int = 1) -> Iterator[tuple[str, Path]]:
                 yield from ((f"{name}/{relative}", below) for relative, below in list_clips(path, depth - 1))
         elif is_folder:
             yield name, path
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
+        elif is_video(path):
             yield path.stem, path

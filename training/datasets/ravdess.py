@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
-from training.datasets.folds import checked_fold, deal_people, divide_by_person
-from training.datasets.videos import is_video, require_contents
+from training.datasets.folds import check_fold, deal_people, divide_by_person
+from training.datasets.media import is_video, require_contents
 
 NUM_FOLDS = 5
 NUM_ACTORS = 24
@@ -23,7 +23,7 @@ EMOTIONS: dict[str, Emotion] = {
     "07": Emotion.DISGUST,
     "08": Emotion.SURPRISE,
 }
-"""Third field of a name. 02 is calm, a second baseline beside neutral that no other corpus here has: it is left out."""
+"""Third field of a name. 02 is calm, a second baseline beside neutral that no other dataset has: it is left out."""
 
 NAME = re.compile(r"(0[1-3])-(0[12])-(\d\d)-(0[12])-(0[12])-(0[12])-(\d\d)")
 """Modality, vocal channel, emotion, intensity, statement, repetition, actor."""
@@ -45,7 +45,7 @@ def load(root: Path, fold: int | None = None, *, with_songs: bool = False) -> Sp
         CorpusError: If there is no video of RAVDESS, one is not named as the release names it, or there is no such
             fold.
     """
-    fold = checked_fold(CORPUS.title, fold, NUM_FOLDS)
+    fold = check_fold(CORPUS.title, fold, NUM_FOLDS)
     videos = sorted(path for path in root.rglob("*.*") if is_video(path)) if root.is_dir() else []
     if not videos:
         raise CorpusError(

@@ -5,7 +5,8 @@ from dfer_hf.taxonomy import Emotion
 from training.data.clip_dataset import list_samples
 from training.datasets import aff_wild2
 from training.datasets.aff_wild2 import CORPUS, FROM_0, FROM_1, load
-from training.datasets.corpus import CorpusError, frame_paths
+from training.datasets.corpus import CorpusError
+from training.datasets.media import frame_paths
 
 HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
 TRAIN = {"100-29-1080x1920": [0, 0, 4, 4, -1], "12-24-1920x1080_left": [6, 7, 5], "12-24-1920x1080_right": [1, 2]}

@@ -9,7 +9,10 @@ import pytest
 
 from dfer_hf.taxonomy import Emotion
 from training.datasets.corpus import CorpusError
-from training.datasets.fer2013 import CORPUS, PLUS, majority, unpack
+from training.datasets.fer2013 import CORPUS
+from training.datasets.fer2013_plus import CORPUS as PLUS
+from training.datasets.fer2013_plus import majority
+from training.datasets.unpack_fer2013 import unpack
 
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 FACES = [
@@ -110,7 +113,7 @@ def test_the_release_of_folders_leaves_the_public_test_set_out(tmp_path):
     with pytest.raises(CorpusError, match=r"Expected metadata.csv in .*Pass the folder written with"):
         PLUS.load(tmp_path, None)
     (tmp_path / "train/joyless").mkdir()
-    with pytest.raises(CorpusError, match="Expected the name of a class, got 'joyless'"):
+    with pytest.raises(CorpusError, match="got the unknown class 'joyless'"):
         CORPUS.load(tmp_path, None)
 
 
@@ -121,7 +124,9 @@ def test_the_counts_of_the_release_agree_with_each_other():
 @pytest.mark.parametrize("corpus", [CORPUS, PLUS])
 def test_the_table_alone_says_how_to_write_the_pictures(tmp_path, corpus):
     write_release(tmp_path)
-    with pytest.raises(CorpusError, match=r"got the table .*fer2013.csv.*python training/datasets/fer2013.py"):
+    with pytest.raises(
+        CorpusError, match=r"The table .*fer2013.csv is there: .*python -m training.datasets.unpack_fer2013"
+    ):
         corpus.load(tmp_path, None)
 
 
@@ -193,6 +198,12 @@ def test_votes_of_another_table_are_refused(tmp_path, change):
 @pytest.mark.slow
 def test_the_command_line_writes_the_pictures(tmp_path):
     write_release(tmp_path / "release")
-    command = [sys.executable, "-m", "training.datasets.fer2013", str(tmp_path / "release"), str(tmp_path / "written")]
+    command = [
+        sys.executable,
+        "-m",
+        "training.datasets.unpack_fer2013",
+        str(tmp_path / "release"),
+        str(tmp_path / "written"),
+    ]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
     assert len(CORPUS.load(tmp_path / "written", None).train) == 4

@@ -47,6 +47,26 @@ def test_the_original_pictures_are_a_corpus_of_their_own(tmp_path):
         CORPUS.load(tmp_path, None)
 
 
+@pytest.mark.parametrize("top", ["DATASET", "."])
+def test_the_aligned_pictures_in_circulation_have_their_class_as_folder(tmp_path, top):
+    for name in ("train/1/train_00002_aligned.jpg", "train/7/train_00009_aligned.jpg", "test/4/test_0001_aligned.jpg"):
+        (tmp_path / top / name).parent.mkdir(parents=True)
+        (tmp_path / top / name).touch()
+    (tmp_path / top / "train/1/._train_00002_aligned.jpg").touch()
+    (tmp_path / "train_labels.csv").touch()
+    split = CORPUS.load(tmp_path, None)
+    found = [(clip.name, clip.label) for clip in split.train]
+    assert found == [("train_00002.jpg", Emotion.SURPRISE), ("train_00009.jpg", Emotion.NEUTRAL)]
+    assert [(clip.name, clip.source) for clip in split.test] == [
+        ("test_0001.jpg", tmp_path / top / "test/4/test_0001_aligned.jpg")
+    ]
+    with pytest.raises(CorpusError, match="Expected the list"):
+        ORIGINAL.load(tmp_path, None)
+    (tmp_path / top / "train/8").mkdir()
+    with pytest.raises(CorpusError, match=r"classes of RAF-DB in .*train, got 8"):
+        CORPUS.load(tmp_path, None)
+
+
 def test_the_counts_of_the_release_agree_with_each_other():
     assert sum(CORPUS.expected["1"].values()) == sum(CORPUS.expected["classes"].values()) == 15339
 
