@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from dfer_hf.faces.video_processing_dfer import DferVideoProcessor, to_luma
-from dfer_hf.taxonomy import Emotion
 from dfer_hf.video.sampling import Sampling, frame_rate
 from training.cache.prepared import PreparedClips
 from training.config import Augmentation
@@ -58,7 +57,7 @@ def find_prepared(clips: Sequence[Clip], prepared: PreparedClips) -> tuple[list[
     return found, dict(left_out)
 
 
-def list_samples(clips: Sequence[Clip], label_names: Sequence[Emotion]) -> list[Sample]:
+def list_samples(clips: Sequence[Clip], label_names: Sequence[str]) -> list[Sample]:
     """List what can be learnt from: clips, and the labelled frames of clips whose frames are labelled one by one."""
     index_of = {name: index for index, name in enumerate(label_names)}
     samples = []
