@@ -1,5 +1,11 @@
 """Compare a dataset on disk with its release: `python -m training.check <dataset> <root> [--fold 1] [--deep]`."""
 
+from training.arguments import read_command_line
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("check")
+
 import argparse
 import dataclasses
 import json
@@ -14,7 +20,7 @@ from tqdm import tqdm
 from training.datasets.clip_check import MIN_FRAMES, ClipReport, check_clips
 from training.datasets.corpus import Clip, Corpus, CorpusError, Split
 from training.datasets.folds import check_fold
-from training.datasets.registry import CORPORA, find_corpus
+from training.datasets.registry import find_corpus
 
 NUM_SHOWN = 10
 """Clips that are named of each kind; all of them are in the JSON file."""
@@ -222,16 +228,6 @@ def is_as_expected(folds: Sequence[FoldReport], tally: ClipTally) -> bool:
     return not (tally.missing or tally.unreadable or any(fold.differences for fold in folds))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Name what can be asked for on the command line."""
-    parser.add_argument("corpus", help=f"one of {', '.join(CORPORA)}")
-    parser.add_argument("root", type=Path, help="folder of the release")
-    parser.add_argument("--fold", type=int, help="one of its folds, counted from 1; all where none is given")
-    parser.add_argument("--deep", action="store_true", help="decode every frame; takes long")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found into a file")
-    parser.add_argument("--workers", type=int, default=8, help="clips looked at at a time; 8 by default")
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Check a corpus and report.
 
@@ -293,6 +289,4 @@ def _check_use(arguments: argparse.Namespace, corpus: Corpus) -> None:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(description=__doc__)
-    add_arguments(command_line)
-    sys.exit(main(command_line.parse_args()))
+    sys.exit(main(read_command_line("check")))

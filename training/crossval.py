@@ -4,6 +4,12 @@ The papers print the mean over the folds; each clip is tested in one fold only, 
 and recalls of it, are of the whole corpus. Both are written. Temperatures of the folds' checkpoints are not applied.
 """
 
+from training.arguments import read_command_line
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("crossval")
+
 import argparse
 import json
 import sys
@@ -213,15 +219,6 @@ def markdown_table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)]) + "\n"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument(
-        "folds", type=Path, nargs="+", help="run folder, evaluation folder or predictions of each fold"
-    )
-    parser.add_argument("--output", type=Path, help="folder for results.json, table.md and figures")
-    parser.add_argument("--figures", action="store_true", help="draw PNG files of the pooled clips")
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Put folds together, print the table and write; 1 where they do not belong together."""
     try:
@@ -245,6 +242,4 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    argument_parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(argument_parser)
-    sys.exit(main(argument_parser.parse_args()))
+    sys.exit(main(read_command_line("crossval")))

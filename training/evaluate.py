@@ -5,6 +5,12 @@ kept clip by clip beside the figures. Several processes (`torchrun --nproc-per-n
 same files as one.
 """
 
+from training.arguments import DEFAULT_BATCH_SIZE, read_command_line
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("evaluate")
+
 import argparse
 import dataclasses
 import json
@@ -37,21 +43,6 @@ from training.evaluation.results import (
 )
 
 RESULTS, PREDICTIONS = "results.json", "predictions"
-DEFAULT_BATCH_SIZE = 16
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("checkpoint", help="run folder of training, shipped name, folder or Hub id")
-    parser.add_argument("corpus", help="such as dfew; see `check`")
-    parser.add_argument("--data-root", type=Path, required=True, help="folder of the corpus' release")
-    parser.add_argument("--prepared", type=Path, required=True, help="cache that `prepare` wrote")
-    parser.add_argument("--fold", type=int, help="which fold, counted from 1, where the corpus has several")
-    parser.add_argument("--split", choices=("test", "train"), default="test")
-    parser.add_argument("--output", type=Path, help="folder to write; `evaluation` in a run folder by default")
-    parser.add_argument("--figures", action="store_true", help="draw PNG files as well")
-    parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
-    parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -104,11 +95,9 @@ def evaluate_run(
     checkpoint: Path, corpus: str, data_root: Path, prepared_root: Path, fold: int | None, output: Path
 ) -> dict[str, Any]:
     """Measure a run on the test part of its fold, write everything into a folder, and return the results."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     words = [checkpoint, corpus, "--data-root", data_root, "--prepared", prepared_root, "--output", output]
     words += [] if fold is None else ["--fold", fold]
-    return evaluate(parser.parse_args([str(word) for word in words]))
+    return evaluate(read_command_line("evaluate", [str(word) for word in words]))
 
 
 def locate_checkpoint(name_or_path: str) -> tuple[str, str]:
@@ -258,6 +247,4 @@ def _fold_words(fold: int | None) -> str:
 
 
 if __name__ == "__main__":
-    argument_parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(argument_parser)
-    sys.exit(main(argument_parser.parse_args()))
+    sys.exit(main(read_command_line("evaluate")))

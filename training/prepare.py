@@ -4,6 +4,12 @@ A run that was stopped goes on when it is started again with the same output. Th
 that cannot be prepared, with the reason; `--retry` tries them again.
 """
 
+from training.arguments import read_command_line
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("prepare")
+
 import argparse
 import shutil
 import sys
@@ -18,7 +24,7 @@ from tqdm import tqdm
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.video import VideoError, probe
 from training.cache.crop_workers import WorkerDiedError, crop_in_order
-from training.cache.face_clips import ALIGNMENTS, FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
+from training.cache.face_clips import FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
 from training.cache.prepared import Preparation
 from training.cache.shards import FRAME_BYTES, INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter
 from training.datasets.corpus import Clip, Corpus, CorpusError
@@ -179,19 +185,6 @@ def _refuse_equal_names(clips: Sequence[Clip]) -> None:
         raise CacheError(f"Expected each clip once, got {twice!r} again. Give clips names of their own.")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("corpus", help="name of the corpus, such as dfew")
-    parser.add_argument("root", type=Path, help="folder of the release")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the cache; again to go on")
-    parser.add_argument("--alignment", choices=ALIGNMENTS, default=ALIGNMENTS[0], help="corpus: crops as shipped")
-    parser.add_argument("--low-light", action="store_true", help="brighten dark faces, for AFEW")
-    parser.add_argument("--processes", type=int, default=1, help="clips prepared at once")
-    parser.add_argument("--fold", type=int, help="clips of this fold only, counted from 1")
-    parser.add_argument("--device", default="cpu", help="where faces are detected, as torch names it")
-    parser.add_argument("--retry", action="store_true", help="try clips again that failed before")
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Prepare a corpus; 0 where the cache holds some of it, 1 where not."""
     # All corpora, which nothing else here needs.
@@ -210,7 +203,8 @@ def main(arguments: argparse.Namespace) -> int:
             num_processes=arguments.processes,
             retry=arguments.retry,
         )
-    except (CacheError, CorpusError, ImportError, OSError, WorkerDiedError) as error:
+    # A wrong name, fold or alignment, and what is wrong with a release or a cache, are ValueErrors.
+    except (ValueError, ImportError, OSError, WorkerDiedError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     _tell(report, arguments.output)
@@ -230,6 +224,4 @@ def _tell(report: PreparationReport, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(command)
-    sys.exit(main(command.parse_args()))
+    sys.exit(main(read_command_line("prepare")))

@@ -6,6 +6,12 @@
 A run that was stopped goes on after its last whole epoch when it is started again with the same `--output`.
 """
 
+from training.arguments import read_command_line
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("train")
+
 import argparse
 import dataclasses
 import sys
@@ -174,23 +180,6 @@ def report(row: Row, output: Path) -> None:
             writer.add_scalar(name, value, int(row["epoch"]))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("recipe", type=Path, help="TOML recipe, such as training/recipes/aen_dfew.toml")
-    parser.add_argument("--data-root", type=Path, required=True, help="folder of the corpus")
-    parser.add_argument("--prepared", type=Path, help="cache of its face crops that training/prepare.py made")
-    parser.add_argument("--fold", type=int, help="fold to leave out, counted from 1")
-    parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
-    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
-    parser.add_argument("--compile", action="store_true", help="compile the model")
-    parser.add_argument(
-        "--select-on-test",
-        action="store_true",
-        help="keep the epoch that is best on the test part, as the literature does; written into the results",
-    )
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Train as the command line says."""
     config = load_config(arguments.recipe)
@@ -212,6 +201,4 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(command_line)
-    sys.exit(main(command_line.parse_args()))
+    sys.exit(main(read_command_line("train")))

@@ -1,4 +1,3 @@
-import argparse
 import dataclasses
 import json
 import subprocess
@@ -10,6 +9,7 @@ import pytest
 
 import training.check
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
+from training.arguments import read_command_line
 from training.datasets import dfew, ferv39k
 from training.datasets.clip_check import check_clip, check_clips
 from training.datasets.corpus import Clip, CorpusError, Split
@@ -38,9 +38,7 @@ def root(tmp_path, expect):  # noqa: ARG001  a fixture asks for others by its ar
 
 
 def check(*words):
-    parser = argparse.ArgumentParser()
-    training.check.add_arguments(parser)
-    return training.check.main(parser.parse_args([str(word) for word in words]))
+    return training.check.main(read_command_line("check", [str(word) for word in words]))
 
 
 def clip_at(source, **fields):

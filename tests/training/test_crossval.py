@@ -1,4 +1,3 @@
-import argparse
 import json
 import statistics
 
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 
 from training import crossval
+from training.arguments import read_command_line
 from training.evaluation.prediction_files import save_predictions
 from training.evaluation.results import write_results
 
@@ -33,9 +33,7 @@ def folds(tmp_path):
 
 
 def call(*words):
-    parser = argparse.ArgumentParser()
-    crossval.add_arguments(parser)
-    return crossval.main(parser.parse_args([str(word) for word in words]))
+    return crossval.main(read_command_line("crossval", [str(word) for word in words]))
 
 
 def test_folds_are_averaged_and_pooled(folds, tmp_path, capsys):

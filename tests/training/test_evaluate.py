@@ -1,4 +1,3 @@
-import argparse
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training import evaluate
+from training.arguments import read_command_line
 from training.data.still_dataset import StillSource
 from training.datasets.corpus import Clip, CorpusError, Split
 from training.datasets.ferplus import load_ferplus
@@ -82,9 +82,7 @@ def corpus_modules(monkeypatch):
 
 
 def call(*words):
-    parser = argparse.ArgumentParser()
-    evaluate.add_arguments(parser)
-    return evaluate.main(parser.parse_args([str(word) for word in words]))
+    return evaluate.main(read_command_line("evaluate", [str(word) for word in words]))
 
 
 def test_a_run_is_measured_and_two_runs_write_the_same(run, corpus_modules, tmp_path, capsys):

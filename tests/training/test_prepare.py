@@ -4,7 +4,6 @@ import shutil
 import sys
 import tarfile
 import types
-from argparse import ArgumentParser
 
 import numpy as np
 import PIL.Image
@@ -18,6 +17,7 @@ from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import read_frames
 from tests.shared_data import SHARED_DATA
 from training import prepare
+from training.arguments import read_command_line
 from training.cache import face_clips
 from training.cache.face_clips import FaceCropper
 from training.cache.prepared import PreparationMismatchError, PreparedClips
@@ -248,9 +248,7 @@ def command(monkeypatch):
         corpora = types.ModuleType("training.datasets.registry")
         corpora.find_corpus = lambda _name: corpus
         monkeypatch.setitem(sys.modules, "training.datasets.registry", corpora)
-        parser = ArgumentParser()
-        prepare.add_arguments(parser)
-        return prepare.main(parser.parse_args(["made_up", *map(str, words)]))
+        return prepare.main(read_command_line("prepare", ["made_up", *map(str, words)]))
 
     return call
 

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import training.cli
@@ -9,6 +13,20 @@ def test_every_command_explains_itself(command, capsys):
         training.cli.main([command, "--help"])
     assert ended.value.code == 0
     assert f"dfer-train {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["training.train"], ["training.cli", "train"]], ids=["module", "dfer-train"])
+def test_help_imports_nothing_heavy(words):
+    program = (
+        "import runpy, sys; sys.argv = ['x', *sys.argv[2:], '--help']\n"
+        "try: runpy.run_module(sys.orig_argv[3], run_name='__main__')\n"
+        "except SystemExit: print(sorted({'torch', 'transformers', 'accelerate', 'numpy'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert shown.stdout.endswith("\n[]\n")
+    assert "--data-root" in shown.stdout
 
 
 def test_an_unknown_command_is_refused(capsys):

@@ -7,6 +7,12 @@ A row of `training/papers/ablations/<paper>_<table>.toml` is a recipe, what the 
 printed. Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
 """
 
+from training.arguments import read_command_line
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("tables")
+
 import argparse
 import dataclasses
 import hashlib
@@ -238,26 +244,6 @@ def _cell(value: float | None, otherwise: str) -> str:
     return otherwise if value is None else f"{value:.2f}"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="train and measure rows, then print the table")
-    run.add_argument("table", help="such as aen_table1; `show` names them all")
-    where = "; for several corpora as <corpus>=<folder> each"
-    run.add_argument("--data-root", nargs="+", required=True, help=f"folder of the corpus{where}")
-    run.add_argument("--prepared", nargs="+", required=True, help=f"cache of its face crops{where}")
-    run.add_argument("--rows", type=int, nargs="+", default=(), help="some rows, counted from 1 (default: all)")
-    run.add_argument("--fold", type=int, help="one fold (default: all that the paper has)")
-    run.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
-    show = commands.add_parser("show", help="print tables with what there is")
-    show.add_argument("table", nargs="?", help="one table (default: all)")
-    for command in (run, show):
-        command.add_argument("--output", type=Path, default=Path("runs/tables"), help="folder of the runs")
-        command.add_argument(
-            "--select-on-test", action="store_true", help="runs that keep the epoch that is best on the test part"
-        )
-
-
 def places(words: Sequence[str], corpus: str) -> dict[str, Path]:
     """Folders by corpus, from `<corpus>=<folder>`; a folder alone is that of the table's own corpus."""
     pairs = [word.split("=", 1) if "=" in word else (corpus, word) for word in words]
@@ -271,7 +257,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.select_on_test:
         tables = [_selected_on_test(table) for table in tables]
     workshop = Workshop(arguments.output)
-    if arguments.command == "run":
+    if arguments.action == "run":
         corpus = load_config(RECIPES / f"{tables[0].recipe}.toml").data
         workshop = Workshop(
             arguments.output,
@@ -292,6 +278,4 @@ def _selected_on_test(table: Table) -> Table:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(command_line)
-    sys.exit(main(command_line.parse_args()))
+    sys.exit(main(read_command_line("tables")))

@@ -1,6 +1,5 @@
 """The tables of the papers: every row can be trained as it says, and what was run stands beside what was printed."""
 
-import argparse
 import dataclasses
 import json
 
@@ -10,11 +9,12 @@ from transformers import AutoModelForVideoClassification
 
 import dfer_hf
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
+from training.arguments import read_command_line
 from training.config import CHOICES
 from training.engine.pretrained import build_model
 from training.papers import table_rows, tables
-from training.papers.tables import PART_RECIPE, Workshop, multiply_adds, render, run_table
 from training.papers.table_rows import COLUMNS, Row, Table, load_table, model_config, table_names, train_config
+from training.papers.tables import PART_RECIPE, Workshop, multiply_adds, render, run_table
 
 ROWS = [
     pytest.param(name, number, id=f"{name}-{number}")
@@ -304,9 +304,7 @@ def test_rows_and_folds_that_are_not_there_are_refused(shop, rows, fold, message
 
 
 def command_line(*words):
-    parser = argparse.ArgumentParser()
-    tables.add_arguments(parser)
-    return parser.parse_args([str(word) for word in words])
+    return read_command_line("tables", [str(word) for word in words])
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""What the commands of training take, declared apart from what they do.
+
+Nothing here imports torch or the package, so that `--help` and wrong words are answered at once.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_BATCH_SIZE = 16
+"""Clips that `evaluate` looks at together."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `dfer-train`.
+
+    Args:
+        module: Does what the command says; its `main` takes the arguments and returns the exit code.
+        summary: One line about it.
+        add_arguments: Declares what it takes.
+    """
+
+    module: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+
+    @property
+    def description(self) -> str:
+        """The summary as a sentence."""
+        return f"{self.summary[0].upper()}{self.summary[1:]}."
+
+
+def read_command_line(name: str, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the words of one command, those of the process where none are given.
+
+    Modules that can be run with `python -m` call this before they import what takes seconds.
+    """
+    command = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"python -m {command.module}", description=command.description)
+    command.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Declare what `check` takes."""
+    parser.add_argument("corpus", help="dataset, such as dfew; a wrong name lists them all")
+    parser.add_argument("root", type=Path, help="folder of the release")
+    parser.add_argument("--fold", type=int, help="one of its folds, counted from 1; all where none is given")
+    parser.add_argument("--deep", action="store_true", help="decode every frame; takes long")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found into a file")
+    parser.add_argument("--workers", type=int, default=8, help="clips looked at at a time; 8 by default")
+
+
+def add_prepare(parser: argparse.ArgumentParser) -> None:
+    """Declare what `prepare` takes."""
+    parser.add_argument("corpus", help="dataset, such as dfew; a wrong name lists them all")
+    parser.add_argument("root", type=Path, help="folder of the release")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the cache; again to go on")
+    parser.add_argument("--fold", type=int, help="clips of this fold only, counted from 1")
+    add_cropping(parser)
+
+
+def add_cropping(parser: argparse.ArgumentParser) -> None:
+    """Declare how faces are cut out."""
+    parser.add_argument(
+        "--alignment", default="arcface_112", metavar="NAME", help="arcface_112 (default), or corpus: crops as shipped"
+    )
+    parser.add_argument("--low-light", action="store_true", help="brighten dark faces, for AFEW")
+    parser.add_argument("--processes", type=int, default=1, help="clips prepared at once")
+    parser.add_argument("--device", default="cpu", help="where faces are detected, as torch names it")
+    parser.add_argument("--retry", action="store_true", help="try clips again that failed before")
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """Declare what `train` takes."""
+    parser.add_argument("recipe", type=Path, help="TOML recipe, such as training/recipes/aen_dfew.toml")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--prepared", type=Path, help="cache of its face crops that `prepare` wrote")
+    parser.add_argument("--fold", type=int, help="fold to leave out, counted from 1")
+    parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
+    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument("--compile", action="store_true", help="compile the model")
+    parser.add_argument(
+        "--select-on-test",
+        action="store_true",
+        help="keep the epoch that is best on the test part, as the literature does; written into the results",
+    )
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Declare what `evaluate` takes."""
+    parser.add_argument("checkpoint", help="run folder of training, shipped name, folder or Hub id")
+    parser.add_argument("corpus", help="dataset, such as dfew; see `check`")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of the dataset's release")
+    parser.add_argument("--prepared", type=Path, required=True, help="cache that `prepare` wrote")
+    parser.add_argument("--fold", type=int, help="which fold, counted from 1, where the dataset has several")
+    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument("--output", type=Path, help="folder to write; `evaluation` in a run folder by default")
+    parser.add_argument("--figures", action="store_true", help="draw PNG files as well")
+    parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
+    parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
+
+
+def add_crossval(parser: argparse.ArgumentParser) -> None:
+    """Declare what `crossval` takes."""
+    parser.add_argument(
+        "folds", type=Path, nargs="+", help="run folder, evaluation folder or predictions of each fold"
+    )
+    parser.add_argument("--output", type=Path, help="folder for results.json, table.md and figures")
+    parser.add_argument("--figures", action="store_true", help="draw PNG files of the pooled clips")
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """Declare what `tables` takes."""
+    commands = parser.add_subparsers(dest="action", required=True)
+    run = commands.add_parser("run", help="train and measure rows, then print the table")
+    run.add_argument("table", help="such as aen_table1; `show` names them all")
+    where = "; for several datasets as <dataset>=<folder> each"
+    run.add_argument("--data-root", nargs="+", required=True, help=f"folder of the dataset{where}")
+    run.add_argument("--prepared", nargs="+", required=True, help=f"cache of its face crops{where}")
+    run.add_argument("--rows", type=int, nargs="+", default=(), help="some rows, counted from 1 (default: all)")
+    run.add_argument("--fold", type=int, help="one fold (default: all that the paper has)")
+    run.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
+    show = commands.add_parser("show", help="print tables with what there is")
+    show.add_argument("table", nargs="?", help="one table (default: all)")
+    for command in (run, show):
+        command.add_argument("--output", type=Path, default=Path("runs/tables"), help="folder of the runs")
+        command.add_argument(
+            "--select-on-test", action="store_true", help="runs that keep the epoch that is best on the test part"
+        )
+
+
+COMMANDS = {
+    "check": Command("training.check", "compare a dataset on disk with its release", add_check),
+    "prepare": Command(
+        "training.prepare",
+        "cut the faces out of a dataset once, into a cache that trains without decoding",
+        add_prepare,
+    ),
+    "train": Command(
+        "training.train",
+        "train a system by a recipe (with several processes: accelerate launch -m training.train ...)",
+        add_train,
+    ),
+    "evaluate": Command("training.evaluate", "measure a checkpoint on a dataset", add_evaluate),
+    "crossval": Command("training.crossval", "put the folds of a dataset together", add_crossval),
+    "tables": Command(
+        "training.papers.tables", "run the ablation tables of the papers, and print ours beside theirs", add_tables
+    ),
+}
