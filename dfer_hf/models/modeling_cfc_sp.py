@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -10,8 +10,9 @@ from transformers import initialization as init
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_cfc_sp import CfcSpConfig
-from .modeling_cfc_sp_nets import BUILDERS
-from .modeling_dfer import DferOutput, DferPreTrainedModel
+from .modeling_cfc_sp_nets import BUILDERS, FrameNet, SwinTrunk
+from .modeling_dfer import DferOutput, DferPreTrainedModel, uniform_as_torch
+from .modeling_iresnet import IResNet
 from .modeling_repvgg import RepVggBlock
 
 
@@ -45,6 +46,16 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         fine_nets = config.fine_nets if num_fine else []
         self.coarse_nets = nn.ModuleList(BUILDERS[name](config, len(members)) for name in config.coarse_nets)
         self.fine_nets = nn.ModuleList(BUILDERS[name](config, num_fine) for name in fine_nets)
+        # A layer's first weights depend on the net it belongs to; `_init_weights` sees the layer alone.
+        self.part_of_layer: dict[nn.Module, type[nn.Module]] = {
+            layer: type(part)
+            for part in self.modules()
+            if isinstance(part, SwinTrunk | IResNet)
+            for layer in part.modules()
+        }
+        for net in [*self.coarse_nets, *self.fine_nets]:
+            classifier = cast(nn.Sequential, net.head)[-1]
+            self.part_of_layer[classifier] = FrameNet
         self.post_init()
 
     @torch.no_grad()
@@ -58,6 +69,23 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
             attention: Any = module
             init.trunc_normal_(attention.relative_position_bias_table, std=0.02)
             init.copy_(attention.relative_position_index, get_relative_position_index(*attention.window_size))
+        else:
+            self._init_as_published(module)
+
+    def _init_as_published(self, layer: nn.Module) -> None:
+        """Draw the layers that the first author's code does not draw as the other authors' do."""
+        part = self.part_of_layer.get(layer)
+        if part is FrameNet and isinstance(layer, nn.Linear):
+            init.normal_(layer.weight, std=0.01)
+            init.zeros_(layer.bias)
+        elif part is IResNet and isinstance(layer, nn.Conv2d):
+            init.xavier_uniform_(layer.weight)
+        elif part is SwinTrunk and isinstance(layer, nn.Conv2d):
+            uniform_as_torch(layer)
+        elif part is SwinTrunk and isinstance(layer, nn.Linear):
+            init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                init.zeros_(layer.bias)
 
     @can_return_tuple
     def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:

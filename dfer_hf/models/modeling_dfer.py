@@ -94,14 +94,12 @@ class DferPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.RNNBase | nn.RNNCellBase):
+            uniform_as_torch(module)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Answer with one class, as `config.coarse_first` says; see the function of this name."""
@@ -235,6 +233,16 @@ class DferPreTrainedModel(PreTrainedModel):
         if labels is None:
             return None
         return cross_entropy(logits, self.label_distribution(labels, logits.shape[0]))
+
+
+def uniform_as_torch(module: nn.Module) -> None:
+    """Draw the weights and biases of a layer as torch does, which the authors' code leaves as they are."""
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        fan_in = module.hidden_size
+    else:
+        fan_in = module.get_parameter("weight")[0].numel()
+    for parameter in module.parameters(recurse=False):
+        init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5)
 
 
 def decide(logits: torch.Tensor, group_of_label: Sequence[int], *, coarse_first: bool) -> torch.Tensor:

@@ -111,12 +111,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.LSTMCell):
-            # torch's own, which the authors keep.
-            bound = module.hidden_size**-0.5
-            for parameter in module.parameters():
-                init.uniform_(parameter, -bound, bound)
-        elif isinstance(module, DynamicMultiInstanceNorm):
+        if isinstance(module, DynamicMultiInstanceNorm):
             init.zeros_(module.bias)
             for parameter in (module.weight, module.mean_importance, module.variance_importance):
                 init.ones_(parameter)

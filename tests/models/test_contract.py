@@ -188,16 +188,12 @@ def test_weights_missing_from_a_checkpoint_are_drawn_anew(system, config, tiny_m
     after = dict(loaded.named_parameters()) | dict(loaded.named_buffers())
     for name, tensor in after.items():
         assert torch.isfinite(tensor).all(), name
-        is_drawn = tensor.is_floating_point() and tensor.numel() > 1 and before[name].std() > 0
+        is_drawn = tensor.is_floating_point() and (tensor.numel() == 1 or before[name].std() > 0)
         if not is_drawn:
             assert torch.equal(tensor, before[name]), name
         elif tensor.numel() >= 100:
             assert 0.7 < tensor.std() / before[name].std() < 1.4, name
             assert abs(tensor.mean() - before[name].mean()) < 0.5 * before[name].std(), name
-    for name, module in loaded.named_modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            fan_out = module.weight[:, 0].numel() / module.groups
-            assert 0.7 < module.weight.std() / math.sqrt(2 / fan_out) < 1.4, name
 
 
 def test_every_tensor_is_a_parameter_or_a_buffer(model):
@@ -278,10 +274,6 @@ def test_gradient_checkpointing_changes_nothing(system, tiny_model, clips):
 
 def test_two_clips_can_be_learnt_by_heart(system, tiny_model, clips):
     model = tiny_model(system).train()
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
-                module.weight.mul_(5)  # first weights for wide layers; through narrow ones little gets through
     labels = torch.tensor([1, 4])
     optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.005, weight_decay=0.0)
     for _ in range(50):
