@@ -1,7 +1,6 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -11,7 +10,7 @@ from training.cache.prepared import PreparedClips
 from training.config import Augmentation, Normalisation, Sampling
 from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
 from training.data.protocols import FrameSource
-from training.data.sources import build_processor, build_test_source, cut_validation
+from training.data.sources import build_processor, build_test_source
 from training.datasets.corpus import Clip
 from training.evaluation.predict import predict_frames
 
@@ -165,28 +164,3 @@ def test_videos_labelled_frame_by_frame_are_seen_whole_or_in_windows(colours):
     assert len(predictions) == 15
     with pytest.raises(ValueError, match=r"Expected 19 frames of 'test/000' in the cache, .* got 20"):
         build_test_source([labelled_video(19)], LABELS, prepared, processor, system("aen"))
-
-
-def test_the_validation_part_keeps_classes_in_proportion_and_people_whole():
-    generator = np.random.default_rng(0)
-    samples = [
-        Sample(f"{person}/{number}", int(generator.integers(3)), person=f"p{person}")
-        for person in range(30)
-        for number in range(10)
-    ]
-    kept, cut = cut_validation(samples, 0.1, 0)
-    assert sorted(kept + cut, key=str) == sorted(samples, key=str)
-    assert 20 <= len(cut) <= 40
-    assert not {sample.person for sample in kept} & {sample.person for sample in cut}
-    shares = [np.bincount([sample.label for sample in part], minlength=3) / len(part) for part in (kept, cut)]
-    np.testing.assert_allclose(*shares, atol=0.12)
-    assert cut_validation(samples, 0.1, 0)[1] == cut
-    assert cut_validation(samples, 0.1, 1)[1] != cut
-    with pytest.raises(ValueError, match=r"Expected `validation_share` above 0 and up to 0.5, got 0.8"):
-        cut_validation(samples, 0.8, 0)
-
-
-def test_frames_of_a_video_stay_together_in_the_validation_part():
-    samples = [Sample(f"video{video}", frame % 2, frame) for video in range(20) for frame in range(6)]
-    kept, cut = cut_validation(samples, 0.2, 0)
-    assert not {sample.name for sample in kept} & {sample.name for sample in cut}
