@@ -82,6 +82,11 @@ class Schedule:
         milestones: Epochs at which `step` multiplies by `decay`.
         decay: Of `step`, at each milestone; of `exponential`, at each epoch.
         floor: Factor that `cosine` ends on.
+        warmup_start: Factor that the warm-up starts from; where it is left out, the first step has its share of the
+            rise already.
+        cosine_counts_warmup: Whether `cosine` counts from the first step, so that the rate drops a little when the
+            warm-up ends, as in timm and mmcv; otherwise it counts from the end of the warm-up.
+        delay: Steps by which the rate lags behind.
     """
 
     kind: str = "cosine"
@@ -90,6 +95,9 @@ class Schedule:
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
     floor: float = 0.0
+    warmup_start: float | None = None
+    cosine_counts_warmup: bool = False
+    delay: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,8 @@ CHOICES = {
     "select": ("validation", "test", "last"),
     "select_by": ("war", "uar", "f1"),
 }
+
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,7 @@ class TrainConfig:
             as the literature does, or the `last`.
         select_by: `war`, `uar` or `f1`.
         validation_share: Part of the training clips that `validation` cuts.
+        trackers: What the log is handed to besides `log.csv`: `tensorboard`, `wandb`, `trackio` or `mlflow`.
         compile: Whether the model is compiled.
         seed: Of everything random.
     """
@@ -187,6 +198,7 @@ class TrainConfig:
     select: str = "validation"
     select_by: str = "war"
     validation_share: float = 0.1
+    trackers: tuple[str, ...] = ("tensorboard",)
     compile: bool = False
     seed: int = 0
 
@@ -194,6 +206,19 @@ class TrainConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"Expected `{name}` to be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+        for name in ("batch_size", "accumulation", "epoch_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"Expected `{name}` of 1 or more, got {value}.")
+        for size, epochs, strength in self.stages:
+            if size < 1 or epochs < 1 or strength < 0:
+                raise ValueError(
+                    "Expected `stages` of a picture size and a number of epochs of 1 or more and a strength of 0 or "
+                    f"more, got {[size, epochs, strength]}."
+                )
+        unknown = [name for name in self.trackers if name not in TRACKERS]
+        if unknown:
+            raise ValueError(f"Expected `trackers` among {', '.join(TRACKERS)}, got {', '.join(unknown)}.")
 
     @property
     def num_epochs(self) -> int:

@@ -19,8 +19,11 @@ def learning_rate_factor(schedule: Schedule, step: int, *, num_epochs: int, step
         raise ValueError("Expected `warmup_share` or `warmup_epochs`, got both. Take one out of the schedule.")
     total_steps = num_epochs * steps_per_epoch
     warmup_steps = int(total_steps * schedule.warmup_share or steps_per_epoch * schedule.warmup_epochs)
-    if step < warmup_steps:
+    step = max(0, step - schedule.delay)
+    if step < warmup_steps and schedule.warmup_start is None:
         return (step + 1) / warmup_steps
+    if step < warmup_steps:
+        return schedule.warmup_start + (1 - schedule.warmup_start) * step / warmup_steps
     epoch = step // steps_per_epoch
     if schedule.kind == "step":
         return schedule.decay ** sum(epoch >= milestone for milestone in schedule.milestones)
@@ -28,5 +31,6 @@ def learning_rate_factor(schedule: Schedule, step: int, *, num_epochs: int, step
         return schedule.decay**epoch
     if schedule.kind == "constant":
         return 1.0
-    gone = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    passed = 0 if schedule.cosine_counts_warmup else warmup_steps
+    gone = (step - passed) / max(1, total_steps - passed)
     return schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * gone))

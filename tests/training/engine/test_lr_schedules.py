@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 
@@ -28,6 +29,32 @@ def test_warm_up_may_be_given_in_epochs():
     assert factors(Schedule(warmup_epochs=1.0)) == factors(Schedule(warmup_share=0.1))
     with pytest.raises(ValueError, match="Expected `warmup_share` or `warmup_epochs`, got both"):
         factors(Schedule(warmup_epochs=1.0, warmup_share=0.1))
+
+
+def test_m3dfels_rate_is_timms():
+    """TFace 171ec14: timm 0.6's CosineLRScheduler, whose `step_update` the code calls after each optimiser step."""
+    peak, low, warmup, total = 5e-4, 5e-6, 40, 600
+    schedule = Schedule(warmup_epochs=2.0, floor=0.01, warmup_start=0.0, cosine_counts_warmup=True, delay=1)
+    seen = factors(schedule, num_epochs=30)
+
+    def of_timm(update):
+        if update < warmup:
+            return update * peak / warmup
+        return low + 0.5 * (peak - low) * (1 + math.cos(math.pi * update / total))
+
+    expected = [0.0, *(of_timm(update) for update in range(total))]
+    assert [peak * factor for factor in seen] == pytest.approx(expected)
+
+
+def test_cfc_sps_rate_is_mmcvs():
+    """ABAW3 51ab58a: mmcv's CosineAnnealing with a linear warm-up from a tenth."""
+    seen = factors(Schedule(warmup_share=0.01, warmup_start=0.1, cosine_counts_warmup=True), steps_per_epoch=1000)
+
+    def of_mmcv(step):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / 10_000))
+        return cosine * (1 - max(0, 1 - step / 100) * 0.9)
+
+    assert seen == pytest.approx([of_mmcv(step) for step in range(10_001)], abs=3e-4)
 
 
 def test_a_run_without_warm_up_starts_at_its_peak():
