@@ -21,6 +21,9 @@ class AenConfig(FrameResNetConfig):
     - The temporal transformers are Former-DFER's, which Sec. 4.3 takes as the baseline: depth 3, 8 heads of 64,
       perceptron twice as wide as the level, and the class token as `V_s`.
     - Both S2ACs work at the width of the highest level, to which Sec. 3.1 expands the lower ones.
+    - Eq. 1 divides the products by √C of level 2 - a, whose vector is expanded before it enters: ours is the root of
+      the width it then has, by which dot products are scaled elsewhere; `converter_scale="level"` takes the width it
+      had, so that the softmax is sharper by √2 at a = 1 and by 2 at a = 2.
 
     Args:
         alpha: Weight of the local against the global classifier (Eq. 3, Fig. 3).
@@ -34,6 +37,7 @@ class AenConfig(FrameResNetConfig):
         temporal_heads: Attention heads of each.
         temporal_head_dim: Width of a head.
         temporal_mlp_ratio: Width of the perceptron over the width of the level.
+        converter_scale: Width of Eq. 1's root: that of the `expanded` vector, or of its `level`.
         groups: The emotion grouping; the rows of Table 2.
     """
 
@@ -55,6 +59,12 @@ class AenConfig(FrameResNetConfig):
     temporal_heads: int = 8
     temporal_head_dim: int = 64
     temporal_mlp_ratio: int = 2
+    converter_scale: str = "expanded"
+
+    def validate_converters(self) -> None:
+        """Refuse an unknown scale of Eq. 1."""
+        if self.converter_scale not in ("expanded", "level"):
+            raise ValueError(f"`converter_scale` must be 'expanded' or 'level', got {self.converter_scale!r}.")
 
     def validate_losses(self) -> None:
         """Refuse unknown loss terms and weights of the wrong number."""

@@ -1,5 +1,7 @@
 """Configuration of the key-point GCN."""
 
+from dataclasses import field
+
 from huggingface_hub.dataclasses import strict
 
 from .configuration_dfer import PrintedSize
@@ -15,9 +17,11 @@ class KeypointGcnConfig(FrameResNetConfig):
 
     The paper leaves open what follows; each choice names its ground.
 
-    - The third stage of the ResNet keeps its resolution and the fourth halves it: Sec. 3.1.1 changes strides "to
-      obtain a larger feature map", and 7×7 from 112×112 is the map whose cost fits the 17.52 billion of a later
-      survey.
+    - The third stage of the ResNet keeps its resolution and the fourth halves it. Sec. 3.1.1 changes "the stride of
+      last two convolution layers to obtain a larger feature map". The third stage has two convolutions with a stride,
+      that of its first block and that of its shortcut; with them at 1 the map of 112×112 pixels is 7×7, and the cost,
+      17.33 billion, fits the 17.52 of a later survey. Both last stages at 1 give 14×14 and 36.85 billion:
+      `unstrided_stages=[3, 4]`.
     - Key points: three of each brow, two corners of each eye, two of the bridge of the nose, four of the mouth, and
       the cheeks. Sec. 3.2 has five upper left, five upper right, "some cheeks and the whole mouth" with six, and skips
       two on the bridge. A cheek is the centre of a lower eyelid, a side of the nose and the jaw beside the mouth.
@@ -40,6 +44,7 @@ class KeypointGcnConfig(FrameResNetConfig):
 
     Args:
         classifier_dropout: Dropout of the frames' tokens and of the clip's before the classifiers, in training.
+        unstrided_stages: Stages of the ResNet, 2 to 4, that keep the resolution of what they get.
         heat_map_sigma: Standard deviation of a key point's Gaussian, in cells of the feature map.
         graph_convolution: Whether key points take in their neighbours (Eq. 3 and 4); Table 9.
         node_size: Width of a key point after the graph convolution.
@@ -71,6 +76,7 @@ class KeypointGcnConfig(FrameResNetConfig):
         )
     }
 
+    unstrided_stages: list[int] = field(default_factory=lambda: [3])
     heat_map_sigma: float | int = 0.7
     graph_convolution: bool = True
     node_size: int = 128
@@ -85,6 +91,8 @@ class KeypointGcnConfig(FrameResNetConfig):
 
     def validate_modules(self) -> None:
         """Refuse fusions and temporal modules the paper does not know, and numbers out of range."""
+        if any(stage not in (2, 3, 4) for stage in self.unstrided_stages):
+            raise ValueError(f"`unstrided_stages` must be some of [2, 3, 4], got {self.unstrided_stages}.")
         if self.fusion not in FUSIONS:
             raise ValueError(f"`fusion` must be one of {list(FUSIONS)}, got {self.fusion!r}.")
         if self.temporal not in TEMPORAL_MODULES:

@@ -18,8 +18,9 @@ from .modeling_temporal_transformer import TemporalAttention, TemporalLayer, Tem
 class SemanticToAffectiveConverter(nn.Module):
     """Refine an affective vector by a semantic one (S2AC, Eq. 1)."""
 
-    def __init__(self, semantic_size: int, affective_size: int) -> None:
+    def __init__(self, semantic_size: int, affective_size: int, *, scale_size: int) -> None:
         super().__init__()
+        self.scale = scale_size**0.5
         self.expand = nn.Linear(semantic_size, affective_size)
         self.weight_1 = nn.Linear(affective_size, affective_size, bias=False)
         self.weight_2 = nn.Linear(affective_size, affective_size, bias=False)
@@ -28,7 +29,7 @@ class SemanticToAffectiveConverter(nn.Module):
         """Convert `(batch, affective)` and `(batch, semantic)` to the next level's `(batch, affective)`."""
         semantic = self.expand(semantic)
         scores = self.weight_1(affective)[:, :, None] * semantic[:, None, :]  # (batch, affective, affective)
-        attention = (scores / semantic.shape[-1] ** 0.5).softmax(dim=-1)
+        attention = (scores / self.scale).softmax(dim=-1)
         return self.weight_2((attention @ semantic[:, :, None])[..., 0])
 
 
@@ -64,8 +65,9 @@ class AenForVideoClassification(DferPreTrainedModel):
             )
             for size in sizes
         )
-        self.coarse_converter = SemanticToAffectiveConverter(sizes[1], sizes[2])
-        self.fine_converter = SemanticToAffectiveConverter(sizes[0], sizes[2])
+        coarse_scale, fine_scale = (sizes[1], sizes[0]) if config.converter_scale == "level" else (sizes[2], sizes[2])
+        self.coarse_converter = SemanticToAffectiveConverter(sizes[1], sizes[2], scale_size=coarse_scale)
+        self.fine_converter = SemanticToAffectiveConverter(sizes[0], sizes[2], scale_size=fine_scale)
         self.global_classifier = nn.Linear(sizes[2], num_labels)
         self.coarse_classifier = nn.Linear(sizes[2], num_groups)
         self.fine_classifier = nn.Linear(sizes[2], num_labels)

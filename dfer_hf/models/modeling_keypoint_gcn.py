@@ -68,11 +68,12 @@ def heat_maps(points: torch.Tensor, height: int, width: int, sigma: float) -> to
 
 
 def build_wide_trunk(config: KeypointGcnConfig) -> ResNetBackbone:
-    """Build the ResNet whose third stage keeps the resolution: its last map has a 16th of the frame's side."""
+    """Build the ResNet with its unstrided stages; by default the last map has a 16th of the frame's side."""
     trunk = build_trunk(config, ["stage4"])
-    for module in trunk.get_submodule("encoder.stages.2").modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
+    for stage in config.unstrided_stages:
+        for module in trunk.get_submodule(f"encoder.stages.{stage - 1}").modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)
     return trunk
 
 

@@ -172,10 +172,11 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
         Returns:
             `logits` are the filtered ones in evaluation (Eq. 7) and the whole clip's in training; the loss is the
             cross entropy of the whole clip's in both. `frame_logits` are the logarithm of the mean probabilities of
-            the snippets that hold the frame, or else of those nearest to it, whether or not the filter is on.
-            `frame_weights` are the class token's attention to each frame's fused feature, multiplied through the
-            layers; the last frame, known by its difference alone, has half of the weight of the frame before it, and
-            none without fusion. `hidden_states` and `attentions` are the temporal transformer's of the whole clip.
+            the snippets that hold the frame, or else of those nearest to it, whether or not the filter is on; in
+            training with labels, which needs no snippets, they are left out. `frame_weights` are the class token's
+            attention to each frame's fused feature, multiplied through the layers; the last frame, known by its
+            difference alone, has half of the weight of the frame before it, and none without fusion. `hidden_states` and `attentions`
+            are the temporal transformer's of the whole clip.
 
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
@@ -186,26 +187,36 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
         features = self.fusion(maps.unflatten(0, batch_and_frames))  # (batch, frames-1, hidden)
         summary, token_weights = self.temporal_transformer(features)
         sequence_logits = self.classifier(summary).float()
-        snippets = self.temporal_transformer.summarise_snippets(
-            features, length=config.snippet_length, stride=config.snippet_stride
-        )
-        with torch.no_grad():
-            snippet_probabilities = self.classifier(snippets).float().softmax(dim=-1)
-
-        logits = sequence_logits
-        if config.snippet_filter and not self.training:
-            logits = self.filter_neutral(sequence_logits, snippet_probabilities)
+        logits, frame_logits = sequence_logits, None
+        # Training has no use for the snippets: they filter and explain, and no loss sees them.
+        if not self.training or labels is None:
+            snippet_probabilities = self.judge_snippets(features)
+            tiny = torch.finfo(torch.float32).tiny
+            frame_logits = self.spread_snippets(snippet_probabilities).clamp_min(tiny).log()
+            if config.snippet_filter and not self.training:
+                logits = self.filter_neutral(sequence_logits, snippet_probabilities)
 
         loss = self.label_loss(sequence_logits, labels)
-        tiny = torch.finfo(torch.float32).tiny
         return DferOutput(
             loss=loss,
             logits=logits,
             coarse_logits=self.log_groups(logits),
-            frame_logits=self.spread_snippets(snippet_probabilities).clamp_min(tiny).log(),
+            frame_logits=frame_logits,
             frame_weights=self.spread_weights(token_weights),
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},
         )
+
+    @torch.no_grad()
+    def judge_snippets(self, features: torch.Tensor) -> torch.Tensor:
+        """Classify the snippets of fused features `(batch, frames - 1, hidden)`.
+
+        Returns:
+            Probabilities, `(batch, num_snippets, num_labels)`.
+        """
+        snippets = self.temporal_transformer.summarise_snippets(
+            features, length=self.config.snippet_length, stride=self.config.snippet_stride
+        )
+        return self.classifier(snippets).float().softmax(dim=-1)
 
     def filter_neutral(self, sequence_logits: torch.Tensor, snippet_probabilities: torch.Tensor) -> torch.Tensor:
         """Take the neutral class from every clip with a clear, not neutral snippet (Eq. 7).

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from torch import nn
 
 from dfer_hf.models.configuration_aen import AenConfig
@@ -215,6 +216,20 @@ def test_alpha_chooses_between_the_local_and_the_global_classifier(build, clips)
     for alpha, name in ((1, "fine_classifier"), (0, "global_classifier")):
         output, seen = record(build(alpha=alpha), clips)
         torch.testing.assert_close(output.logits.softmax(dim=-1), seen[name][1].softmax(dim=-1))
+
+
+@torch.no_grad()
+def test_the_converters_scale_may_be_that_of_the_level(build, clips):
+    """Eq. 1 as printed: √C of level 2 - a instead of √C of the vector that was expanded from it."""
+    sizes = build().config.hidden_sizes[1:]
+    for scale, widths in {"expanded": (sizes[2], sizes[2]), "level": (sizes[1], sizes[0])}.items():
+        model = build(converter_scale=scale)
+        assert (model.coarse_converter.scale, model.fine_converter.scale) == tuple(width**0.5 for width in widths)
+    assert not torch.equal(build(converter_scale="level")(clips).logits, build()(clips).logits)
+    with pytest.raises(
+        StrictDataclassClassValidationError, match="`converter_scale` must be 'expanded' or 'level', got 'low'"
+    ):
+        build(converter_scale="low")
 
 
 def test_converters_are_equation_1_and_run_from_high_to_low(build, clips):

@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 
+from dfer_hf.models.configuration_keypoint_gcn import KeypointGcnConfig
 from dfer_hf.models.modeling_keypoint_gcn import (
     CHEEK_TRIANGLES,
     EDGES,
@@ -13,6 +15,7 @@ from dfer_hf.models.modeling_keypoint_gcn import (
     KeyPointGraphConvolution,
     TemporalLstm,
     adjacency_matrix,
+    build_wide_trunk,
     heat_maps,
     key_points,
 )
@@ -198,3 +201,17 @@ def test_an_lstm_that_wrote_nothing_weighs_frames_alike():
     for parameter in module.parameters():
         parameter.data.zero_()
     assert torch.equal(module(torch.randn(1, 4, 6))[1], torch.full((1, 4), 0.25))
+
+
+@pytest.mark.parametrize(("stages", "side"), [([3], 7), ([3, 4], 14), ([4], 7), ([], 4)])
+def test_stages_keep_their_resolution_as_the_configuration_says(stages, side):
+    with torch.device("meta"):
+        trunk = build_wide_trunk(KeypointGcnConfig(unstrided_stages=stages))
+        assert trunk(torch.empty(1, 3, 112, 112)).feature_maps[0].shape == (1, 512, side, side)
+
+
+def test_stages_that_there_are_not_are_refused():
+    with pytest.raises(
+        StrictDataclassClassValidationError, match=r"`unstrided_stages` must be some of \[2, 3, 4\], got \[5\]"
+    ):
+        KeypointGcnConfig(unstrided_stages=[5])

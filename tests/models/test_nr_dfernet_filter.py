@@ -131,6 +131,18 @@ def test_the_filter_acts_in_evaluation_only_and_leaves_the_loss_alone(build, cli
     torch.testing.assert_close(output.loss, nn.functional.cross_entropy(output.logits, labels))
 
 
+def test_training_looks_at_no_snippets(build, clips, monkeypatch):
+    model = build()
+    looked = []
+    monkeypatch.setattr(model, "judge_snippets", lambda features: looked.append(1) or model.classifier(features))
+    labels = torch.zeros(len(clips), dtype=torch.long)
+    assert answer(model.train(), clips, labels=labels).frame_logits is None
+    assert not looked
+    monkeypatch.undo()
+    # Without labels somebody wants to see the frames.
+    assert answer(model, clips).frame_logits is not None
+
+
 def test_labels_without_a_neutral_class_are_never_filtered(build):
     fields = {"id2label": {0: "glad", 1: "cross", 2: "calm"}, "groups": {"all": ["glad", "cross", "calm"]}}
     sequence, probabilities = torch.randn(1, 3), torch.tensor([[[0.99, 0.01, 0.0]]])
