@@ -175,8 +175,8 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
             the snippets that hold the frame, or else of those nearest to it, whether or not the filter is on; in
             training with labels, which needs no snippets, they are left out. `frame_weights` are the class token's
             attention to each frame's fused feature, multiplied through the layers; the last frame, known by its
-            difference alone, has half of the weight of the frame before it, and none without fusion. `hidden_states` and `attentions`
-            are the temporal transformer's of the whole clip.
+            difference alone, has half of the weight of the frame before it, and none without fusion. `hidden_states`
+            and `attentions` are the temporal transformer's of the whole clip.
 
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
