@@ -84,6 +84,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument("--compile", action="store_true", help="compile the model")
     parser.add_argument(
+        "--trackers",
+        nargs="*",
+        metavar="NAME",
+        help="tensorboard (default), wandb, trackio, mlflow; none without a name",
+    )
+    parser.add_argument(
         "--select-on-test",
         action="store_true",
         help="keep the epoch that is best on the test part, as the literature does; written into the results",

@@ -24,11 +24,10 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
-from training.config import TrainConfig, load_config
+from training.config import TrainConfig, build_config, load_config
 from training.data.batches import EpochBatches, load_in_workers
 from training.data.samplers import epoch_indices, epoch_length
 from training.data.sources import Data, build_data
@@ -36,8 +35,10 @@ from training.engine.guards import check_loss, check_precision
 from training.engine.lr_schedules import learning_rate_factor
 from training.engine.optim import build_optimiser
 from training.engine.pretrained import build_model, write_report
+from training.engine.provenance import run_settings, write_clips
 from training.engine.run_card import write_repository
 from training.engine.run_folder import Row, RunFolder
+from training.engine.trackers import build_trackers, tracking
 from training.evaluation.metrics import Confusion
 from training.evaluation.predict import predict
 from training.systems.aen_warmup import start_ahead
@@ -53,114 +54,122 @@ def train(
     num_workers: int = 0,
 ) -> None:
     """Build data, model and optimiser; train, measure and save epoch by epoch; write a folder ready for the Hub."""
-    accelerator = Accelerator(gradient_accumulation_steps=config.accumulation)
-    run = RunFolder(output, config, {"fold": fold, "num_processes": accelerator.num_processes})
-    data = build_data(config, data_root, fold=fold, prepared_root=prepared_root)
-    set_seed(config.seed)
-    model, taken = build_model(config, data.label_names)
-    check_precision(model, accelerator)
-    # A fifth faster on CPUs. Narrow convolutions would get wrong gradients: our models guard theirs
-    # (`StridedPointwise`).
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
-    # `prepare` hands its weights to all processes.
-    if accelerator.is_main_process and run.is_new:
-        run.describe()
-        write_report(taken, output / "initialisation.json")
-        start_ahead(model, data.training, config, accelerator)
-    for part in taken:
-        accelerator.print(part)
-    if config.compile:
-        model.compile()
-
-    steps_per_epoch = -(-epoch_length(data.training.labels, config) // config.batch_size)
-    optimiser = build_optimiser(model, config)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: learning_rate_factor(
-            config.schedule, step, num_epochs=config.num_epochs, steps_per_epoch=steps_per_epoch
-        ),
+    run, settled = RunFolder(output), dataclasses.asdict(config)
+    accelerator = Accelerator(
+        gradient_accumulation_steps=config.accumulation, log_with=build_trackers(config.trackers, run) or None
     )
-    model, optimiser = accelerator.prepare(model, optimiser)
-    unwrapped = cast(DferPreTrainedModel, accelerator.unwrap_model(model))
-    # With a decay of 0 the average is the weights themselves.
-    average = AveragedModel(unwrapped, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
-    averaged = cast(DferPreTrainedModel, average.module)
-    accelerator.register_for_checkpointing(scheduler, average)
-    if run.is_new:
-        set_seed(config.seed, device_specific=True)  # dropout differs between processes
-    else:
-        run.load_state(accelerator)
+    data = build_data(config, data_root, fold=fold, prepared_root=prepared_root)
+    settings = {**run_settings(data, settled), "num_processes": accelerator.num_processes}
+    is_main = accelerator.is_main_process
+    with (
+        run.opened(config, settings, num_epochs=config.num_epochs, is_main_process=is_main),
+        tracking(accelerator, run, settled),
+    ):
+        set_seed(config.seed)
+        model, taken = build_model(config, data.label_names, data.processor)
+        check_precision(model, accelerator)
+        # A fifth faster on CPUs. Narrow convolutions would get wrong gradients: our models guard theirs
+        # (`StridedPointwise`).
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        # `prepare` hands its weights to all processes.
+        if accelerator.is_main_process and run.is_new:
+            write_clips(run, data, config)
+            write_report(taken, run.initialisation_file)
+            start_ahead(model, data.training, config, accelerator)
+        for part in (data, *taken):
+            accelerator.print(part)
+        if config.compile:
+            model.compile()
 
-    for epoch in range(run.epochs_done, config.num_epochs):
-        started, learning_rate = time.perf_counter(), float(max(scheduler.get_last_lr()))
-        image_size, strength = config.stage(epoch)
-        unwrapped.config.image_size = averaged.config.image_size = image_size
-        if epoch and image_size != config.stage(epoch - 1)[0]:
-            # Weights and batch statistics of another size would only blur the average.
-            average.n_averaged.zero_()
-        order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-        batches = EpochBatches(
-            data.training,
-            epoch_indices(data.training.labels, data.training.sampling_weights, config, order),
-            batch_size=config.batch_size,
-            accumulation=config.accumulation,
-            image_size=image_size,
-            strength=strength,
-            seed=config.seed * 100_003 + epoch,
-            process_index=accelerator.process_index,
-            num_processes=accelerator.num_processes,
+        steps_per_epoch = -(-epoch_length(data.training.labels, config) // config.batch_size)
+        optimiser = build_optimiser(model, config)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            lambda step: learning_rate_factor(
+                config.schedule, step, num_epochs=config.num_epochs, steps_per_epoch=steps_per_epoch
+            ),
         )
-        model.train()
-        total_loss = torch.zeros((), device=accelerator.device)
-        seconds_waited, waiting_since = 0.0, time.perf_counter()
-        bar = tqdm(
-            load_in_workers(batches, num_workers),
-            desc=f"epoch {epoch}",
-            disable=None if accelerator.is_main_process else True,
-        )
-        for batch in bar:
-            seconds_waited += time.perf_counter() - waiting_since
-            batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
-            with accelerator.accumulate(model):
-                loss = model(**batch).loss
-                accelerator.backward(loss)
-                if config.gradient_clip and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
-                optimiser.step()
-                optimiser.zero_grad()
-            if accelerator.sync_gradients:
-                scheduler.step()
-                average.update_parameters(unwrapped)
-            total_loss += loss.detach()
-            waiting_since = time.perf_counter()
-        seconds = time.perf_counter() - started
-        row: Row = {
-            "epoch": epoch,
-            "image_size": image_size,
-            "learning_rate": learning_rate,
-            "loss": float(cast(torch.Tensor, accelerator.reduce(total_loss, "mean"))) / len(batches),
-            "seconds": seconds,
-            "loader_share": seconds_waited / seconds,
-            "clips_per_second": batches.indices.numel() * accelerator.num_processes / seconds,
-        }
-        check_loss(row["loss"], epoch)
-        row |= measure(averaged, data, image_size, accelerator)
-        is_best = config.select == "last" or all(
-            row[config.select_by] > before[config.select_by] for before in run.rows
-        )
+        model, optimiser = accelerator.prepare(model, optimiser)
+        unwrapped = cast(DferPreTrainedModel, accelerator.unwrap_model(model))
+        # With a decay of 0 the average is the weights themselves.
+        average = AveragedModel(unwrapped, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        averaged = cast(DferPreTrainedModel, average.module)
+        accelerator.register_for_checkpointing(scheduler, average)
+        if run.is_new:
+            set_seed(config.seed, device_specific=True)  # dropout differs between processes
+        elif run.progress.epochs_done < config.num_epochs:
+            run.load_state(accelerator)
+
+        for epoch in range(run.progress.epochs_done, config.num_epochs):
+            started, learning_rate = time.perf_counter(), float(max(scheduler.get_last_lr()))
+            image_size, strength = config.stage(epoch)
+            unwrapped.config.image_size = averaged.config.image_size = image_size
+            if epoch and image_size != config.stage(epoch - 1)[0]:
+                # Weights and batch statistics of another size would only blur the average.
+                average.n_averaged.zero_()
+            order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+            batches = EpochBatches(
+                data.training,
+                epoch_indices(data.training.labels, data.training.sampling_weights, config, order),
+                batch_size=config.batch_size,
+                accumulation=config.accumulation,
+                image_size=image_size,
+                strength=strength,
+                seed=config.seed * 100_003 + epoch,
+                process_index=accelerator.process_index,
+                num_processes=accelerator.num_processes,
+            )
+            model.train()
+            total_loss = torch.zeros((), device=accelerator.device)
+            seconds_waited, waiting_since = 0.0, time.perf_counter()
+            bar = tqdm(
+                load_in_workers(batches, num_workers),
+                desc=f"epoch {epoch}",
+                disable=None if accelerator.is_main_process else True,
+            )
+            for batch in bar:
+                seconds_waited += time.perf_counter() - waiting_since
+                batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
+                with accelerator.accumulate(model):
+                    loss = model(**batch).loss
+                    accelerator.backward(loss)
+                    if config.gradient_clip and accelerator.sync_gradients:
+                        accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+                    optimiser.step()
+                    optimiser.zero_grad()
+                if accelerator.sync_gradients:
+                    scheduler.step()
+                    average.update_parameters(unwrapped)
+                total_loss += loss.detach()
+                waiting_since = time.perf_counter()
+            seconds = time.perf_counter() - started
+            row: Row = {
+                "epoch": epoch,
+                "image_size": image_size,
+                "learning_rate": learning_rate,
+                "loss": float(cast(torch.Tensor, accelerator.reduce(total_loss, "mean"))) / len(batches),
+                "seconds": seconds,
+                "loader_share": seconds_waited / seconds,
+                "clips_per_second": batches.indices.numel() * accelerator.num_processes / seconds,
+            }
+            check_loss(row["loss"], epoch)
+            row |= measure(averaged, data, image_size, accelerator)
+            is_best = config.select == "last" or all(
+                row[config.select_by] > before[config.select_by] for before in run.progress.rows
+            )
+            accelerator.log(row, step=epoch)
+            if accelerator.is_main_process:
+                tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
+                if is_best:
+                    data.processor.size = {"height": image_size, "width": image_size}
+                    run.save_checkpoint(averaged, data.processor)
+            run.save_state(accelerator, row, is_best=is_best)
+
         if accelerator.is_main_process:
-            report(row, output)
-            if is_best:
-                averaged.save_pretrained(output / "checkpoint")
-                data.processor.size = {"height": image_size, "width": image_size}
-                data.processor.save_pretrained(output / "checkpoint")
-        run.save_state(accelerator, row, is_best=is_best)
-
-    if accelerator.is_main_process:
-        write_repository(output)
-    accelerator.wait_for_everyone()
+            write_repository(run)
+        accelerator.wait_for_everyone()
 
 
 def measure(model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator) -> dict[str, float]:
@@ -172,14 +181,6 @@ def measure(model: DferPreTrainedModel, data: Data, image_size: int, accelerator
     return {"war": confusion.war, "uar": confusion.uar, "f1": confusion.macro_f1}
 
 
-def report(row: Row, output: Path) -> None:
-    """Print an epoch, and hand it to TensorBoard."""
-    tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
-    with SummaryWriter(str(output / "tensorboard")) as writer:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Train as the command line says."""
     config = load_config(arguments.recipe)
@@ -189,6 +190,8 @@ def main(arguments: argparse.Namespace) -> int:
         config = dataclasses.replace(config, compile=True)
     if arguments.select_on_test:
         config = dataclasses.replace(config, select="test")
+    if arguments.trackers is not None:
+        config = build_config(TrainConfig, dataclasses.asdict(config) | {"trackers": arguments.trackers}, "--trackers")
     train(
         config,
         arguments.data_root,

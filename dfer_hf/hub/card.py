@@ -2,12 +2,30 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints import DEFAULT_CHECKPOINT
 
 MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+COLUMNS = {"war": "WAR (accuracy)", "uar": "UAR (mean recall)", "macro_f1": "F1 (macro)", "count": "n"}
+
+
+def scorecard_table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> list[str]:
+    """Turn scorecards, which hold percent, into the lines of a Markdown table.
+
+    Args:
+        rows: Scorecards by what was measured.
+        columns: Of `COLUMNS`.
+        title: Above the names of the rows.
+    """
+    head = [title, *(COLUMNS[column] for column in columns)]
+    cells = [
+        [name, *(str(card[column]) if column == "count" else f"{card[column]:.2f}" for column in columns)]
+        for name, card in rows.items()
+    ]
+    return [_line(head), "|" + "---|" * len(head), *map(_line, cells)]
 
 
 def render_figures(results: dict[str, Any]) -> str:
@@ -20,9 +38,7 @@ def render_figures(results: dict[str, Any]) -> str:
     lines = [
         f"Stills: {results['data']}, one aligned crop each.",
         "",
-        "| | WAR (accuracy) | UAR (mean recall) | n |",
-        "|---|---|---|---|",
-        f"| {results['checkpoint']}, frame answers | {stills['war']:.2f} | {stills['uar']:.2f} | {stills['count']} |",
+        *scorecard_table({f"{results['checkpoint']}, frame answers": stills}, ("war", "uar", "count")),
         "",
         f"Recall by class: {_recalls(stills)}.",
     ]
@@ -85,4 +101,8 @@ def _clip_lines(measured: dict[str, Any]) -> list[str]:
 
 
 def _recalls(scorecard: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in scorecard["recall"].items())
+    return ", ".join(f"{name} {value:.1f}" for name, value in scorecard["recall"].items() if value is not None)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)

@@ -18,7 +18,7 @@ def colour_clip(label, number, num_frames=20):
     return frames
 
 
-def make_corpus(root, *, train=12, test=7, missing=()):
+def make_corpus(root, *, train=12, test=7, missing=(), failed=()):
     """Write the cache of a corpus, and return it and the corpus."""
     clips, arrays = {"train": [], "test": []}, {}
     for part, count in (("train", train), ("test", test)):
@@ -26,9 +26,11 @@ def make_corpus(root, *, train=12, test=7, missing=()):
             label = number % 3
             name = f"{part}/{number:03d}"
             clips[part].append(Clip(name, root / name, LABELS[label], person=f"{part}{number // 3}"))
-            if name not in missing:
+            if name not in (*missing, *failed):
                 arrays[name] = colour_clip(label, number)
-    write_prepared(root / "cache", arrays, Preparation("colours", detector="mtcnn", alignment="arcface_112"))
+    record = Preparation("colours", detector="mtcnn", alignment="arcface_112")
+    errors = dict.fromkeys(failed, "NoFaceFoundError: Expected a face, but none was found.")
+    write_prepared(root / "cache", arrays, record, errors=errors)
     split = Split("colours", None, LABELS, tuple(clips["train"]), tuple(clips["test"]), {"compound label": 2})
     corpus = Corpus("colours", "Colours", lambda _root, _fold: split, 1, {}, "made here")
     return corpus, root / "cache"

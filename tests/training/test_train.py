@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_ends_a_run_and_leaves_what_was_saved(corpus, 
 def test_a_run_of_another_recipe_is_not_gone_on_with(corpus, tmp_path):
     config = dataclasses.replace(STILLS, stages=((32, 1, 1.0),), epoch_length=8)
     training.train.train(config, corpus, tmp_path)
-    with pytest.raises(ValueError, match="to go on as it began, but config differs"):
+    with pytest.raises(ValueError, match=r"as it began, with config\.seed 0; got config\.seed 1\. Give the same"):
         training.train.train(dataclasses.replace(config, seed=1), corpus, tmp_path)
 
 
@@ -123,7 +123,6 @@ def test_a_run_says_what_it_takes_to_run_it_again(corpus, tmp_path):
     assert run["num_processes"] == 1
     assert torch.__version__.startswith(run["versions"]["torch"])
     assert json.loads((tmp_path / "initialisation.json").read_text(encoding="utf-8")) == []
-    assert list((tmp_path / "tensorboard").glob("events*"))
 
 
 def test_a_run_ends_with_a_folder_for_the_hub(corpus, tmp_path):

@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import os
@@ -10,15 +11,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf
 import training.data.sources
 import training.train
+from training.cache.prepared import PreparationMismatchError, PreparedClips
 from training.config import Augmentation, Normalisation, Sampling, Schedule, TrainConfig
+from training.engine.run_folder import RunFolder, RunFolderError
+from training.engine.trackers import TrackerError
 
 from .corpora import make_corpus
-from .runs import log_of
+from .runs import StoppedError, log_of
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = TrainConfig(
@@ -38,7 +43,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture
 def colours(tmp_path, monkeypatch):
-    corpus, cache = make_corpus(tmp_path)
+    corpus, cache = make_corpus(tmp_path, failed=("test/003",))
     monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
     return {"data_root": tmp_path, "prepared_root": cache}
 
@@ -95,6 +100,89 @@ def test_the_epoch_may_be_chosen_on_the_test_part_and_the_card_says_so(colours, 
     assert "best on the test part" in (tmp_path / "run" / "hub" / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_run_says_what_it_was_trained_on(colours, tmp_path, capsys):
+    config = dataclasses.replace(CONFIG, stages=((32, 1, 1.0),))
+    training.train.train(config, output=tmp_path / "run", **colours)
+    run = RunFolder(tmp_path / "run")
+    record = run.read_record()
+    assert (record["corpus"], record["fold"]) == ("colours", None)
+    assert {part: content["clips"] for part, content in record["split"].items()} == {
+        "training": 9, "validation": 3, "test": 7,
+    }  # fmt: skip
+    prepared = PreparedClips(colours["prepared_root"])
+    assert record["cache"]["preparation"] == prepared.record.described()
+    assert record["cache"]["sha256"] == prepared.digest([*prepared.names, "test/003"])
+    with run.clips_file.open(newline="", encoding="utf-8") as file:
+        clips = list(csv.DictReader(file))
+    assert {row["name"] for row in clips if row["part"] == "training"} | {
+        row["name"] for row in clips if row["part"] == "validation"
+    } == {f"train/{number:03d}" for number in range(12)}
+    # What the annotation and the preparation left out is counted in the log, in run.json and in the card.
+    assert record["left_out"] == {"annotation": {"compound label": 2}, "training": {}, "test": {"NoFaceFoundError": 1}}
+    said = "1 test clips left out because they could not be prepared (1 NoFaceFoundError)"
+    assert said in capsys.readouterr().out
+    assert said in (run.hub / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_half_run_does_not_go_on_over_a_cache_that_was_prepared_otherwise(colours, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(training.train, "check_loss", stop_in_epoch_1)
+        with pytest.raises(StoppedError):
+            training.train.train(CONFIG, output=tmp_path / "run", **colours)
+    record = colours["prepared_root"] / "preparation.json"
+    content = json.loads(record.read_text(encoding="utf-8")) | {"low_light": True}
+    record.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"with cache\.preparation\.low_light False; got .*low_light True"):
+        training.train.train(CONFIG, output=tmp_path / "run", **colours)
+
+
+def stop_in_epoch_1(_loss, epoch):
+    if epoch == 1:
+        raise StoppedError
+
+
+def test_weights_of_faces_that_were_prepared_or_normalised_otherwise_are_refused(colours, tmp_path):
+    config = dataclasses.replace(CONFIG, stages=((32, 1, 1.0),), epoch_length=4)
+    training.train.train(config, output=tmp_path / "grey", **colours)
+    # A run folder is taken as its checkpoint is.
+    alike = dataclasses.replace(config, initialise_from=(str(tmp_path / "grey"),))
+    training.train.train(alike, output=tmp_path / "alike", **colours)
+    other = dataclasses.replace(alike, normalisation=Normalisation())
+    with pytest.raises(
+        PreparationMismatchError, match=r"image_mean \[0\.0, .*those of .*grey were trained"
+    ):
+        training.train.train(other, output=tmp_path / "other", **colours)
+    # What the first run has seen, the second has seen too.
+    seen = RunFolder(tmp_path / "alike").clips_file.read_text(encoding="utf-8")
+    assert "colours,train/003,initialisation" in seen
+
+
+def events_of(output):
+    (file,) = (output / "tensorboard").glob("events*")
+    events = EventAccumulator(str(file)).Reload()
+    return [(event.step, event.value) for event in events.Scalars("loss")]
+
+
+def test_a_run_has_one_event_file_however_often_it_stops(colours, tmp_path, monkeypatch):
+    training.train.train(CONFIG, output=tmp_path / "whole", **colours)
+    with monkeypatch.context() as patched:
+        patched.setattr(training.train, "check_loss", stop_in_epoch_1)
+        with pytest.raises(StoppedError):
+            training.train.train(CONFIG, output=tmp_path / "stopped", **colours)
+    assert [step for step, _ in events_of(tmp_path / "stopped")] == [0]
+    training.train.train(CONFIG, output=tmp_path / "stopped", **colours)
+    assert events_of(tmp_path / "stopped") == events_of(tmp_path / "whole")
+    # Another tracker changes no result, so the run may go on with it.
+    other = dataclasses.replace(CONFIG, trackers=())
+    training.train.train(other, output=tmp_path / "stopped", **colours)
+
+
+def test_a_tracker_that_is_not_installed_is_named(colours, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(TrackerError, match=r"wandb is not installed\. Run `pip install wandb`"):
+        training.train.train(dataclasses.replace(CONFIG, trackers=("wandb",)), output=tmp_path / "run", **colours)
+
+
 def test_a_corpus_without_its_cache_is_refused(colours, tmp_path):
     with pytest.raises(ValueError, match=r"Expected the cache of colours's face crops\. Make it with"):
         training.train.train(CONFIG, colours["data_root"], tmp_path / "run")
@@ -119,8 +207,12 @@ from tests.training.test_train_on_corpora import CONFIG
 from training.datasets.corpus import Clip, Corpus, Split
 if __name__ == "__main__":
     output, workers = Path(sys.argv[1]), int(sys.argv[2])
-    parts = {{part: tuple(Clip(f"{{part}}/{{n:03d}}", Path(), LABELS[n % 3], person=f"{{part}}{{n // 3}}") for n in range(count))
-             for part, count in (("train", 12), ("test", 7))}}
+    parts = {{
+        part: tuple(
+            Clip(f"{{part}}/{{n:03d}}", Path(), LABELS[n % 3], person=f"{{part}}{{n // 3}}") for n in range(count)
+        )
+        for part, count in (("train", 12), ("test", 7))
+    }}
     split = Split("colours", None, LABELS, parts["train"], parts["test"])
     training.data.sources.CORPORA["colours"] = Corpus("colours", "Colours", lambda *_: split, 1, {{}}, "made here")
     config = dataclasses.replace(

@@ -1,9 +1,10 @@
 """Read the cache that prepare writes: any frames of any clip, mapped into memory, nothing decoded."""
 
+import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,8 @@ class Preparation:
         """
         root.mkdir(parents=True, exist_ok=True)
         if (root / RECORD_NAME).is_file():
-            ours, theirs = self._comparable(), Preparation.read(root)._comparable()
-            differing = [name for name in ours if ours[name] != theirs[name]]
-            if differing:
-                there = ", ".join(f"{name} {theirs[name]!r}" for name in differing)
-                asked = ", ".join(f"{name} {ours[name]!r}" for name in differing)
+            asked, there = differing(self.described(), Preparation.read(root).described())
+            if asked:
                 raise PreparationMismatchError(
                     f"Expected to go on with the cache at {root}, prepared with {there}, but got {asked}. "
                     "Ask for the same, or give another --output."
@@ -117,7 +115,8 @@ class Preparation:
         part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
         part.replace(root / RECORD_NAME)
 
-    def _comparable(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
+        """What decides how the crops look, as plain values; the version of the package does not."""
         values = json.loads(json.dumps(asdict(self)))
         del values["dfer_hf_version"]
         return values
@@ -254,14 +253,38 @@ class PreparedClips:
         names = ("detector", "alignment", "low_light")
         ours = {name: getattr(self.record, name) for name in names}
         theirs = {name: getattr(processor, name, None) for name in names}
-        if ours != theirs:
-            wanted, had = (", ".join(f"{name} {value!r}" for name, value in kind.items()) for kind in (theirs, ours))
+        had, wanted = differing(ours, theirs)
+        if had:
             options = f"`--alignment {theirs['alignment']}`" + (" and `--low-light`" if theirs["low_light"] else "")
             raise PreparationMismatchError(
                 f"Expected faces prepared with {wanted}, as the model's processor says, but the cache at {self.root} "
                 f"was prepared with {had}. Prepare the corpus again with {options} and another --output, or train a "
                 "model on this cache."
             )
+
+    def check_described(self, preparation: Mapping[str, Any]) -> None:
+        """Make sure that a run was trained on crops that were made as these, whatever corpus they are of.
+
+        Args:
+            preparation: What `Preparation.described` said of the run's cache.
+
+        Raises:
+            PreparationMismatchError: If they were made otherwise.
+        """
+        had, wanted = differing(self.record.described() | {"corpus": ""}, {**preparation, "corpus": ""})
+        if had:
+            raise PreparationMismatchError(
+                f"Expected faces prepared with {wanted}, as those that the checkpoint was trained on, but the cache "
+                f"at {self.root} was prepared with {had}. Prepare the corpus again in the same way."
+            )
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Hash of what the index says of clips: how many frames each has, how many show the face, or why it failed."""
+        lines = []
+        for name in sorted(set(names)):
+            row = self._rows.get(name)
+            lines.append([name, self.errors.get(name)] if row is None else [name, row.num_frames, row.num_with_face])
+        return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
     def _row(self, name: str):
         if name in self._rows:
@@ -272,6 +295,13 @@ class PreparedClips:
             else "run prepare with the same output, which adds what is missing."
         )
         raise KeyError(f"Expected a clip of the cache at {self.root}, got {name!r}; {reason}")
+
+
+def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, str]:
+    """What two descriptions say of the fields in which they differ, ours and theirs; both empty where they do not."""
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    said = [", ".join(f"{name} {kind.get(name)!r}" for name in names) for kind in (ours, theirs)]
+    return said[0], said[1]
 
 
 def write_prepared(

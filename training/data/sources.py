@@ -1,12 +1,12 @@
 """The data a recipe names: what is trained on, what chooses the epoch, and how pixels reach the model."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from sklearn.model_selection import StratifiedGroupKFold
 
 import dfer_hf
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
@@ -19,7 +19,8 @@ from training.data.clips_from_stills import StillClips
 from training.data.frame_dataset import VideoFrames
 from training.data.protocols import Source, TrainingSource
 from training.data.still_dataset import PIXEL_MEAN, PIXEL_STD, StillSource
-from training.datasets.corpus import Clip
+from training.data.validation import cut_validation
+from training.datasets.corpus import Clip, Split
 from training.datasets.ferplus import load_ferplus
 from training.datasets.registry import CORPORA, find_corpus
 
@@ -37,14 +38,23 @@ class Data:
         validation: What chooses the epoch; None where the recipe keeps the last.
         label_names: Classes in the order of the labels.
         processor: What inference has to do to crops; part of the checkpoint.
-        left_out: Why clips of the annotation are missing here, and how many.
+        record: What `run.json` says of the data: corpus, fold, how many clips each part of the split has and a hash of
+            their names, what was left out and why, and hashes of the cache and of how it was prepared.
+        clips: Names of the clips that are learnt from or choose the epoch, by part: `training` and `validation`.
     """
 
     training: TrainingSource
     validation: Source | None
     label_names: tuple[str, ...]
     processor: dfer_hf.DferVideoProcessor
-    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    record: Mapping[str, Any]
+    clips: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        fold = "" if self.record["fold"] is None else f", fold {self.record['fold']}"
+        counts = [f"{part} {content['clips']}" for part, content in self.record["split"].items()]
+        said = f"{self.record['corpus']}{fold}: clips of {', '.join(counts)}"
+        return "; ".join([said, *left_out_sentences(self.record["left_out"])])
 
 
 def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepared_root: Path | None) -> Data:
@@ -59,20 +69,23 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
         raise ValueError(f"Expected `data` to be one of {', '.join((*FERPLUS, *CORPORA))}, got {config.data!r}.")
     if prepared_root is None:
         raise ValueError(
-            f"Expected the cache of {config.data}'s face crops. Make it with python -m training.prepare, and pass its folder "
-            "as --prepared."
+            f"Expected the cache of {config.data}'s face crops. Make it with python -m training.prepare, and pass its "
+            "folder as --prepared."
         )
     corpus = find_corpus(config.data)
     split = corpus.load(data_root, fold)
     prepared = PreparedClips(prepared_root)
     processor = build_processor(prepared.record, config.normalisation, config.sampling)
-    clips, left_out = find_prepared(split.train, prepared)
-    samples = list_samples(clips, split.label_names)
+    samples = list_samples(find_prepared(split.train, prepared)[0], split.label_names)
     held_out: list[Sample] | None = None
     if config.select == "validation":
         samples, held_out = cut_validation(samples, config.validation_share, config.seed)
     elif config.select == "test":
         held_out = list_samples(find_prepared(split.test, prepared)[0], split.label_names)
+
+    parts = {"training": list(dict.fromkeys(sample.name for sample in samples))}
+    if config.select == "validation":
+        parts["validation"] = list(dict.fromkeys(sample.name for sample in held_out or ()))
 
     def source(chosen: Sequence[Sample], sampling: Sampling) -> ClipSource:
         return ClipSource(
@@ -85,8 +98,65 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
         validation=None if held_out is None else source(held_out, processor.sampling),
         label_names=split.label_names,
         processor=processor,
-        left_out={**split.left_out, **left_out},
+        record=describe_data(split, prepared, parts),
+        clips=parts,
     )
+
+
+def describe_data(split: Split, prepared: PreparedClips, parts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What `run.json` says of the data of a run, as plain values.
+
+    Args:
+        split: One division of a corpus.
+        prepared: Its cache.
+        parts: Names of the clips that are learnt from or choose the epoch, by part.
+    """
+    test = [clip.name for clip in split.test]
+    failed = {
+        part: Counter(prepared.errors[clip.name].split(":")[0] for clip in clips if clip.name in prepared.errors)
+        for part, clips in (("training", split.train), ("test", split.test))
+    }
+    preparation = prepared.record.described()
+    return {
+        "corpus": split.corpus,
+        "fold": split.fold,
+        "split": {
+            part: {"clips": len(names), "sha256": names_hash(names)} for part, names in {**parts, "test": test}.items()
+        },
+        "left_out": {
+            "annotation": dict(split.left_out),
+            **{part: dict(sorted(reasons.items())) for part, reasons in failed.items()},
+        },
+        "cache": {
+            "sha256": prepared.digest(clip.name for clip in (*split.train, *split.test)),
+            "preparation_sha256": plain_hash(preparation),
+            "preparation": preparation,
+        },
+    }
+
+
+def left_out_sentences(left_out: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Say what was left out, by the annotation and by the preparation of each part; nothing where nothing was."""
+    causes = {
+        "annotation": "left out because of the annotation",
+        "training": "training clips left out because they could not be prepared",
+        "test": "test clips left out because they could not be prepared",
+    }
+    return [
+        f"{sum(reasons.values())} {causes[part]} ({', '.join(f'{count} {why}' for why, count in reasons.items())})"
+        for part, reasons in left_out.items()
+        if reasons
+    ]
+
+
+def names_hash(names: Iterable[str]) -> str:
+    """Hash of names, in whatever order they come."""
+    return plain_hash(sorted(set(names)))
+
+
+def plain_hash(values: Any) -> str:
+    """Hash of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def build_test_source(
@@ -129,21 +199,6 @@ def build_processor(
     return dfer_hf.DferVideoProcessor(**settings)
 
 
-def cut_validation(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Cut a part of the training samples off to choose the epoch by: classes in proportion, people and videos whole.
-
-    Raises:
-        ValueError: If the share is not between 0 and 0.5.
-    """
-    if not 0 < share <= 0.5:
-        raise ValueError(f"Expected `validation_share` above 0 and up to 0.5, got {share}.")
-    labels = [sample.label for sample in samples]
-    groups = [sample.person or sample.name for sample in samples]
-    folds = StratifiedGroupKFold(round(1 / share), shuffle=True, random_state=seed)
-    kept, cut = next(folds.split(labels, labels, groups))
-    return [samples[index] for index in kept], [samples[index] for index in cut]
-
-
 def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     """Read FER+: its train split to learn from, its valid split to measure by."""
     stills = StillSource(load_ferplus(data_root, "train"), balance=config.balance)
@@ -158,4 +213,6 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
         training = StillClips(stills, neutral_label=NEUTRAL)
         validation = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=0.5)
     grey: dict[str, Any] = {"do_grayscale": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
-    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey))
+    counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
+    record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}
+    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)

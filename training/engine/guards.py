@@ -16,7 +16,7 @@ def check_precision(model: nn.Module, accelerator: Accelerator) -> None:
 
     On a CPU, the weight gradient of a 3D convolution over two frames in bfloat16 is now and then what the memory held
     before: 19 of 40 times for 64 channels of 16×16 with torch 2.15, with no error and not always large enough to
-        notice.
+    notice.
 
     Raises:
         ValueError: If the model has 3D convolutions and would be trained in half precision on a CPU.

@@ -4,6 +4,9 @@ import torch
 
 from training.config import TrainConfig
 
+TRUNK = "trunk."
+"""What the names of a backbone's parameters begin with, in every system that has one."""
+
 
 def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Decay weights of more than one dimension, or all; give a trunk that is already trained its own learning rate."""
@@ -15,7 +18,7 @@ def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
                 parameter
                 for name, parameter in model.named_parameters()
                 if parameter.requires_grad
-                and name.startswith("trunk.") == in_trunk
+                and name.startswith(TRUNK) == in_trunk
                 and (parameter.ndim > 1 or config.decay_all) == decays
             ]
             decay = config.weight_decay if decays else 0.0

@@ -4,8 +4,8 @@ A recipe's `initialise_from` names sources, taken in order:
 
 - `torchvision/resnet18` (ImageNet) or `torchvision/r3d_18` (Kinetics-400): the trunk of a system that has that shape;
 - `landmarks/<checkpoint or landmark_head.safetensors>`: the landmark head of the key-points GCN;
-- a checkpoint by shipped name, folder or Hub id: of the same system all tensors that fit; of the frame recogniser the
-  trunk, and AEN's guide.
+- a checkpoint by run folder, shipped name, folder or Hub id: of the same system all tensors that fit; of the frame
+  recogniser the trunk, and AEN's guide. Its faces must have been prepared and normalised as those of the recipe.
 """
 
 import dataclasses
@@ -17,13 +17,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torchvision.models import get_model_weights
-from transformers import AutoModelForVideoClassification, PreTrainedModel
+from transformers import AutoModelForVideoClassification, AutoVideoProcessor, PreTrainedModel
 
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
+from training.cache.prepared import PreparationMismatchError, differing
 from training.config import TrainConfig
+from training.engine.optim import TRUNK
+from training.engine.run_folder import locate_checkpoint
 
 TORCHVISION, LANDMARKS = "torchvision/", "landmarks/"
+# Fields of a processor that decide how a face looks to the model.
+LOOK = ("detector", "alignment", "low_light", "do_grayscale", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,18 @@ class Taken:
         return said
 
 
-def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTrainedModel, list[Taken]]:
+def build_model(
+    config: TrainConfig, label_names: Sequence[str], processor: dfer_hf.DferVideoProcessor | None = None
+) -> tuple[PreTrainedModel, list[Taken]]:
     """Build the recipe's model for the classes of its data; weights come from the seed and from `initialise_from`.
 
+    Args:
+        config: The recipe.
+        label_names: Classes of its data, in order.
+        processor: What is done to crops in training; checkpoints of another kind of crops are refused.
+
     Raises:
+        PreparationMismatchError: If a checkpoint was trained on faces that were prepared otherwise.
         ValueError: If the system, the preset or a source is unknown, or does not fit.
     """
     systems = dfer_hf.systems()
@@ -64,7 +77,28 @@ def build_model(config: TrainConfig, label_names: Sequence[str]) -> tuple[PreTra
     if unknown:
         raise ValueError(f"Expected fields of {model_class.config_class.__name__} in [model], got {unknown}.")
     model = model_class(model_class.config_class.from_preset(config.preset, **fields))
+    if processor is not None:
+        for source in config.initialise_from:
+            if not source.startswith((TORCHVISION, LANDMARKS)):
+                check_look(source, processor)
     return model, [initialise(model, source) for source in config.initialise_from]
+
+
+def check_look(source: str, processor: dfer_hf.DferVideoProcessor) -> None:
+    """Refuse a checkpoint whose faces were found, aligned, lit or normalised otherwise than those of the recipe.
+
+    Raises:
+        PreparationMismatchError: If they were.
+    """
+    theirs = AutoVideoProcessor.from_pretrained(locate_checkpoint(source)[0])
+    looks = [json.loads(json.dumps({name: getattr(of, name, None) for name in LOOK})) for of in (theirs, processor)]
+    had, wanted = differing(*looks)
+    if had:
+        raise PreparationMismatchError(
+            f"Expected weights that were trained on faces with {wanted}, as the recipe and its cache have them, but "
+            f"those of {source} were trained with {had}. Set [normalisation] in the recipe and prepare the cache as "
+            "they were, or take the source out of `initialise_from`."
+        )
 
 
 def initialise(model: PreTrainedModel, source: str) -> Taken:
@@ -74,7 +108,7 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
         ValueError: If the source is unknown, gives the model nothing, or has other classes.
     """
     if source.startswith(TORCHVISION):
-        found, wanted = torchvision_trunk(source.removeprefix(TORCHVISION)), "trunk."
+        found, wanted = torchvision_trunk(source.removeprefix(TORCHVISION)), TRUNK
     elif source.startswith(LANDMARKS):
         found, wanted = landmark_head(source.removeprefix(LANDMARKS)), "landmark_head."
     else:
@@ -88,7 +122,7 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
             f"Expected {source} to fit {type(model).__name__}, but none of its tensors does. "
             "Take it out of `initialise_from`, or choose a system and sizes of its shape."
         )
-    trunk = [name for name in present if name.startswith("trunk.")]
+    trunk = [name for name in present if name.startswith(TRUNK)]
     missing = [name for name in trunk if name not in fitting]
     if missing and len(missing) < len(trunk):
         raise ValueError(
@@ -110,7 +144,7 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
     Raises:
         ValueError: If it is another system's and no frame recogniser's, or cannot be AEN's guide for its classes.
     """
-    giver = AutoModelForVideoClassification.from_pretrained(find_checkpoint(source), dtype=torch.float32)
+    giver = AutoModelForVideoClassification.from_pretrained(locate_checkpoint(source)[0], dtype=torch.float32)
     given = giver.config.model_type
     if given == model.config.model_type:
         theirs, ours = giver.config.label_names, model.config.label_names
@@ -125,7 +159,7 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
             f"Expected a checkpoint of {model.config.model_type} or of dfer_frame_resnet, but {source} is of {given}."
         )
     tensors = giver.state_dict()
-    trunk = {name: tensor for name, tensor in tensors.items() if name.startswith("trunk.")}
+    trunk = {name: tensor for name, tensor in tensors.items() if name.startswith(TRUNK)}
     if not hasattr(model, "guide"):
         return trunk
     if giver.config.id2label != model.config.id2label:
@@ -146,8 +180,8 @@ def torchvision_trunk(name: str) -> dict[str, torch.Tensor]:
     weights = get_model_weights(name).DEFAULT.get_state_dict(progress=True, check_hash=True)  # pyright: ignore[reportAttributeAccessIssue]
     tensors = {key: tensor for key, tensor in weights.items() if not key.startswith("fc.")}
     if name == "r3d_18":
-        return {f"trunk.{key}": tensor for key, tensor in tensors.items()}
-    return {f"trunk.{backbone_name(key)}": tensor for key, tensor in tensors.items()}
+        return {TRUNK + key: tensor for key, tensor in tensors.items()}
+    return {TRUNK + backbone_name(key): tensor for key, tensor in tensors.items()}
 
 
 def backbone_name(key: str) -> str:
@@ -170,7 +204,7 @@ def backbone_name(key: str) -> str:
 
 
 def landmark_head(source: str) -> dict[str, torch.Tensor]:
-    """Weights of a landmark head: of a key-points checkpoint, or of the file `training/landmarks/train_landmarks.py` writes."""
+    """Weights of a landmark head: of a key-points checkpoint, or of the file that `train_landmarks.py` writes."""
     if source.endswith(".safetensors"):
         tensors = load_file(source)
     else:

@@ -1,13 +1,17 @@
-"""Turn a finished run into a folder ready for the Hub: weights, code, processor, and a card that says what was done."""
+"""Turn a finished run into a folder ready for the Hub: weights, code, processor, and a card of what was done."""
 
 import json
-from pathlib import Path
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
+from dfer_hf.hub.card import scorecard_table
 from dfer_hf.hub.export import export_repository
+from training.data.sources import left_out_sentences
+from training.engine.run_folder import Progress, RunFolder
 
 KEPT = {
     "validation": "The epoch kept is the best on a part cut from the training clips; the test part was not looked at.",
@@ -15,20 +19,23 @@ KEPT = {
     "too good to expect of new clips.",
     "last": "The last epoch is kept; none was chosen by its result.",
 }
+PART = {"validation": "validation part", "test": "test part", "last": "held-out part"}
 
 
-def render_card(name: str, run: dict[str, Any], rows: list[dict[str, float]], best_epoch: int) -> str:
+def render_card(
+    name: str, run: Mapping[str, Any], progress: Progress, evaluations: Mapping[str, Mapping[str, Any]]
+) -> str:
     """Write the card of a run.
 
     Args:
         name: Of the repository.
         run: Content of `run.json`.
-        rows: Of the log.
-        best_epoch: Epoch whose weights are kept.
+        progress: Rows of the log, and which epoch is kept.
+        evaluations: Content of each `results.json` of the run, by the name of its folder.
     """
     config = run["config"]
-    kept = next(row for row in rows if row["epoch"] == best_epoch)
-    fold = f", fold {run['fold']}" if run["fold"] else ""
+    kept = next(row for row in progress.rows if row["epoch"] == progress.best_epoch)
+    left_out = [f"{sentence}." for sentence in left_out_sentences(run["left_out"])]
     lines = [
         "---",
         "license: apache-2.0",
@@ -39,9 +46,10 @@ def render_card(name: str, run: dict[str, Any], rows: list[dict[str, float]], be
         "",
         f"# {name}",
         "",
-        f"`{config['system']}` of dfer_hf, preset `{config['preset']}`, trained on `{config['data']}`{fold} for "
-        f"{len(rows)} epochs, seed {config['seed']}, by {run['num_processes']} process(es). "
-        "The licence above is that of the code and weights; that of the data may ask for more.",
+        f"`{config['system']}` of dfer_hf, preset `{config['preset']}`, trained on `{config['data']}`"
+        f"{_fold(run['fold'])} for {len(progress.rows)} epochs, seed {config['seed']}, by {run['num_processes']} "
+        "process(es). The licence above is that of the code and weights; that of the data may ask for more.",
+        *(["", f"Of the data: {' '.join(left_out)}"] if left_out else []),
         "",
         "```python",
         "from transformers import AutoModelForVideoClassification, AutoVideoProcessor",
@@ -54,37 +62,61 @@ def render_card(name: str, run: dict[str, Any], rows: list[dict[str, float]], be
         "",
         f"{KEPT[config['select']]} It is epoch {int(kept['epoch'])}.",
     ]
-    if config["select"] != "last" or "war" in kept:
-        part = {"validation": "validation part", "test": "test part", "last": "held-out part"}[config["select"]]
-        lines += [
-            "",
-            f"| on the {part} | WAR (accuracy) | UAR (mean recall) | F1 (macro) |",
-            "|---|---|---|---|",
-            f"| {name} | {100 * kept['war']:.2f} | {100 * kept['uar']:.2f} | {100 * kept['f1']:.2f} |",
-        ]
+    if "war" in kept:
+        figures = {"war": 100 * kept["war"], "uar": 100 * kept["uar"], "macro_f1": 100 * kept["f1"]}
+        title = f"on the {PART[config['select']]}"
+        lines += ["", *scorecard_table({name: figures}, ("war", "uar", "macro_f1"), title=title)]
+    for results in evaluations.values():
+        lines += ["", *_evaluated(name, results)]
     lines += [
         "",
         "Run it again with the recipe in `run.json`, by `training/train.py`; measure it by `training/evaluate.py`.",
         "",
         "## What it is not for",
         "",
-        "An expression is not an emotion: the answer says what the face would be called by those who labelled the data, "
-        "not what somebody feels. Do not decide anything about a person on it. Inferring emotions at work and in "
-        "education is forbidden in the EU (AI Act, Article 5(1)(f)), except for medical or safety reasons; where it is "
-        "allowed, the people concerned must be told (Article 50(3)).",
+        "An expression is not an emotion: the answer says what the face would be called by those who labelled the "
+        "data, not what somebody feels. Do not decide anything about a person on it. Inferring emotions at work and "
+        "in education is forbidden in the EU (AI Act, Article 5(1)(f)), except for medical or safety reasons; where "
+        "it is allowed, the people concerned must be told (Article 50(3)).",
         "",
     ]
     return "\n".join(lines)
 
 
-def write_repository(folder: Path) -> Path:
-    """Write `hub/` of a run folder from its checkpoint, and return it."""
-    model = AutoModelForVideoClassification.from_pretrained(folder / "checkpoint")
-    processor = AutoVideoProcessor.from_pretrained(folder / "checkpoint")
-    progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    repository = folder / "hub"
-    export_repository(model, processor, repository)
-    card = render_card(folder.resolve().name, run, progress["rows"], progress["best_epoch"])
-    (repository / "README.md").write_text(card, encoding="utf-8")
-    return repository
+def write_card(run: RunFolder) -> None:
+    """Write the card of a run's `hub/`, with what was measured by now."""
+    found = sorted(run.folder.glob(f"{run.evaluation.name}*/results.json"))
+    evaluations = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+    card = render_card(run.folder.resolve().name, run.read_record(), run.read_progress(), evaluations)
+    (run.hub / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_repository(run: RunFolder) -> None:
+    """Write `hub/` of a run folder from its checkpoint."""
+    model = AutoModelForVideoClassification.from_pretrained(run.checkpoint)
+    processor = AutoVideoProcessor.from_pretrained(run.checkpoint)
+    record = run.hub / run.record_file.name
+    # The exporter refuses files that are not its own.
+    record.unlink(missing_ok=True)
+    export_repository(model, processor, run.hub)
+    shutil.copyfile(run.record_file, record)
+    write_card(run)
+
+
+def _evaluated(name: str, results: Mapping[str, Any]) -> list[str]:
+    title = f"on {results['corpus']}{_fold(results['fold'])}, {results['split']} part"
+    lines = scorecard_table({name: results["fine"]}, ("war", "uar", "macro_f1", "count"), title=title)
+    missing = results["clips"]["without_crops"]["count"]
+    if missing:
+        lines += ["", f"{missing} clips of this part could not be prepared and are not counted."]
+    if results["seen_in_training"]:
+        lines += [
+            "",
+            f"**{results['seen_in_training']} of these clips were seen in training**: the figures say nothing about "
+            "new clips.",
+        ]
+    return lines
+
+
+def _fold(fold: int | None) -> str:
+    return "" if fold is None else f", fold {fold}"

@@ -7,13 +7,291 @@ import json
 import platform
 import shutil
 import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from transformers import PreTrainedModel
+from transformers.video_processing_utils import BaseVideoProcessor
+
+from dfer_hf.checkpoints import CONFIG, find_checkpoint
+from training.cache.prepared import differing
+from training.disk import explain_full_disk, file_hash, write_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 PACKAGES = ("dfer-hf", "torch", "torchvision", "transformers", "accelerate", "numpy", "opencv-python-headless")
+PROGRESS = "progress.json"
+# What changes no result, or follows from other fields.
+_WITHOUT_EFFECT = ("config.trackers", "recipe_sha256", "cache.preparation_sha256")
 Row = dict[str, float]
+
+
+class RunFolderError(ValueError):
+    """A run cannot be gone on with or read; the message says what to do."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Args:
+        epochs_done: Whole epochs.
+        best_epoch: The epoch whose weights are kept, counted from 0; None before the first is done.
+        rows: A row of the log for each epoch.
+    """
+
+    epochs_done: int = 0
+    best_epoch: int | None = None
+    rows: list[Row] = field(default_factory=list)
+
+
+class RunFolder:
+    """Where a run keeps what, and how it goes on after it was stopped.
+
+    `run.json` holds configuration, data, versions and git state; `clips.csv` the clips that it learns from;
+    `log.csv` a row for each epoch; `state/` what `Accelerator.save_state` writes, in two folders by turns, each with
+    the progress it belongs to and the hashes of its files, so that one is whole whenever the run is stopped.
+
+    Args:
+        folder: Made when the run begins.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.progress = Progress()
+
+    @classmethod
+    def around(cls, path: str | Path) -> "RunFolder | None":
+        """The run of a path, which is its folder or the `checkpoint` or `hub` in it; None if there is none."""
+        path = Path(path)
+        runs = [cls(folder) for folder in (path, path.resolve().parent) if (folder / "run.json").is_file()]
+        return next((run for run in runs if run.clips_file.is_file()), runs[0] if runs else None)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the model and the processor of the best epoch."""
+        return self.folder / "checkpoint"
+
+    @property
+    def hub(self) -> Path:
+        """Folder ready to upload."""
+        return self.folder / "hub"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of what was measured on the run's own test part."""
+        return self.folder / "evaluation"
+
+    @property
+    def record_file(self) -> Path:
+        """What it takes to run it again."""
+        return self.folder / "run.json"
+
+    @property
+    def clips_file(self) -> Path:
+        """Which clips the weights have seen."""
+        return self.folder / "clips.csv"
+
+    @property
+    def initialisation_file(self) -> Path:
+        """Which first weights were taken from where."""
+        return self.folder / "initialisation.json"
+
+    @property
+    def log_file(self) -> Path:
+        """A row for each epoch."""
+        return self.folder / "log.csv"
+
+    @property
+    def progress_file(self) -> Path:
+        """How far it has come, for people and other programs; a run goes on by what `state` holds."""
+        return self.folder / PROGRESS
+
+    @property
+    def states(self) -> tuple[Path, Path]:
+        """Folders of the last two states."""
+        return self.folder / "state" / "0", self.folder / "state" / "1"
+
+    def read_record(self) -> dict[str, Any]:
+        """Content of `run.json`.
+
+        Raises:
+            RunFolderError: If there is none, or it is damaged.
+        """
+        if not self.record_file.is_file():
+            raise RunFolderError(f"Expected a run with a run.json in {self.folder}, found none. Name a run folder.")
+        record = _read_json(self.record_file)
+        if record is None:
+            raise RunFolderError(
+                f"Expected JSON in {self.record_file}, but it is damaged. Restore it, or train into another folder."
+            )
+        return record
+
+    def read_progress(self) -> Progress:
+        """How far the run has come, whether its state is whole or not."""
+        found = [_read_progress(folder / PROGRESS) for folder in (self.folder, *self.states)]
+        return max((each for each in found if each), key=lambda each: each.epochs_done, default=Progress())
+
+    @contextmanager
+    def opened(
+        self, config: Any, settings: Mapping[str, Any], *, num_epochs: int, is_main_process: bool = True
+    ) -> Iterator[None]:
+        """Begin the run, or go on with it, with no other process in its folder.
+
+        Args:
+            config: The run, a dataclass of plain values.
+            settings: What else decides its results: data, number of processes.
+            num_epochs: After which it is finished, and needs no state.
+            is_main_process: Whether this process writes.
+
+        Raises:
+            RunFolderError: If another process trains in the folder, it holds a run of another configuration, or no
+                state of the run is whole.
+            DiskFullError: If the disk is full.
+        """
+        described = json.loads(json.dumps({"config": dataclasses.asdict(config), **settings}))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with explain_full_disk(self.folder), self._alone() if is_main_process else nullcontext():
+            self.progress = self.read_progress()
+            if self.progress.epochs_done:
+                self._check_same(described)
+            if 0 < self.progress.epochs_done < num_epochs:
+                self.progress = self._last_whole(say=is_main_process)
+            elif is_main_process and self.is_new:
+                versions = {package: installed_version(package) for package in PACKAGES}
+                versions["python"] = platform.python_version()
+                content = {"id": uuid.uuid4().hex, **described, "versions": versions, "git": git_state()}
+                write_whole(self.record_file, json.dumps(content, indent=2) + "\n")
+            yield
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.folder / "run.lock").open("w", encoding="utf-8") as file:
+            if fcntl is not None:
+                try:
+                    # Unlike `flock`'s, this lock is not inherited by the loader's workers, which outlive a killed run
+                    # by some seconds.
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError) as error:
+                    raise RunFolderError(
+                        f"Expected to be alone in {self.folder}, but another process trains there. Wait for it to "
+                        "end, or give another --output."
+                    ) from error
+            yield
+
+    def _check_same(self, described: Mapping[str, Any]) -> None:
+        before, now = flatten(self.read_record()), flatten(described)
+        kept = {name: before.get(name) for name in (*now, *before) if name.split(".")[0] in described}
+        for name in _WITHOUT_EFFECT:
+            kept.pop(name, None)
+            now.pop(name, None)
+        was, is_now = differing(kept, now)
+        if was:
+            raise RunFolderError(
+                f"Expected the run in {self.folder} to go on as it began, with {was}; got {is_now}. "
+                "Give the same recipe, data and options, or another --output."
+            )
+
+    def _last_whole(self, *, say: bool) -> Progress:
+        """The progress of the last state whose files are all there as they were written."""
+        states = [(folder, _read_progress(folder / PROGRESS)) for folder in self.states]
+        for folder, progress in sorted(states, key=lambda state: -(state[1].epochs_done if state[1] else 0)):
+            if progress is not None and self._is_whole(folder):
+                if say and progress.epochs_done < self.progress.epochs_done:
+                    sys.stderr.write(
+                        f"The state after epoch {self.progress.epochs_done - 1} in {self.folder} is damaged: the run "
+                        f"goes on from the one before it, after epoch {progress.epochs_done - 1}.\n"
+                    )
+                return progress
+        raise RunFolderError(
+            f"Expected a whole state in {self.folder / 'state'}, but every one there is damaged or incomplete. The "
+            "checkpoint is as it was; to train again, give another --output."
+        )
+
+    def _is_whole(self, state: Path) -> bool:
+        hashes: dict[str, str] = (_read_json(state / PROGRESS) or {}).get("files", {})
+        return bool(hashes) and all(
+            (state / name).is_file() and file_hash(state / name) == digest for name, digest in hashes.items()
+        )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no epoch was finished yet."""
+        return self.progress.epochs_done == 0
+
+    @property
+    def state(self) -> Path:
+        """Folder of the state after the epochs done."""
+        return self.states[self.progress.epochs_done % 2]
+
+    def load_state(self, accelerator: Accelerator) -> None:
+        """Bring everything back to where it was after the last whole epoch."""
+        accelerator.load_state(str(self.state))
+
+    def save_state(self, accelerator: Accelerator, row: Row, *, is_best: bool) -> None:
+        """Save everything after an epoch; called by all processes."""
+        best_epoch = int(row["epoch"]) if is_best else self.progress.best_epoch
+        self.progress = Progress(self.progress.epochs_done + 1, best_epoch, [*self.progress.rows, row])
+        if accelerator.is_main_process:
+            # From now on, until its new progress is written, this state counts as half written.
+            (self.state / PROGRESS).unlink(missing_ok=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(self.state))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            content = dataclasses.asdict(self.progress)
+            files = sorted(path for path in self.state.rglob("*") if path.is_file())
+            hashes = {path.relative_to(self.state).as_posix(): file_hash(path) for path in files}
+            write_whole(self.state / PROGRESS, json.dumps(content | {"files": hashes}, indent=2) + "\n")
+            write_whole(self.progress_file, json.dumps(content, indent=2) + "\n")
+            self.write_log()
+        accelerator.wait_for_everyone()
+
+    def save_checkpoint(self, model: PreTrainedModel, processor: BaseVideoProcessor) -> None:
+        """Put model and processor in the place of the checkpoint before, which is there until they are whole."""
+        part = self.folder / "checkpoint.part"
+        shutil.rmtree(part, ignore_errors=True)
+        model.save_pretrained(part)
+        processor.save_pretrained(part)
+        # A copy of the checkpoint knows what it was trained on.
+        shutil.copyfile(self.record_file, part / self.record_file.name)
+        if self.checkpoint.is_dir():
+            shutil.rmtree(self.checkpoint)
+        part.rename(self.checkpoint)
+
+    def write_log(self) -> None:
+        """Write a row for each epoch as CSV."""
+        rows = self.progress.rows
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with self.log_file.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=names)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def locate_checkpoint(name_or_path: str | Path) -> tuple[str, str]:
+    """Where to load a checkpoint from, and what results call it.
+
+    Args:
+        name_or_path: A run folder with a `checkpoint` in it, or what `find_checkpoint` takes.
+
+    Raises:
+        CheckpointError: If it is none of these.
+    """
+    run = RunFolder(Path(name_or_path))
+    if (run.checkpoint / CONFIG).is_file():
+        return str(run.checkpoint), run.folder.resolve().name
+    found = find_checkpoint(name_or_path)
+    return found, Path(found).resolve().name if Path(found).is_dir() else found
 
 
 def git_state() -> dict[str, Any]:
@@ -40,84 +318,32 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-class RunFolder:
-    """What a run writes beside its checkpoints, and how it goes on after it was stopped.
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
-    `run.json` holds configuration, data, versions and git state; `log.csv` a row for each epoch; `state/` what
-    `Accelerator.save_state` writes, in two folders by turns, so that one is whole whenever the run is stopped;
-    `progress.json`, written last and in one piece, says which.
 
-    Args:
-        folder: Made if missing.
-        config: The run, a dataclass of plain values.
-        settings: What else decides its results: fold, number of processes.
+def _read_progress(path: Path) -> Progress | None:
+    content = _read_json(path) or {}
+    names = {entry.name for entry in dataclasses.fields(Progress)}
+    values = {name: value for name, value in content.items() if name in names}
+    return Progress(**values) if set(values) == names else None
 
-    Raises:
-        ValueError: If the folder holds a run of another configuration.
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested tables by their dotted names.
+
+    >>> flatten({"schedule": {"kind": "step"}, "seed": 0})
+    {'schedule.kind': 'step', 'seed': 0}
     """
-
-    def __init__(self, folder: Path, config: Any, settings: dict[str, Any]) -> None:
-        self.folder = folder
-        self.rows: list[Row] = []
-        self.best_epoch: int | None = None
-        self.epochs_done = 0
-        described = json.loads(json.dumps({"config": dataclasses.asdict(config), **settings}))
-        written = folder / "run.json"
-        if (folder / "progress.json").is_file():
-            before = json.loads(written.read_text(encoding="utf-8"))
-            differing = sorted(key for key, value in described.items() if before.get(key) != value)
-            if differing:
-                raise ValueError(
-                    f"Expected the run in {folder.name!r} to go on as it began, but {', '.join(differing)} differs. "
-                    "Give the same recipe and options, or another output folder."
-                )
-            progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-            self.rows, self.best_epoch = progress["rows"], progress["best_epoch"]
-            self.epochs_done = progress["epochs_done"]
-        self._described = described
-
-    def describe(self) -> None:
-        """Write what it takes to run it again."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        versions = {package: installed_version(package) for package in PACKAGES}
-        versions["python"] = platform.python_version()
-        content = self._described | {"versions": versions, "git": git_state()}
-        (self.folder / "run.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-    @property
-    def is_new(self) -> bool:
-        """Whether no epoch was finished yet."""
-        return self.epochs_done == 0
-
-    @property
-    def state(self) -> Path:
-        """Folder of the state after the epochs done."""
-        return self.folder / "state" / str(self.epochs_done % 2)
-
-    def load_state(self, accelerator: Accelerator) -> None:
-        """Bring everything back to where it stood after the last whole epoch."""
-        accelerator.load_state(str(self.state))
-
-    def save_state(self, accelerator: Accelerator, row: Row, *, is_best: bool) -> None:
-        """Save everything after an epoch; called by all processes."""
-        self.rows.append(row)
-        if is_best:
-            self.best_epoch = int(row["epoch"])
-        self.epochs_done += 1
-        accelerator.save_state(str(self.state))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            progress = {"epochs_done": self.epochs_done, "best_epoch": self.best_epoch, "rows": self.rows}
-            half = self.folder / "progress.json.half"
-            half.write_text(json.dumps(progress, indent=2) + "\n", encoding="utf-8")
-            half.replace(self.folder / "progress.json")
-            self.write_log()
-        accelerator.wait_for_everyone()
-
-    def write_log(self) -> None:
-        """Write a row for each epoch as CSV."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=names)
-            writer.writeheader()
-            writer.writerows(self.rows)
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,6 +1,6 @@
-"""Is a system right as often as it is sure? `python -m training.evaluation.calibration <predictions> <checkpoint>` mends it.
+"""Is a system right as often as it is sure? `python -m training.evaluation.calibration <predictions> <checkpoint>`.
 
-The file measures confidence against accuracy, and fits the temperature with which a checkpoint turns logits into
+This measures confidence against accuracy, and fits the temperature with which a checkpoint turns logits into
 probabilities on predictions of validation clips. The predictions must not be those that are reported afterwards.
 """
 

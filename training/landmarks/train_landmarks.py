@@ -117,56 +117,58 @@ def train(
     """
     accelerator = Accelerator()
     set_seed(recipe.seed)
-    run = RunFolder(output, recipe, {})
-    run.describe()
-    head = LandmarkHead(width=recipe.width).to(memory_format=torch.channels_last)
-    # No system guards it here.
-    use_strided_pointwise(head)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = Schedule(warmup_share=0.05)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: learning_rate_factor(
-            schedule, step, num_epochs=len(recipe.epochs), steps_per_epoch=recipe.steps_per_epoch
-        ),
-    )
-    head, optimiser = accelerator.prepare(head, optimiser)
-    average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
-    accelerator.register_for_checkpointing(scheduler, average)
-    if not run.is_new:
-        run.load_state(accelerator)
+    run = RunFolder(output)
+    with run.opened(recipe, {}, num_epochs=len(recipe.epochs)):
+        head = LandmarkHead(width=recipe.width).to(memory_format=torch.channels_last)
+        # No system guards it here.
+        use_strided_pointwise(head)
+        optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        schedule = Schedule(warmup_share=0.05)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            lambda step: learning_rate_factor(
+                schedule, step, num_epochs=len(recipe.epochs), steps_per_epoch=recipe.steps_per_epoch
+            ),
+        )
+        head, optimiser = accelerator.prepare(head, optimiser)
+        average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+        accelerator.register_for_checkpointing(scheduler, average)
+        if not run.is_new:
+            run.load_state(accelerator)
 
-    num_renders = round(recipe.batch_size * recipe.render_share)
-    num_photos = recipe.batch_size - num_renders
-    weights = torch.tensor([1.0] * num_renders + [recipe.photo_weight] * num_photos).to(accelerator.device)
-    for epoch in range(run.epochs_done, len(recipe.epochs)):
-        started = time.perf_counter()
-        size, strength = recipe.epochs[epoch]
-        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
-        head.train()
-        total_loss = 0.0
-        for _ in tqdm(range(recipe.steps_per_epoch), desc=f"epoch {epoch}", disable=None):
-            parts = [
-                views.training_batch(count, size, generator, strength=strength)
-                for views, count in ((renders, num_renders), (photos, num_photos))
-                if count
-            ]
-            pixel_values, target = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-            found = head(pixel_values.to(accelerator.device, memory_format=torch.channels_last))
-            loss = landmark_loss(found, target.to(accelerator.device), weights, recipe.beta)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(head.parameters(), 5.0)
-            optimiser.step()
-            scheduler.step()
-            optimiser.zero_grad()
-            average.update_parameters(head)
-            total_loss += loss.item()
-        row: Row = {"epoch": epoch, "image_size": size, "loss": total_loss / recipe.steps_per_epoch}
-        row["seconds"] = time.perf_counter() - started
-        row |= {name: validate(average.module, views, size, accelerator.device) for name, views in held_out.items()}
-        tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
-        save_head(average.module, output / WEIGHTS_NAME)  # pyright: ignore[reportArgumentType]  it is the head
-        run.save_state(accelerator, row, is_best=True)
+        num_renders = round(recipe.batch_size * recipe.render_share)
+        num_photos = recipe.batch_size - num_renders
+        weights = torch.tensor([1.0] * num_renders + [recipe.photo_weight] * num_photos).to(accelerator.device)
+        for epoch in range(run.progress.epochs_done, len(recipe.epochs)):
+            started = time.perf_counter()
+            size, strength = recipe.epochs[epoch]
+            generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+            head.train()
+            total_loss = 0.0
+            for _ in tqdm(range(recipe.steps_per_epoch), desc=f"epoch {epoch}", disable=None):
+                parts = [
+                    views.training_batch(count, size, generator, strength=strength)
+                    for views, count in ((renders, num_renders), (photos, num_photos))
+                    if count
+                ]
+                pixel_values, target = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+                found = head(pixel_values.to(accelerator.device, memory_format=torch.channels_last))
+                loss = landmark_loss(found, target.to(accelerator.device), weights, recipe.beta)
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(head.parameters(), 5.0)
+                optimiser.step()
+                scheduler.step()
+                optimiser.zero_grad()
+                average.update_parameters(head)
+                total_loss += loss.item()
+            row: Row = {"epoch": epoch, "image_size": size, "loss": total_loss / recipe.steps_per_epoch}
+            row["seconds"] = time.perf_counter() - started
+            row |= {
+                name: validate(average.module, views, size, accelerator.device) for name, views in held_out.items()
+            }
+            tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
+            save_head(average.module, output / WEIGHTS_NAME)  # pyright: ignore[reportArgumentType]  it is the head
+            run.save_state(accelerator, row, is_best=True)
 
 
 def main() -> None:
