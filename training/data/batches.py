@@ -1,5 +1,6 @@
 """The batches of an epoch: which samples each holds, and the same ones whenever it is run again."""
 
+import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -63,4 +64,15 @@ class EpochBatches(Dataset[dict[str, torch.Tensor]]):
 
 def load_in_workers(batches: Dataset, num_workers: int) -> DataLoader:
     """Draw batches in other processes while the model works; in this one where `num_workers` is 0."""
-    return DataLoader(batches, batch_size=None, num_workers=num_workers, pin_memory=torch.cuda.is_available())
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_use_one_thread,
+    )
+
+
+def _use_one_thread(_worker: int) -> None:
+    # OpenCV would take a thread for every core in every worker; torch takes one there by itself.
+    cv2.setNumThreads(1)

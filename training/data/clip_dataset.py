@@ -139,19 +139,25 @@ class ClipSource:
     ) -> dict[str, torch.Tensor]:
         """Random frames and views of the samples at `indices`; `strength` does nothing here."""
         del strength
-        clips = []
-        for index in indices.tolist():
-            frames = self._read(index, generator).float() / 255
-            frames = augment_clip(frames, size, self.augmentation, generator)
-            clips.append(to_luma(frames) if self.processor.do_grayscale else frames)
+        clips = [
+            augment_clip(self._read(index, generator), size, self.augmentation, generator)
+            for index in indices.tolist()
+        ]
+        pixels = torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3)
+        pixel_values = torch.empty(pixels.shape).copy_(pixels)
+        if self.processor.do_grayscale:
+            pixel_values = to_luma(pixel_values)
         mean, std = (
             torch.tensor(values)[:, None, None] for values in (self.processor.image_mean, self.processor.image_std)
         )
-        return {"pixel_values_videos": (torch.stack(clips) - mean) / std, "labels": self.labels[indices]}
+        return {
+            "pixel_values_videos": (pixel_values * (1 / (255 * std))).sub_(mean / std),
+            "labels": self.labels[indices],
+        }
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
         """The middle frames of the samples at `indices`, as inference sees them."""
-        clips = [self._read(index, None) for index in indices.tolist()]
+        clips = [torch.from_numpy(self._read(index, None)).permute(0, 3, 1, 2) for index in indices.tolist()]
         side = {"height": size, "width": size}
         pixel_values = self.processor(clips, size=side, return_tensors="pt")["pixel_values_videos"]
         return {"pixel_values_videos": pixel_values, "labels": self.labels[indices]}
@@ -165,11 +171,11 @@ class ClipSource:
         """Rate of a clip's frames."""
         return frame_rate(self.prepared.seconds(self.samples[index].name))
 
-    def _read(self, index: int, generator: torch.Generator | None) -> torch.Tensor:
-        """Crops of a sample, uint8 of shape `(num_frames, 3, 112, 112)`."""
+    def _read(self, index: int, generator: torch.Generator | None) -> np.ndarray:
+        """Read crops of a sample, uint8 of shape `(num_frames, 112, 112, 3)`."""
         sample = self.samples[index]
         places = np.array([sample.frame]) if sample.frame is not None else self._places(sample.name, generator)
-        return torch.from_numpy(self.prepared.read(sample.name, places)).permute(0, 3, 1, 2)
+        return self.prepared.read(sample.name, places)
 
     def _places(self, name: str, generator: torch.Generator | None) -> np.ndarray:
         """Frames of a clip to look at, of those that show its face: random ones of a generator, or the middle ones."""

@@ -1,22 +1,33 @@
-"""Random changes of clips, drawn once for a clip and made on all its frames alike."""
+"""Random changes of clips, drawn once for a clip and made on all its frames alike.
+
+Clips are uint8 arrays `(num_frames, height, width, 3)` from the cache to the batch, as they are pictures of 8 bits
+wherever the papers change colours too. OpenCV changes the colours of a whole clip as one tall picture.
+"""
 
 import math
+from collections.abc import Callable
 
+import cv2
+import numpy as np
 import torch
 from torchvision.transforms.v2 import functional
 
 from training.config import Augmentation
 
 CROP_TRIES = 10
+LUMA = (0.2989, 0.587, 0.114)
+"""Weights of the channels in torchvision's grey."""
+
+LEVELS = np.arange(256, dtype=np.float32)
 
 
 def draw(low: float, high: float, generator: torch.Generator) -> float:
-    """One uniform number."""
+    """Draw one uniform number."""
     return low + (high - low) * torch.rand((), generator=generator).item()
 
 
 def happens(chance: float, generator: torch.Generator) -> bool:
-    """Whether something of a given chance happens."""
+    """Draw whether something of a given chance happens."""
     return torch.rand((), generator=generator).item() < chance
 
 
@@ -36,55 +47,102 @@ def draw_crop(
     return 0, 0, height, width
 
 
-def jitter_colours(clip: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue, in this order."""
-    for change, extent in (
-        (functional.adjust_brightness, settings.brightness),
-        (functional.adjust_contrast, settings.contrast),
-        (functional.adjust_saturation, settings.saturation),
-    ):
-        if extent:
-            clip = change(clip, draw(max(0.0, 1 - extent), 1 + extent, generator))
+def jitter_colours(clip: np.ndarray, settings: Augmentation, generator: torch.Generator) -> np.ndarray:
+    """Change brightness, contrast, saturation and hue, in this order, each rounded to 8 bits as Pillow does it."""
+    if settings.brightness:
+        factor = draw(max(0.0, 1 - settings.brightness), 1 + settings.brightness, generator)
+        clip = _of_tall(clip, lambda tall: cv2.LUT(tall, _to_levels(LEVELS * factor)))
+    if settings.contrast:
+        factor = draw(max(0.0, 1 - settings.contrast), 1 + settings.contrast, generator)
+        clip = change_contrast(clip, factor)
+    if settings.saturation:
+        factor = draw(max(0.0, 1 - settings.saturation), 1 + settings.saturation, generator)
+        clip = change_saturation(clip, factor)
     if settings.hue:
-        clip = functional.adjust_hue(clip, draw(-settings.hue, settings.hue, generator))
+        clip = turn_hue(clip, draw(-settings.hue, settings.hue, generator))
     return clip
 
 
-def erase_rectangle(clip: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
+def change_contrast(clip: np.ndarray, factor: float) -> np.ndarray:
+    """Move every frame away from the mean of its grey, or towards it where the factor is below 1."""
+    changed = np.empty_like(clip)
+    for frame, out in zip(clip, changed, strict=True):
+        mean = np.dot(cv2.mean(frame)[:3], LUMA)
+        cv2.LUT(frame, _to_levels(factor * LEVELS + (1 - factor) * mean), dst=out)
+    return changed
+
+
+def change_saturation(clip: np.ndarray, factor: float) -> np.ndarray:
+    """Move every pixel away from its grey, or towards it where the factor is below 1; 0 leaves the grey."""
+    matrix = factor * np.eye(3) + (1 - factor) * np.tile(LUMA, (3, 1))
+    return _of_tall(clip, lambda tall: cv2.transform(tall, matrix))
+
+
+def turn_hue(clip: np.ndarray, share: float) -> np.ndarray:
+    """Turn the hue circle by a share of it."""
+
+    def turn(tall: np.ndarray) -> np.ndarray:
+        # In place, as fresh memory for each step would cost as much as the steps.
+        values = tall.astype(np.float32)
+        cv2.cvtColor(values, cv2.COLOR_RGB2HSV, dst=values)
+        # OpenCV takes hues above 360 degrees, but none below 0.
+        values[..., 0] += 360 * (share % 1)
+        cv2.cvtColor(values, cv2.COLOR_HSV2RGB, dst=values)
+        return cv2.convertScaleAbs(values)
+
+    return _of_tall(clip, turn)
+
+
+def erase_rectangle(clip: np.ndarray, settings: Augmentation, generator: torch.Generator) -> np.ndarray:
     """Cover the same rectangle of all frames with noise (Zhong et al. 2020)."""
-    height, width = clip.shape[-2:]
+    height, width = clip.shape[1:3]
     covered = Augmentation(crop_area=settings.erasing_area, crop_aspect=(0.3, 1 / 0.3))
     top, left, rows, columns = draw_crop(height, width, covered, generator)
-    noise = torch.rand((clip.shape[-3], rows, columns), generator=generator)
-    return functional.erase(clip, top, left, rows, columns, noise)
+    noise = torch.randint(256, (rows, columns, 3), generator=generator, dtype=torch.uint8)
+    erased = clip.copy()
+    erased[:, top : top + rows, left : left + columns] = noise.numpy()
+    return erased
 
 
-def augment_clip(clip: torch.Tensor, size: int, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
+def augment_clip(clip: np.ndarray, size: int, settings: Augmentation, generator: torch.Generator) -> np.ndarray:
     """Change a clip at random.
 
     Args:
-        clip: Frames in [0, 1], `(num_frames, 3, height, width)`.
+        clip: Frames, uint8 of shape `(num_frames, height, width, 3)`.
         size: Side of the result in pixels.
         settings: What may happen.
         generator: Source of randomness.
 
     Returns:
-        Frames in [0, 1], `(num_frames, 3, size, size)`.
+        Frames, uint8 of shape `(num_frames, size, size, 3)`.
     """
+    height, width = clip.shape[1:3]
     if settings.rotation and happens(settings.rotation_chance, generator):
         angle = draw(-settings.rotation, settings.rotation, generator)
-        clip = functional.rotate(clip, angle, interpolation=functional.InterpolationMode.BILINEAR)
-    top, left, height, width = draw_crop(clip.shape[-2], clip.shape[-1], settings, generator)
-    clip = functional.resized_crop(clip, top, left, height, width, [size, size], antialias=True)
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+        clip = np.stack([cv2.warpAffine(frame, turn, (width, height)) for frame in clip])
+    crop = draw_crop(height, width, settings, generator)
+    frames = functional.resized_crop(torch.from_numpy(clip).permute(0, 3, 1, 2), *crop, size=[size, size])
+    clip = frames.permute(0, 2, 3, 1).contiguous().numpy()
     if happens(settings.flip_chance, generator):
-        clip = functional.horizontal_flip(clip)
+        clip = _of_tall(clip, lambda tall: cv2.flip(tall, 1))
     if happens(settings.jitter_chance, generator):
         clip = jitter_colours(clip, settings, generator)
     if happens(settings.grey_chance, generator):
-        clip = functional.rgb_to_grayscale(clip, num_output_channels=3)
+        clip = change_saturation(clip, 0.0)
     if happens(settings.blur_chance, generator):
         sigma = draw(0.1, 2.0, generator)
-        clip = functional.gaussian_blur(clip, [2 * math.ceil(2 * sigma) + 1] * 2, [sigma] * 2)
+        side = 2 * math.ceil(2 * sigma) + 1
+        clip = np.stack([cv2.GaussianBlur(frame, (side, side), sigma) for frame in clip])
     if happens(settings.erasing_chance, generator):
         clip = erase_rectangle(clip, settings, generator)
-    return clip.clamp(0, 1)
+    return clip
+
+
+def _of_tall(clip: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Change the frames of a clip as one picture, one below the other."""
+    return change(clip.reshape(-1, *clip.shape[2:])).reshape(clip.shape)
+
+
+def _to_levels(values: np.ndarray) -> np.ndarray:
+    return np.rint(values).clip(0, 255).astype(np.uint8)

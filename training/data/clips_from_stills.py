@@ -117,9 +117,10 @@ class StillClips:
         return base[:, None] @ smooth_walk(keys.unflatten(0, (count, 4)), self.num_frames)
 
     def light(self, clips: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
-        """One light and sharpness for each clip and a slow flicker; clips in [0, 1], `(count, frames, 1, size, size)`."""
+        """Give each clip one light and sharpness and a slow flicker; `(count, frames, 1, size, size)` in [0, 1]."""
         count, num_frames = clips.shape[:2]
-        rows = clips.flatten(1, 3)[:, None]  # one tall picture per clip: (count, 1, frames·size, size)
+        # One tall picture per clip, (count, 1, frames·size, size).
+        rows = clips.flatten(1, 3)[:, None]
         rows = transforms.random_light(rows, generator, strength=0.8 * strength)
         clips = transforms.random_sharpness(rows, generator, strength=strength).view_as(clips)
         flicker = torch.randn((count, 4, 1, 1, 1), generator=generator) * 0.04
