@@ -94,6 +94,11 @@ def draw_face(
         name: What comes before the class in the label.
         heat_map_opacity: How much the highest value covers, from 0 to 1.
     """
+    _draw_box(rgb, seen, colour, heat_map_opacity)
+    _draw_label(rgb, seen, colour, name, [])
+
+
+def _draw_box(rgb: np.ndarray, seen: FramePrediction, colour: Colour, heat_map_opacity: float) -> None:
     if seen.box is None:
         return
     if seen.heat_map is not None and seen.points is not None:
@@ -102,16 +107,13 @@ def draw_face(
     left, top, right, bottom = (round(edge) for edge in seen.box)
     cv2.rectangle(rgb, (left, top), (right, bottom), _INK, thickness + 2, cv2.LINE_AA)
     cv2.rectangle(rgb, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
-    if seen.fine is not None:
-        group = "" if seen.coarse is None else f", {seen.coarse.label}"
-        text = f"{name}{seen.answer} {seen.fine.confidence:.0%}{group}"
-        _draw_label(rgb, text, (left, top), colour=colour)
 
 
 def _draw_faces(
     frame: Frame, faces: list[tuple[str, FramePrediction]], colours: dict[str, Colour], *, heat_map_opacity: float
 ) -> np.ndarray:
     rgb = frame.rgb.copy()
+    shown = []
     for name, seen in faces:
         if seen.box is None:
             continue
@@ -119,7 +121,12 @@ def _draw_faces(
         points = None if seen.points is None else seen.points / frame.scale
         shrunk = replace(seen, box=(left, top, right, bottom), points=points)
         colour = _PAPER if seen.coarse is None else colours[seen.coarse.label]
-        draw_face(rgb, shrunk, colour=colour, name=name, heat_map_opacity=heat_map_opacity)
+        _draw_box(rgb, shrunk, colour, heat_map_opacity)
+        shown.append((shrunk, colour, name))
+    taken: list[tuple[int, int, int]] = []
+    # On top of every box.
+    for shrunk, colour, name in shown:
+        _draw_label(rgb, shrunk, colour, name, taken)
     return rgb
 
 
@@ -137,8 +144,15 @@ def _blend_heat_map(rgb: np.ndarray, heat_map: np.ndarray, points: np.ndarray, o
     part[:] = cv2.blendLinear(part, cv2.applyColorMap(levels, _COLOUR_OF_LEVEL), 1 - alpha, alpha)
 
 
-def _draw_label(rgb: np.ndarray, text: str, corner: tuple[int, int], *, colour: Colour) -> None:
-    """Write on a dark plate above `corner`, or where there is room."""
+def _draw_label(
+    rgb: np.ndarray, seen: FramePrediction, colour: Colour, name: str, taken: list[tuple[int, int, int]]
+) -> None:
+    """Write the answer on a dark plate above the box, or where there is room beside the plates in `taken`."""
+    if seen.box is None or seen.fine is None:
+        return
+    group = "" if seen.coarse is None else f", {seen.coarse.label}"
+    text = f"{name}{seen.answer} {seen.fine.confidence:.0%}{group}"
+    corner = round(seen.box[0]), round(seen.box[1])
     height, width = rgb.shape[:2]
     font_scale = max(0.45, min(height, width) / 720)
     thickness = max(1, round(font_scale * 1.2))
@@ -150,7 +164,17 @@ def _draw_label(rgb: np.ndarray, text: str, corner: tuple[int, int], *, colour: 
     # No room above: inside the box.
     if top < 0:
         top = max(0, min(corner[1], height - plate_height))
-    cv2.rectangle(rgb, (left, top), (left + plate_width, top + plate_height), _INK, cv2.FILLED)
+    right = left + plate_width
+    places = [top, round(seen.box[3]), *range(top - plate_height, -1, -plate_height)]
+    free = (
+        place
+        for place in places
+        if 0 <= place <= height - plate_height
+        and not any(left < end and start < right and abs(place - other) < plate_height for start, end, other in taken)
+    )
+    top = next(free, top)
+    taken.append((left, right, top))
+    cv2.rectangle(rgb, (left, top), (right, top + plate_height), _INK, cv2.FILLED)
     cv2.rectangle(rgb, (left, top), (left + margin - 1, top + plate_height), colour, cv2.FILLED)
     baseline = (left + 2 * margin, top + margin // 2 + text_height)
     cv2.putText(rgb, text, baseline, _FONT, font_scale, _PAPER, thickness, cv2.LINE_AA)

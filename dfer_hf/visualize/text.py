@@ -9,9 +9,9 @@ TABLE_HEADERS: tuple[str, ...] = ("seconds", "expression", "probability", "group
 def summarise(prediction: ClipPrediction) -> list[str]:
     """Say what was read and what to be careful about, a sentence or phrase each."""
     num_faces = len(prediction.faces)
+    size = f"{prediction.num_frames} frames · {prediction.duration_seconds:.1f} seconds"
     counts = [
-        f"{prediction.num_frames} {'frame' if prediction.num_frames == 1 else 'frames'}",
-        f"{prediction.duration_seconds:.1f} seconds",
+        "1 picture" if prediction.num_frames == 1 else size,
         f"{num_faces} {'face' if num_faces == 1 else 'faces'}",
         prediction.model,
     ]
@@ -33,7 +33,8 @@ def summarise(prediction: ClipPrediction) -> list[str]:
 def describe_face(face: FacePrediction) -> str:
     """One line to tell a face from the others by."""
     first, last = face.frames[0].time_seconds, face.frames[-1].time_seconds
-    return f"Face {face.track_id + 1}: {face.answer} {face.fine.confidence:.0%}, {first:.1f} to {last:.1f} s"
+    when = f", {first:.1f} to {last:.1f} s" if last > first else ""
+    return f"Face {face.track_id + 1}: {face.answer} {face.fine.confidence:.0%}{when}"
 
 
 def table_rows(face: FacePrediction) -> list[list[str]]:

@@ -123,7 +123,7 @@ def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> T
         fine={label: mean(fine, label) for label in face.fine.probabilities},
         coarse={label: mean(coarse, label) for label in face.coarse.probabilities},
         weights=np.add.reduceat([frame.weight for frame in face.frames], firsts),
-        seconds_led={label: seconds for label, seconds in led.most_common() if seconds > 0},
+        seconds_led={label: seconds for label, seconds in led.most_common() if seconds >= 0.05},
     )
 
 
@@ -209,7 +209,8 @@ class _Canvas:
 
 def _row(name: str, drawing: str, value: str, *, described: str, css: str = "") -> str:
     return (
-        f'<div class="row {css}"><span class="name">{escape(name)}</span><svg viewBox="0 0 1000 100" preserveAspectRatio="none" '
+        f'<div class="row {css}"><span class="name">{escape(name)}</span>'
+        '<svg viewBox="0 0 1000 100" preserveAspectRatio="none" '
         f'role="img" aria-label="{escape(described)}">{drawing}</svg><span class="value">{value}</span></div>'
     )
 

@@ -176,3 +176,13 @@ def test_an_opacity_out_of_range_is_refused(tmp_path, clips):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(VideoError, match="absent"):
         write_overlay(tmp_path / "absent.mp4", clip(), tmp_path / "out.webm")
+
+
+def test_labels_of_close_faces_do_not_cover_one_another(tmp_path):
+    def ink(*boxes):
+        faces = [face(seen(box=box), track_id=index) for index, box in enumerate(boxes)]
+        write_overlay([Frame(0, 0.0, grey(400, 400))], clip(*faces, num_frames=1), tmp_path / "overlay.webm")
+        return (next(read_frames(tmp_path / "overlay.webm")).rgb < 50).all(axis=2).sum()
+
+    far, near = ((50.0, 300.0, 110.0, 360.0), (50.0, 100.0, 110.0, 160.0)), (120.0, 300.0, 180.0, 360.0)
+    assert ink(far[0], near) == pytest.approx(ink(*far), rel=0.1)

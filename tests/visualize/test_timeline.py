@@ -84,6 +84,12 @@ def test_words_headline_and_table_name_the_class_that_was_decided_on():
     assert said[1] == "The face: not sure, perhaps happiness, since several expressions are about as probable."
 
 
+def test_a_picture_has_no_time():
+    still = face([0.5])
+    assert describe_face(still) == "Face 1: happiness 60%"
+    assert summarise(ClipPrediction("face.png", "tiny", 1, 0.0, None, (still,)))[0] == "1 picture · 1 face · tiny"
+
+
 def test_drawing_has_a_curve_on_each_side_of_a_gap_and_none_within():
     page = timeline_html(face([0.5] * 4 + [None] * 2 + [0.5] * 4), groups=GROUPS)
     happiness = re.search(r'aria-label="happiness.*?</svg>', page).group()
