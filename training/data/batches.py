@@ -1,10 +1,12 @@
 """The batches of an epoch: which samples each holds, and the same ones whenever it is run again."""
 
+from collections.abc import Sequence
+
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.protocols import TrainingSource
+from training.data.protocols import FrameSource, Source, TrainingSource
 
 
 class EpochBatches(Dataset[dict[str, torch.Tensor]]):
@@ -62,14 +64,36 @@ class EpochBatches(Dataset[dict[str, torch.Tensor]]):
         return self.source.training_batch(self.indices[number], self.image_size, generator, strength=self.strength)
 
 
+class OrderedBatches(Dataset[torch.Tensor]):
+    """Pictures of a source as inference sees them, batch by batch.
+
+    Args:
+        source: Where the clips or windows come from.
+        batches: Indices of the source in each batch.
+        image_size: Side of the pictures in pixels.
+    """
+
+    def __init__(self, source: Source | FrameSource, batches: Sequence[torch.Tensor], image_size: int) -> None:
+        self.source, self.batches, self.image_size = source, batches, image_size
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        """Return `pixel_values_videos` of the batch of a number."""
+        return self.source.batch(self.batches[number], self.image_size)["pixel_values_videos"]
+
+
 def load_in_workers(batches: Dataset, num_workers: int) -> DataLoader:
-    """Draw batches in other processes while the model works; in this one where `num_workers` is 0."""
+    """Make batches in other processes while the model works; in this one where `num_workers` is 0."""
     return DataLoader(
         batches,
         batch_size=None,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_use_one_thread,
+        # One of its own, so that the loader takes nothing from the generator that dropout draws from.
+        generator=torch.Generator(),
     )
 
 

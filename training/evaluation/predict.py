@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel, decide
 from dfer_hf.prefetch import prefetch
+from training.data.batches import OrderedBatches, load_in_workers
 from training.data.protocols import FrameSource, InOrderSource, Source
 from training.evaluation.features import FeatureWatch, watch_features
 from training.evaluation.metrics import group_indices
@@ -144,8 +145,9 @@ def predict(
     image_size: int | None = None,
     accelerator: Accelerator | None = None,
     with_features: bool = False,
+    num_workers: int = 0,
 ) -> Predictions:
-    """Let a system judge every clip of a source.
+    """Let a system predict every clip of a source.
 
     Batches are made of the same clips whatever the number of processes: chunks of `batch_size` in order, of which
     process r takes the chunks r, r + processes, …; every process gets all answers. A result depends on the batch it
@@ -158,12 +160,13 @@ def predict(
         image_size: Side in pixels of the pictures; the configuration's where none is given.
         accelerator: Where there are several processes; its mixed precision is used.
         with_features: Whether to keep what `training.evaluation.features` finds.
+        num_workers: Processes that read the clips; none reads them here, in a thread.
 
     Raises:
         PredictionsError: If the source has no clip, or one of a class the system does not know.
     """
     _check_not_empty(source)
-    rows = _answer(model, source, batch_size, image_size, accelerator, with_features, _clip_answers)
+    rows = _answer(model, source, batch_size, image_size, accelerator, with_features, num_workers, _clip_answers)
     names = getattr(source, "names", None)
     persons = getattr(source, "persons", None)
     return Predictions(
@@ -184,8 +187,9 @@ def predict_frames(
     batch_size: int,
     image_size: int | None = None,
     accelerator: Accelerator | None = None,
+    num_workers: int = 0,
 ) -> Predictions:
-    """Let a system judge every labelled frame of whole videos by its `frame_logits`.
+    """Let a system predict every labelled frame of whole videos by its `frame_logits`.
 
     A frame that stands in several places has the mean of their probabilities, as `VideoPredictor` does it. Frames are
     named `<video>/<index from 0>`, their `persons` are the videos; groups are summed from the fine classes.
@@ -196,13 +200,14 @@ def predict_frames(
         batch_size: Windows of a batch.
         image_size: As in `predict`.
         accelerator: As in `predict`.
+        num_workers: As in `predict`.
 
     Raises:
         PredictionsError: If no frame has a label, a labelled frame is in no window, or the system does not know its
             class.
     """
     _check_not_empty(source)
-    rows = _answer(model, source, batch_size, image_size, accelerator, False, _frame_answers)
+    rows = _answer(model, source, batch_size, image_size, accelerator, False, num_workers, _frame_answers)
     num_labels = len(model.config.label_names)
     sums = [np.zeros((len(labels), num_labels)) for labels in source.frame_labels]
     places = [np.zeros(len(labels), dtype=int) for labels in source.frame_labels]
@@ -259,6 +264,7 @@ def _answer(
     image_size: int | None,
     accelerator: Accelerator | None,
     with_features: bool,
+    num_workers: int,
     read,
 ) -> list[tuple[np.ndarray, ...]]:
     """Answers to every index of the source, in order, on every process."""
@@ -267,9 +273,8 @@ def _answer(
     # Whole clips go one by one, and part by part, since each has a length of its own.
     in_order = getattr(source, "in_order", torch.zeros(len(source), dtype=torch.bool))
     chunks = [chunk for chunk in (~in_order).nonzero()[:, 0].split(batch_size) if len(chunk)]
-    batches = (
-        (chunk, source.batch(chunk, image_size)["pixel_values_videos"]) for chunk in chunks[rank::num_processes]
-    )
+    chunks = chunks[rank::num_processes]
+    batches = zip(chunks, load_in_workers(OrderedBatches(source, chunks, image_size), num_workers), strict=True)
     answered: list[tuple[int, tuple[np.ndarray, ...]]] = []
     watching = watch_features(model) if with_features else nullcontext()
     autocast = accelerator.autocast() if accelerator is not None else nullcontext()

@@ -144,6 +144,15 @@ def test_every_clip_is_judged_once_and_in_order(model):
     assert predictions.features is None
 
 
+def test_workers_read_the_same_clips_and_leave_the_random_numbers_alone(model):
+    state = torch.get_rng_state()
+    here, elsewhere = (
+        predict(model, SmallSource(10), batch_size=4, image_size=32, num_workers=count) for count in (0, 2)
+    )
+    np.testing.assert_array_equal(here.logits, elsewhere.logits)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_model_in_training_goes_on_training_at_its_size(model):
     model.train()
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
