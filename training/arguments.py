@@ -4,6 +4,7 @@ Nothing here imports torch or the package, so that `--help` and wrong words are 
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ class Command:
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
+    def declare(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what it takes, and what every command takes."""
+        self.add_arguments(parser)
+        parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
+
     @property
     def description(self) -> str:
         """The summary as a sentence."""
@@ -39,8 +45,27 @@ def read_command_line(name: str, words: Sequence[str] | None = None) -> argparse
     """
     command = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"python -m {command.module}", description=command.description)
-    command.add_arguments(parser)
+    command.declare(parser)
     return parser.parse_args(words)
+
+
+def run_command(name: str, main: Callable[[argparse.Namespace], int]) -> int:
+    """Read the words of the process and do what they say; returns the exit code."""
+    return finish(f"python -m {COMMANDS[name].module}", main, read_command_line(name))
+
+
+def finish(program: str, main: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Do what a command says, and turn what a wrong recipe, folder or cache raises into one line."""
+    try:
+        return main(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: interrupted\n")
+        return 130
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
+        if arguments.traceback:
+            raise
+        sys.stderr.write(f"{program}: {type(error).__name__}: {error}\n")
+        return 1
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +105,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepared", type=Path, help="cache of its face crops that `prepare` wrote")
     parser.add_argument("--fold", type=int, help="fold to leave out, counted from 1")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")
+    add_settings(parser)
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument("--compile", action="store_true", help="compile the model")
     parser.add_argument(
@@ -96,6 +122,18 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Declare how a recipe is changed."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe, as in --set learning_rate=1e-4 --set model.depths=[1,1,1]; may be given again",
+    )
+
+
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Declare what `evaluate` takes."""
     parser.add_argument("checkpoint", help="run folder of training, shipped name, folder or Hub id")
@@ -106,6 +144,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--output", type=Path, help="folder to write; `evaluation` in a run folder by default")
     parser.add_argument("--figures", action="store_true", help="draw PNG files as well")
+    parser.add_argument(
+        "--allow-seen", action="store_true", help="measure clips that the run has learnt from too; results say so"
+    )
     parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
     parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
 
@@ -133,6 +174,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", help="print tables with what there is")
     show.add_argument("table", nargs="?", help="one table (default: all)")
     for command in (run, show):
+        add_settings(command)
         command.add_argument("--output", type=Path, default=Path("runs/tables"), help="folder of the runs")
         command.add_argument(
             "--select-on-test", action="store_true", help="runs that keep the epoch that is best on the test part"

@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from training.arguments import COMMANDS
+from training.arguments import COMMANDS, finish
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -13,15 +13,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dfer-train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, command in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, help=command.summary, description=command.description))
+        command.declare(commands.add_parser(name, help=command.summary, description=command.description))
     arguments = parser.parse_args(words)
-    try:
+
+    def run_module(arguments: argparse.Namespace) -> int:
         # The module is imported only now, as that takes seconds.
         return importlib.import_module(COMMANDS[arguments.command].module).main(arguments)
-    # A wrong recipe, root or cache raises one of these; `python -m training.<command>` shows where.
-    except (ValueError, OSError, ArithmeticError) as error:
-        sys.stderr.write(f"dfer-train {arguments.command}: {type(error).__name__}: {error}\n")
-        return 1
+
+    return finish(f"dfer-train {arguments.command}", run_module, arguments)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Put folds together: `python -m training.crossval <run folder or predictions of each fold> … --output <folder>`.
 
 The papers print the mean over the folds; each clip is tested in one fold only, so that the pooled confusion matrix,
-and recalls of it, are of the whole corpus. Both are written. Temperatures of the folds' checkpoints are not applied.
+and recalls of it, are of the whole dataset. Both are written. Temperatures of the folds' checkpoints are not applied.
+Runs must be of one recipe, each tested on the fold that it left out.
 """
 
-from training.arguments import read_command_line
+from training.arguments import read_command_line, run_command
 
 if __name__ == "__main__":
     # `--help` and wrong words are answered before torch is imported, which takes seconds.
@@ -13,22 +14,26 @@ if __name__ == "__main__":
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training.evaluate import PREDICTIONS, RESULTS, draw_figures
+from training.engine.run_folder import RunFolder
+from training.evaluate import draw_figures
 from training.evaluation.metrics import percent
-from training.evaluation.predict import Predictions, PredictionsError
+from training.evaluation.predict import Predictions
 from training.evaluation.prediction_files import SUFFIXES, load_predictions
 from training.evaluation.results import (
+    PREDICTIONS,
+    RESULTS,
     coarse_confusion,
     fine_confusion,
     group_confusion,
     measure,
+    refuse_other_results,
     versions,
     violations,
     write_results,
@@ -56,18 +61,22 @@ class Fold:
     Args:
         place: Where they came from, for messages.
         predictions: Of the fold's test clips.
-        number: Which fold, counted from 1; None where no `results.json` says so.
-        corpus: Its name, where it is known.
-        system: Model type, where it is known.
-        split: `test` or `train`, where it is known.
+        known: Content of that file; empty where there is none.
     """
 
     place: str
     predictions: Predictions
-    number: int | None = None
-    corpus: str | None = None
-    system: str | None = None
-    split: str | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int | None:
+        """Which fold, counted from 1; None where it is not known."""
+        return self.known.get("fold")
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What is known of the run: dataset, fold and recipe; empty where nothing is."""
+        return self.known.get("run") or {}
 
     def figures(self) -> dict[str, float]:
         """Its single figures, from 0 to 1."""
@@ -92,7 +101,7 @@ def read_fold(path: Path) -> Fold:
     if path.is_file():
         file = path
     elif path.is_dir():
-        folders = [folder for folder in (path, path / "evaluation") if folder.is_dir()]
+        folders = [folder for folder in (path, RunFolder(path).evaluation) if folder.is_dir()]
         files = [folder / f"{PREDICTIONS}{suffix}" for folder in folders for suffix in SUFFIXES]
         files = [file for file in files if file.is_file()]
         if len(files) != 1:
@@ -106,37 +115,36 @@ def read_fold(path: Path) -> Fold:
         raise FoldsError(f"Expected a folder or a file of predictions at {path}, found none.")
     results = file.with_name(RESULTS)
     known = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
-    return Fold(
-        place=str(path),
-        predictions=load_predictions(file),
-        number=known.get("fold"),
-        corpus=known.get("corpus"),
-        system=known.get("system"),
-        split=known.get("split"),
-    )
+    return Fold(str(path), load_predictions(file), known)
 
 
 def check_folds(folds: Sequence[Fold]) -> None:
     """Refuse folds that are not the parts of one cross-validation.
 
     Raises:
-        FoldsError: If there are fewer than two, one is given twice, clips stand in two of them, or corpora, systems or
-            classes differ.
+        FoldsError: If there are fewer than two, one is given twice, clips are in two of them, a run was tested on what
+            it has learnt from, or datasets, systems, recipes or classes differ.
     """
     if len(folds) < 2:
-        raise FoldsError(f"Expected two folds or more, got {len(folds)}. Name every fold of the corpus.")
-    first, seen = folds[0], {}
+        raise FoldsError(f"Expected two folds or more, got {len(folds)}. Name every fold of the dataset.")
+    first = folds[0]
     for fold in folds:
-        if fold.split not in (None, "test"):
+        if fold.known.get("split", "test") != "test":
             raise FoldsError(
-                f"Expected test clips, but {fold.place} holds the {fold.split} split. Evaluate the fold's test split."
+                f"Expected test clips, but {fold.place} holds the {fold.known['split']} split. Evaluate the fold's "
+                "test split."
             )
-        for what in ("corpus", "system"):
-            values = getattr(first, what), getattr(fold, what)
-            if None not in values and values[0] != values[1]:
-                raise FoldsError(
-                    f"Expected folds of one {what}, but {first.place} is of {values[0]} and {fold.place} of {values[1]}."
-                )
+        if fold.known.get("seen_in_training"):
+            raise FoldsError(
+                f"Expected clips that no run has learnt from, but {fold.known['seen_in_training']} of {fold.place} "
+                "were seen in training. Evaluate each run on the fold that it left out."
+            )
+        if fold.run and (fold.run["corpus"], fold.run["fold"]) != (fold.known["corpus"], fold.number):
+            raise FoldsError(
+                f"Expected each run on the fold that it left out, but {fold.place} was trained without fold "
+                f"{fold.run['fold']} of {fold.run['corpus']} and tested on fold {fold.number} of "
+                f"{fold.known['corpus']}. Evaluate it on its own fold."
+            )
         ours, theirs = first.predictions, fold.predictions
         if ours.label_names != theirs.label_names or list(ours.groups.items()) != list(theirs.groups.items()):
             raise FoldsError(
@@ -144,21 +152,45 @@ def check_folds(folds: Sequence[Fold]) -> None:
                 f"{', '.join(ours.label_names)} in {dict(ours.groups)}, and {fold.place} "
                 f"{', '.join(theirs.label_names)} in {dict(theirs.groups)}."
             )
-        if fold.number is not None and fold.number in seen:
-            raise FoldsError(
-                f"Expected every fold once, but fold {fold.number} is given twice, by {seen[fold.number]} and "
-                f"{fold.place}. Take one of them out."
-            )
-        seen[fold.number] = fold.place
+    _check_alike({fold.place: fold.known.get("corpus") for fold in folds}, "dataset")
+    _check_alike({fold.place: fold.known.get("system") for fold in folds}, "system")
+    for name, what in (("recipe_sha256", "recipe"), ("preparation_sha256", "preparation of the faces")):
+        _check_alike({fold.place: fold.run.get(name) for fold in folds}, what)
+    for name, what in (("fold", "fold"), ("weights_sha256", "checkpoint")):
+        _check_once(folds, name, what)
     place_of: dict[str, str] = {}
     for fold in folds:
         shared = [name for name in fold.predictions.names if name in place_of]
         if shared:
             raise FoldsError(
-                f"Expected every clip in the test part of one fold, but {len(shared)} clips stand in two, such as "
+                f"Expected every clip in the test part of one fold, but {len(shared)} clips are in two, such as "
                 f"{shared[0]!r} in {place_of[shared[0]]} and {fold.place}. Were both measured on the same fold?"
             )
         place_of |= dict.fromkeys(fold.predictions.names, fold.place)
+
+
+def _check_alike(values: Mapping[str, Any], what: str) -> None:
+    """Refuse folds that differ in what all that know it must have in common."""
+    places = {value: place for place, value in values.items() if value is not None}
+    if len(places) > 1:
+        first, second, *_ = places.items()
+        raise FoldsError(
+            f"Expected folds of one {what}, but {first[1]} is of {first[0]} and {second[1]} of {second[0]}. "
+            "Put together what belongs together; each run's run.json says how it was trained."
+        )
+
+
+def _check_once(folds: Sequence[Fold], name: str, what: str) -> None:
+    places: dict[Any, str] = {}
+    for fold in folds:
+        value = fold.known.get(name)
+        if value in places:
+            raise FoldsError(
+                f"Expected every {what} once, but {what} {value} is given twice, by {places[value]} and {fold.place}. "
+                "Take one of them out."
+            )
+        if value is not None:
+            places[value] = fold.place
 
 
 def pool(folds: Sequence[Fold]) -> Predictions:
@@ -185,8 +217,9 @@ def summarise(folds: Sequence[Fold]) -> dict[str, Any]:
     figures = [fold.figures() for fold in folds]
     table = {name: np.array([values[name] for values in figures]) for name in TITLES}
     return {
-        "corpus": next((fold.corpus for fold in folds if fold.corpus), None),
-        "system": next((fold.system for fold in folds if fold.system), None),
+        "corpus": _known(folds, "corpus"),
+        "system": _known(folds, "system"),
+        "recipe_sha256": next((fold.run["recipe_sha256"] for fold in folds if fold.run), None),
         "folds": [
             {
                 "fold": fold.number,
@@ -201,6 +234,10 @@ def summarise(folds: Sequence[Fold]) -> dict[str, Any]:
         "pooled": measure(pool(folds), temperature=None),
         "versions": versions(),
     }
+
+
+def _known(folds: Sequence[Fold], name: str) -> Any:
+    return next((fold.known[name] for fold in folds if fold.known.get(name)), None)
 
 
 def markdown_table(results: dict[str, Any]) -> str:
@@ -220,26 +257,27 @@ def markdown_table(results: dict[str, Any]) -> str:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Put folds together, print the table and write; 1 where they do not belong together."""
-    try:
-        folds = [read_fold(path) for path in arguments.folds]
-        check_folds(folds)
-    except (FoldsError, PredictionsError) as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
+    """Put folds together, print the table and write."""
+    folds = [read_fold(path) for path in arguments.folds]
+    check_folds(folds)
+    unknown = [fold.place for fold in folds if not fold.run]
+    if unknown:
+        sys.stderr.write(f"It is not known how {', '.join(unknown)} came about: recipes could not be compared.\n")
     folds.sort(key=lambda fold: (fold.number or 0, fold.predictions.names[:1]))
     results = summarise(folds)
     table = markdown_table(results)
+    if arguments.output is not None:
+        refuse_other_results(arguments.output, results, ("corpus", "system", "folds"))
     sys.stdout.write(table)
     if arguments.output is not None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         write_results(results, arguments.output / RESULTS)
         (arguments.output / "table.md").write_text(table, encoding="utf-8")
         if arguments.figures:
-            title = f"{results['system'] or 'system'}, {results['corpus'] or 'corpus'}, {len(folds)} folds"
+            title = f"{results['system'] or 'system'}, {results['corpus'] or 'dataset'}, {len(folds)} folds"
             draw_figures(pool(folds), arguments.output, title=title)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(read_command_line("crossval")))
+    sys.exit(run_command("crossval", main))

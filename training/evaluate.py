@@ -1,11 +1,12 @@
-"""Measure a checkpoint on a corpus: `python -m training.evaluate <checkpoint or run> <corpus> --data-root … --prepared …`.
+"""Measure a checkpoint on a dataset: `python -m training.evaluate <checkpoint or run> <dataset> --data-root … …`.
 
-Every clip of the split is judged once, from the middle of each segment as the papers do, and what the system said is
+Every clip of the split is predicted once, from the middle of each segment as the papers do, and the predictions are
 kept clip by clip beside the figures. Several processes (`torchrun --nproc-per-node 2 -m training.evaluate …`) give the
-same files as one.
+same files as one. A checkpoint is not measured on clips that its run has learnt from, and no other result is
+overwritten.
 """
 
-from training.arguments import DEFAULT_BATCH_SIZE, read_command_line
+from training.arguments import DEFAULT_BATCH_SIZE, read_command_line, run_command
 
 if __name__ == "__main__":
     # `--help` and wrong words are answered before torch is imported, which takes seconds.
@@ -13,7 +14,7 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-import json
+import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,98 +23,149 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from dfer_hf.checkpoints import find_checkpoint, load_checkpoint
+from dfer_hf.checkpoints import load_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.cache.prepared import PreparedClips
 from training.data.protocols import FrameSource, Source
 from training.data.sources import build_test_source
 from training.datasets.corpus import Split
 from training.datasets.registry import find_corpus
+from training.engine.provenance import check_unseen, seen_clips
+from training.engine.run_card import write_card
+from training.engine.run_folder import RunFolder, locate_checkpoint
 from training.evaluation.calibration import Reliability
 from training.evaluation.predict import Predictions, predict, predict_frames, softmax
 from training.evaluation.prediction_files import SUFFIXES, save_predictions
 from training.evaluation.results import (
+    PREDICTIONS,
+    RESULTS,
     coarse_confusion,
     fine_confusion,
     group_confusion,
     intervals,
     measure,
+    refuse_other_results,
     versions,
     write_results,
 )
 
-RESULTS, PREDICTIONS = "results.json", "predictions"
+# What tells one measurement from another.
+IDENTITY = ("checkpoint", "weights_sha256", "corpus", "fold", "split")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure, print and write; 1 where checkpoint, corpus, fold or cache are missing or do not fit together."""
-    try:
-        evaluate(arguments)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
+    """Measure as the command line says."""
+    evaluate(
+        arguments.checkpoint,
+        arguments.corpus,
+        arguments.data_root,
+        arguments.prepared,
+        fold=arguments.fold,
+        split=arguments.split,
+        output=arguments.output,
+        batch_size=arguments.batch_size,
+        parquet=arguments.parquet,
+        figures=arguments.figures,
+        allow_seen=arguments.allow_seen,
+    )
     return 0
 
 
-def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print and write, and return what results.json holds.
+def evaluate(
+    checkpoint: str | Path,
+    corpus: str,
+    data_root: Path,
+    prepared_root: Path,
+    *,
+    fold: int | None = None,
+    split: str = "test",
+    output: Path | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    parquet: bool = False,
+    figures: bool = False,
+    allow_seen: bool = False,
+) -> dict[str, Any]:
+    """Measure a checkpoint, print and write the figures, and return what results.json holds.
+
+    Args:
+        checkpoint: Run folder of training, shipped name, folder or Hub id.
+        corpus: Name of the dataset.
+        data_root: Folder of its release.
+        prepared_root: Cache of its face crops.
+        fold: Which fold, counted from 1, where the dataset has several.
+        split: `test` or `train`.
+        output: Folder to write. A run's own test part goes into its `evaluation` where none is given, its other parts
+            and other datasets into `evaluation_…` beside it; of another checkpoint nothing is written.
+        batch_size: Clips of a batch.
+        parquet: Whether predictions are written as parquet instead of CSV.
+        figures: Whether figures are drawn.
+        allow_seen: Whether clips that the run has learnt from may be measured; results and card say so.
 
     Raises:
-        ValueError: If checkpoint, corpus, fold or cache do not fit together.
+        ValueError: If checkpoint, dataset, fold or cache do not fit together, the run has learnt from the clips, or
+            the folder holds another result.
         OSError: If a file is missing.
     """
     accelerator = Accelerator()
-    folder, name = locate_checkpoint(arguments.checkpoint)
-    split = find_corpus(arguments.corpus).load(arguments.data_root, arguments.fold)
-    if arguments.split == "train":
-        split = dataclasses.replace(split, test=split.train)
-    checkpoint = load_checkpoint(folder, device=accelerator.device)
-    model, processor = checkpoint.model, checkpoint.processor
-    prepared = PreparedClips(arguments.prepared)
-    source = build_test_source(split.test, split.label_names, prepared, processor, model)
-    predictions = judge(
-        model, source, batch_size=arguments.batch_size, accelerator=accelerator, with_features=arguments.figures
-    )
-    predictions = add_persons(predictions, split)
-    output = arguments.output
-    run = Path(arguments.checkpoint)
-    if output is None and (run / "checkpoint").is_dir():
-        output = run / "evaluation"
-    results = describe(name, model, split, arguments)
-    if (run / "run.json").is_file():
-        results["epoch_selected_on"] = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]["select"]
+    folder, name = locate_checkpoint(checkpoint)
+    run = RunFolder.around(checkpoint)
+    division = find_corpus(corpus).load(data_root, fold)
+    if split == "train":
+        division = dataclasses.replace(division, test=division.train)
+    loaded, prepared = load_checkpoint(folder, device=accelerator.device), PreparedClips(prepared_root)
+    model, processor = loaded.model, loaded.processor
+    source = build_test_source(division.test, division.label_names, prepared, processor, model)
+    results = describe(name, model, division, part=split, batch_size=batch_size)
+    results |= describe_run(run, division, prepared, allow_seen=allow_seen)
     results["mixed_precision"] = accelerator.mixed_precision
+    if output is None and (Path(checkpoint) / "checkpoint").is_dir():
+        output = default_output(Path(checkpoint), results)
+    if output is not None:
+        refuse_other_results(output, results, IDENTITY)
+    predictions = judge(model, source, batch_size=batch_size, accelerator=accelerator, with_features=figures)
+    predictions = add_persons(predictions, division)
     results |= measure(predictions, temperature=model.config.temperature)
-    results["clips"] |= coverage(split, predictions)
+    results["clips"] |= coverage(division, predictions)
     if accelerator.is_main_process:
-        report(results, predictions, output, parquet=arguments.parquet, figures=arguments.figures)
+        report(results, predictions, output, parquet=parquet, figures=figures)
+        if run is not None and output is not None and run.hub.is_dir() and output.parent.samefile(run.folder):
+            write_card(run)
     accelerator.wait_for_everyone()
     return results
 
 
-def evaluate_run(
-    checkpoint: Path, corpus: str, data_root: Path, prepared_root: Path, fold: int | None, output: Path
-) -> dict[str, Any]:
-    """Measure a run on the test part of its fold, write everything into a folder, and return the results."""
-    words = [checkpoint, corpus, "--data-root", data_root, "--prepared", prepared_root, "--output", output]
-    words += [] if fold is None else ["--fold", fold]
-    return evaluate(read_command_line("evaluate", [str(word) for word in words]))
+def default_output(folder: Path, results: Mapping[str, Any]) -> Path:
+    """Where the results of a run go: its own test part into `evaluation`, others into a folder of their own."""
+    run, trained = RunFolder(folder), results["run"]
+    own = trained is None or (trained["corpus"], trained["fold"]) == (results["corpus"], results["fold"])
+    if own and results["split"] == "test":
+        return run.evaluation
+    fold = "" if results["fold"] is None else f"_{results['fold']}"
+    return folder / f"{run.evaluation.name}_{results['corpus']}{fold}_{results['split']}"
 
 
-def locate_checkpoint(name_or_path: str) -> tuple[str, str]:
-    """Where to load a checkpoint from, and what results call it.
-
-    Args:
-        name_or_path: A run folder with a `checkpoint` in it, or what `find_checkpoint` takes.
+def describe_run(run: RunFolder | None, split: Split, prepared: PreparedClips, *, allow_seen: bool) -> dict[str, Any]:
+    """What is known of the training of a checkpoint, once it is sure that it may be measured on these clips.
 
     Raises:
-        ValueError: If it is none of these.
+        SeenClipsError: If its run has learnt from some of them, and that is not allowed.
+        PreparationMismatchError: If their faces were prepared otherwise than those of the run.
     """
-    path = Path(name_or_path)
-    if (path / "checkpoint" / "config.json").is_file():
-        return str(path / "checkpoint"), path.resolve().name
-    found = find_checkpoint(name_or_path)
-    return found, Path(found).resolve().name if Path(found).is_dir() else found
+    if run is None:
+        return {"run": None, "seen_in_training": None}
+    record = run.read_record()
+    cache = record.get("cache") or {}
+    if cache:
+        prepared.check_described(cache["preparation"])
+    names = [clip.name for clip in split.test]
+    if not allow_seen:
+        check_unseen(run, split, names)
+    known = {name: record.get(name) for name in ("corpus", "fold", "recipe_sha256")}
+    return {
+        "run": known | {"preparation_sha256": cache.get("preparation_sha256")},
+        "seen_in_training": len(seen_clips(run, split, names)),
+        "epoch_selected_on": record["config"]["select"],
+    }
 
 
 def judge(
@@ -124,7 +176,7 @@ def judge(
     accelerator: Accelerator | None = None,
     with_features: bool = False,
 ) -> Predictions:
-    """Let the system judge clips, or the frames of videos where these are labelled one by one."""
+    """Predict clips, or the frames of videos where these are labelled one by one."""
     if isinstance(source, FrameSource):
         return predict_frames(model, source, batch_size=batch_size, accelerator=accelerator)
     return predict(model, source, batch_size=batch_size, accelerator=accelerator, with_features=with_features)
@@ -139,18 +191,19 @@ def add_persons(predictions: Predictions, split: Split) -> Predictions:
     return dataclasses.replace(predictions, persons=tuple(map(str, persons)))
 
 
-def describe(name: str, model: DferPreTrainedModel, split: Split, arguments: argparse.Namespace) -> dict[str, Any]:
+def describe(name: str, model: DferPreTrainedModel, split: Split, *, part: str, batch_size: int) -> dict[str, Any]:
     """What was measured on what, with which command; no path and no time, so that two runs write the same."""
     options = [f"--fold {split.fold}"] if split.fold is not None else []
-    options += [f"--split {arguments.split}"] if arguments.split != "test" else []
-    options += [f"--batch-size {arguments.batch_size}"] if arguments.batch_size != DEFAULT_BATCH_SIZE else []
+    options += [f"--split {part}"] if part != "test" else []
+    options += [f"--batch-size {batch_size}"] if batch_size != DEFAULT_BATCH_SIZE else []
     places = f"--data-root <{split.corpus}> --prepared <cache>"
     return {
         "checkpoint": name,
+        "weights_sha256": weights_hash(model),
         "system": model.config.model_type,
         "corpus": split.corpus,
         "fold": split.fold,
-        "split": arguments.split,
+        "split": part,
         "image_size": model.config.image_size,
         "num_frames": model.config.num_frames,
         "temperature": model.config.temperature,
@@ -160,10 +213,18 @@ def describe(name: str, model: DferPreTrainedModel, split: Split, arguments: arg
     }
 
 
-def coverage(split: Split, predictions: Predictions) -> dict[str, Any]:
-    """How many clips the split has, and which of them were not judged because the cache has no crops of them.
+def weights_hash(model: DferPreTrainedModel) -> str:
+    """SHA-256 of a model's tensors and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
-    For a corpus whose frames are labelled one by one these are videos, and a frame is judged or not as its video is.
+
+def coverage(split: Split, predictions: Predictions) -> dict[str, Any]:
+    """How many clips the split has, and of which of them the cache has no crops.
+
+    Where frames are labelled one by one these are videos, and the frames of a video count with it.
     """
     judged = set(predictions.names) | set(predictions.persons or ())
     missing = sorted(clip.name for clip in split.test if clip.name not in judged)
@@ -188,6 +249,8 @@ def report(
     missing = results["clips"]["without_crops"]["count"]
     notes = [f"no clip of {', '.join(fine['absent_classes'])}"] if fine["absent_classes"] else []
     notes += [f"{missing} without crops"] if missing else []
+    seen = results["seen_in_training"]
+    notes += [f"{seen} of them seen in training"] if seen else []
     sys.stdout.write(
         f"{results['checkpoint']} on {results['corpus']}{_fold_words(results['fold'])}, {results['split']}: "
         f"WAR {fine['war']:.2f} UAR {fine['uar']:.2f} macro F1 {fine['macro_f1']:.2f}, "
@@ -198,7 +261,7 @@ def report(
         sys.stdout.write("Nothing was written; give --output for results, predictions and figures.\n")
         return
     output.mkdir(parents=True, exist_ok=True)
-    # Of an earlier run in the other format.
+    # Of the same measurement in the other format.
     for suffix in SUFFIXES:
         (output / f"{PREDICTIONS}{suffix}").unlink(missing_ok=True)
     suffix = ".parquet" if parquet else ".csv"
@@ -247,4 +310,4 @@ def _fold_words(fold: int | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(read_command_line("evaluate")))
+    sys.exit(run_command("evaluate", main))

@@ -6,7 +6,7 @@
 A run that was stopped goes on after its last whole epoch when it is started again with the same `--output`.
 """
 
-from training.arguments import read_command_line
+from training.arguments import read_command_line, run_command
 
 if __name__ == "__main__":
     # `--help` and wrong words are answered before torch is imported, which takes seconds.
@@ -204,4 +204,4 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(read_command_line("train")))
+    sys.exit(run_command("train", main))

@@ -34,3 +34,17 @@ def make_corpus(root, *, train=12, test=7, missing=(), failed=()):
     split = Split("colours", None, LABELS, tuple(clips["train"]), tuple(clips["test"]), {"compound label": 2})
     corpus = Corpus("colours", "Colours", lambda _root, _fold: split, 1, {}, "made here")
     return corpus, root / "cache"
+
+
+def make_folds(root, *, count=12, low_light=False):
+    """Write the cache of a corpus of two folds, and return it and the corpus: every second clip is tested in each."""
+    arrays = {f"{number:03d}": colour_clip(number % 3, number) for number in range(count)}
+    clips = tuple(Clip(name, root / name, LABELS[int(name) % 3]) for name in arrays)
+    record = Preparation("folds", detector="mtcnn", alignment="arcface_112", low_light=low_light)
+    write_prepared(root / "cache", arrays, record)
+
+    def load(_root, fold):
+        test = clips[fold - 1 :: 2]
+        return Split("folds", fold, LABELS, tuple(clip for clip in clips if clip not in test), test)
+
+    return Corpus("folds", "Folds", load, 2, {}, "made here"), root / "cache"

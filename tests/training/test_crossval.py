@@ -4,8 +4,7 @@ import statistics
 import numpy as np
 import pytest
 
-from training import crossval
-from training.arguments import read_command_line
+import training.cli
 from training.evaluation.prediction_files import save_predictions
 from training.evaluation.results import write_results
 
@@ -16,7 +15,9 @@ def write_fold(folder, number, *, suffix=".csv", **fields):
     folder.mkdir(parents=True)
     predictions = random_predictions(50 + number, seed=number)
     save_predictions(predictions, folder / f"predictions{suffix}")
-    record = {"corpus": "dfew", "system": "dfer_aen", "fold": number, "split": "test"} | fields
+    run = {"corpus": "dfew", "fold": number, "recipe_sha256": "r", "preparation_sha256": "p"}
+    known = {"seen_in_training": 0, "weights_sha256": f"w{number}", "run": run | fields.pop("run", {})}
+    record = {"corpus": "dfew", "system": "dfer_aen", "fold": number, "split": "test", **known} | fields
     write_results(record, folder / "results.json")
     return predictions
 
@@ -33,7 +34,7 @@ def folds(tmp_path):
 
 
 def call(*words):
-    return crossval.main(read_command_line("crossval", [str(word) for word in words]))
+    return training.cli.main(["crossval", *map(str, words)])
 
 
 def test_folds_are_averaged_and_pooled(folds, tmp_path, capsys):
@@ -58,7 +59,8 @@ def test_folds_are_averaged_and_pooled(folds, tmp_path, capsys):
     assert pooled["war"] != pytest.approx(results["mean"]["war"], abs=1e-3)
 
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
-    assert table == capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (table, "")
     lines = table.splitlines()
     assert lines[0].startswith("| fold | clips | WAR | UAR |")
     assert lines[2].startswith(f"| 1 | 51 | {wars[0]:.2f} |")
@@ -75,13 +77,14 @@ def test_two_runs_and_any_order_write_the_same(folds, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_files_alone_are_enough(tmp_path):
+def test_files_alone_are_enough(tmp_path, capsys):
     for number in (1, 2):
         save_predictions(random_predictions(40, seed=number), tmp_path / f"fold{number}.csv")
     places = [tmp_path / "fold1.csv", tmp_path / "fold2.csv"]
     assert call(*places, "--output", tmp_path / "out", "--figures") == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert [fold["fold"] for fold in results["folds"]] == [None, None]
+    assert "It is not known how" in capsys.readouterr().err
     assert (tmp_path / "out" / "confusion.png").is_file()
     assert not (tmp_path / "out" / "features.png").exists()
 
@@ -92,7 +95,7 @@ def break_twice(places):
 
 def break_overlap(places):
     clone = places[0].parent / "clone"
-    write_fold(clone, 1, fold=4)
+    write_fold(clone, 1, fold=4, run={"fold": 4}, weights_sha256="w4")
     return [*places, clone]
 
 
@@ -127,6 +130,31 @@ def break_split(places):
     return [*places, places[0].parent / "other"]
 
 
+def break_recipe(places):
+    write_fold(places[0].parent / "other", 4, run={"recipe_sha256": "another"})
+    return [*places, places[0].parent / "other"]
+
+
+def break_preparation(places):
+    write_fold(places[0].parent / "other", 4, run={"preparation_sha256": "another"})
+    return [*places, places[0].parent / "other"]
+
+
+def break_trained_fold(places):
+    write_fold(places[0].parent / "other", 4, run={"fold": 1})
+    return [*places, places[0].parent / "other"]
+
+
+def break_unseen(places):
+    write_fold(places[0].parent / "other", 4, seen_in_training=7)
+    return [*places, places[0].parent / "other"]
+
+
+def break_checkpoint(places):
+    write_fold(places[0].parent / "other", 4, weights_sha256="w1")
+    return [*places, places[0].parent / "other"]
+
+
 def break_both(places):
     save_predictions(random_predictions(5), places[0] / "predictions.parquet")
     return places
@@ -141,10 +169,15 @@ def break_empty(places):
     ("damage", "message"),
     [
         (break_twice, "fold 1 is given twice"),
-        (break_overlap, "51 clips stand in two, such as 'clip-1-0'"),
+        (break_overlap, "51 clips are in two, such as 'clip-1-0'"),
         (break_classes, "Expected the same classes in the same order"),
         (break_groups, "Expected the same classes in the same order"),
-        (break_corpus, "Expected folds of one corpus"),
+        (break_corpus, "on fold 4 of mafw. Evaluate it on its own fold"),
+        (break_recipe, "Expected folds of one recipe"),
+        (break_preparation, "Expected folds of one preparation of the faces"),
+        (break_trained_fold, "was trained without fold 1 of dfew and tested on fold 4 of dfew"),
+        (break_unseen, "7 of"),
+        (break_checkpoint, "checkpoint w1 is given twice"),
         (break_system, "Expected folds of one system"),
         (break_split, "holds the train split"),
         (break_both, "found predictions.csv, predictions.parquet"),
@@ -156,7 +189,7 @@ def break_empty(places):
 def test_folds_that_do_not_belong_together_are_refused(folds, tmp_path, capsys, damage, message):
     assert call(*damage(folds[0]), "--output", tmp_path / "out") == 1
     error = capsys.readouterr().err
-    assert error.startswith("FoldsError: ")
+    assert error.startswith("dfer-train crossval: FoldsError: ")
     assert message in error
     assert not (tmp_path / "out").exists()
 
@@ -164,4 +197,4 @@ def test_folds_that_do_not_belong_together_are_refused(folds, tmp_path, capsys, 
 def test_a_file_given_twice_is_refused_without_its_results(tmp_path, capsys):
     save_predictions(random_predictions(40), tmp_path / "fold.csv")
     assert call(tmp_path / "fold.csv", tmp_path / "fold.csv") == 1
-    assert "40 clips stand in two" in capsys.readouterr().err
+    assert "40 clips are in two" in capsys.readouterr().err

@@ -6,14 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import balanced_accuracy_score
 
 import dfer_hf
+import training.cli
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training import evaluate
-from training.arguments import read_command_line
 from training.data.still_dataset import StillSource
 from training.datasets.corpus import Clip, CorpusError, Split
 from training.datasets.ferplus import load_ferplus
@@ -82,7 +83,7 @@ def corpus_modules(monkeypatch):
 
 
 def call(*words):
-    return evaluate.main(read_command_line("evaluate", [str(word) for word in words]))
+    return training.cli.main(["evaluate", *map(str, words)])
 
 
 def test_a_run_is_measured_and_two_runs_write_the_same(run, corpus_modules, tmp_path, capsys):
@@ -119,22 +120,44 @@ def test_a_run_is_measured_and_two_runs_write_the_same(run, corpus_modules, tmp_
     assert "my-run on small fold 2, test: WAR" in capsys.readouterr().out
 
 
-def test_a_run_keeps_its_evaluation_in_its_folder(run, corpus_modules, tmp_path):
+def test_a_run_keeps_its_evaluations_in_folders_of_their_own(run, corpus_modules, tmp_path):
     assert len(corpus_modules) == 14
     places = ["--data-root", tmp_path, "--prepared", tmp_path]
     assert call(run, "small", *places, "--split", "train", "--parquet", "--figures") == 0
-    written = sorted(path.name for path in (run / "evaluation").iterdir())
+    folder = run / "evaluation_small_train"
+    written = sorted(path.name for path in folder.iterdir())
     assert [name for name in written if not name.endswith(".png")] == ["predictions.parquet", "results.json"]
     assert "features.png" in written
-    assert load_predictions(run / "evaluation" / "predictions.parquet").features is None
-    results = json.loads((run / "evaluation" / "results.json").read_text(encoding="utf-8"))
+    assert load_predictions(folder / "predictions.parquet").features is None
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert results["split"] == "train"
     assert results["clips"]["in_split"] == 7
     assert results["confidence_intervals"]["drawn"] == "clips"  # of too few persons
+    # The same measurement in another format takes the place of the one before.
+    assert call(run, "small", *places, "--split", "train") == 0
+    assert {path.name for path in folder.glob("predictions*")} == {"predictions.csv"}
     assert call(run, "small", *places) == 0
-    files = {path.name for path in (run / "evaluation").iterdir()}
-    assert "predictions.csv" in files
-    assert "predictions.parquet" not in files
+    assert (run / "evaluation" / "results.json").is_file()
+
+
+def test_no_other_result_is_overwritten(run, corpus_modules, tmp_path, capsys):
+    assert len(corpus_modules) == 14
+    places = ["--data-root", tmp_path, "--prepared", tmp_path, "--output", tmp_path / "out"]
+    assert call(run, "small", *places, "--fold", 1) == 0
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    assert call(run, "small", *places, "--fold", 2) == 1
+    assert f"Expected no other results in {tmp_path / 'out'}, but there are those of fold 1" in capsys.readouterr().err
+    (tmp_path / "out" / "results.json").unlink()
+    assert call(run, "small", *places, "--fold", 1) == 1
+    (tmp_path / "out" / "results.json").write_bytes(before)
+    # The checkpoint learns something, and what was measured before is still there.
+    shutil.copytree(run / "checkpoint", tmp_path / "my-run" / "checkpoint")
+    weights = load_file(tmp_path / "my-run" / "checkpoint" / "model.safetensors")
+    weights["classifier.bias"] += 1
+    save_file(weights, tmp_path / "my-run" / "checkpoint" / "model.safetensors", metadata={"format": "pt"})
+    assert call(tmp_path / "my-run", "small", *places, "--fold", 1) == 1
+    assert "weights_sha256" in capsys.readouterr().err
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
 
 
 def test_without_a_place_to_write_nothing_is_written(run, corpus_modules, tmp_path, capsys):

@@ -171,7 +171,15 @@ class RunFolder:
                 versions["python"] = platform.python_version()
                 content = {"id": uuid.uuid4().hex, **described, "versions": versions, "git": git_state()}
                 write_whole(self.record_file, json.dumps(content, indent=2) + "\n")
-            yield
+            try:
+                yield
+            except KeyboardInterrupt:
+                if is_main_process:
+                    sys.stderr.write(
+                        f"Stopped in epoch {self.progress.epochs_done}, which begins again when the run is started "
+                        "with the same --output.\n"
+                    )
+                raise
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

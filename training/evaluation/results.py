@@ -2,21 +2,54 @@
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import dfer_hf
+from training.cache.prepared import differing
 from training.evaluation.bootstrap import Intervals, bootstrap
 from training.evaluation.calibration import calibration
 from training.evaluation.metrics import Confusion, hierarchy_violations, percent
 from training.evaluation.predict import Predictions
+from training.evaluation.prediction_files import SUFFIXES
 
+RESULTS, PREDICTIONS = "results.json", "predictions"
 NUM_RESAMPLES = 1000
 SEED = 0
 LEAST_PERSONS = 10
 """Of fewer the draws are too alike to say anything: of one person they are all the same."""
+
+
+class OtherResultsError(ValueError):
+    """A folder holds the results of something else, which are not overwritten."""
+
+
+def refuse_other_results(folder: Path, results: Mapping[str, Any], identity: Sequence[str]) -> None:
+    """Make sure that a folder has no results, or those of the same measurement.
+
+    Args:
+        folder: Where results are to be written.
+        results: What will be written, as far as it is known.
+        identity: Entries that tell one measurement from another.
+
+    Raises:
+        OtherResultsError: If it has others, or predictions of which nothing is known.
+    """
+    path = folder / RESULTS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if known is None and not any((folder / f"{PREDICTIONS}{suffix}").is_file() for suffix in SUFFIXES):
+        return
+    there, asked = differing(
+        {name: (known or {}).get(name) for name in identity}, {name: results[name] for name in identity}
+    )
+    if there:
+        raise OtherResultsError(
+            f"Expected no other results in {folder}, but there are those of {there}, and the new ones are of {asked}. "
+            "Give another --output, or move the folder away."
+        )
 
 
 def fine_confusion(predictions: Predictions) -> Confusion:
@@ -40,6 +73,23 @@ def cascade_confusion(predictions: Predictions) -> Confusion:
     in_group = predictions.group_of[None] == predictions.coarse_predicted[:, None]
     chosen = np.where(in_group, predictions.logits, -np.inf).argmax(axis=1)
     return Confusion.of(chosen, predictions.labels, predictions.label_names)
+
+
+def within_confusion(predictions: Predictions) -> Confusion | None:
+    """The best class inside the true group against the truth, of the clips of groups of several: CFC-SP's Table 3.
+
+    None where no clip is of such a group.
+    """
+    sizes = np.bincount(predictions.group_of, minlength=len(predictions.groups))
+    shared = np.flatnonzero(sizes[predictions.group_of] > 1)
+    asked = np.isin(predictions.labels, shared)
+    if not asked.any():
+        return None
+    labels = predictions.labels[asked]
+    in_group = predictions.group_of[None] == predictions.group_of[labels][:, None]
+    chosen = np.where(in_group, predictions.logits[asked], -np.inf).argmax(axis=1)
+    names = [predictions.label_names[index] for index in shared]
+    return Confusion.of(np.searchsorted(shared, chosen), np.searchsorted(shared, labels), names)
 
 
 def violations(predictions: Predictions) -> float:
@@ -67,8 +117,9 @@ def intervals(predictions: Predictions) -> Intervals:
 def measure(predictions: Predictions, *, temperature: float | None) -> dict[str, Any]:
     """All figures of predictions.
 
-    `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer) and `cascade`
-    (the best class within its coarse answer, which is how CFC-SP's paper answers) hold recalls and confusions in
+    `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer), `cascade` (the
+    best class within its coarse answer, which is how CFC-SP's paper answers) and `within_groups` (the best class within
+    the true group, of the clips of groups of several) hold recalls and confusions in
     percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as scikit-learn's
     `balanced_accuracy_score` does.
 
@@ -89,6 +140,9 @@ def measure(predictions: Predictions, *, temperature: float | None) -> dict[str,
             "coarse": calibration(predictions.coarse_logits, coarse, temperature=1.0),
         },
     }
+    within = within_confusion(predictions)
+    if within is not None:
+        results["within_groups"] = within.to_dict()
     if temperature is not None and temperature != 1:
         results["calibration_at_temperature"] = {
             "fine": calibration(predictions.logits, fine, temperature=temperature),

@@ -7,7 +7,7 @@ A row of `training/papers/ablations/<paper>_<table>.toml` is a recipe, what the 
 printed. Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
 """
 
-from training.arguments import read_command_line
+from training.arguments import read_command_line, run_command
 
 if __name__ == "__main__":
     # `--help` and wrong words are answered before torch is imported, which takes seconds.
@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoP
 import dfer_hf
 from dfer_hf.complexity import measure
 from training.config import TrainConfig, load_config
+from training.disk import write_whole
+from training.engine.run_folder import RunFolder
+from training.evaluation.results import RESULTS
 from training.papers.table_rows import (
     COLUMNS,
     RECIPES,
@@ -45,7 +49,7 @@ from training.systems.cfc_sp_assembly import assemble
 
 PART_RECIPE = "cfc_sp_aff_wild2_{net}"
 Train = Callable[..., None]
-Evaluate = Callable[[Path, str, Path, Path, int | None, Path], Mapping[str, Any]]
+Evaluate = Callable[..., Mapping[str, Any]]
 
 
 def multiply_adds(row: Row) -> float:
@@ -68,7 +72,7 @@ class Workshop:
         prepared_roots: Cache of each corpus.
         num_workers: Processes that draw batches.
         train: `training.train.train`.
-        evaluate: `training.evaluate.evaluate_run`.
+        evaluate: `training.evaluate.evaluate`.
     """
 
     output: Path
@@ -96,7 +100,7 @@ class Workshop:
     def run_row(self, table: Table, row: Row, fold: int | None) -> None:
         """Train what a row needs and measure it, unless it is done."""
         folder, process = self.result_folder(table, row, fold), PartialState()
-        if (folder / "results.json").is_file():
+        if (folder / RESULTS).is_file():
             return
         # What is wrong with it shows before the training.
         model_config(row)
@@ -106,18 +110,17 @@ class Workshop:
             parts = {"": self._trained(table, row, fold)}
         if process.is_main_process and row.nets:
             roles = {f"{role}_nets": nets for role, nets in row.nets.items()}
-            assemble(parts, folder / "checkpoint", **roles, **row.decision)
+            assemble(parts, RunFolder(folder).checkpoint, **roles, **row.decision)
         elif process.is_main_process and row.decision:
-            decide(parts[""], folder / "checkpoint", row.decision)
+            decide(parts[""], RunFolder(folder).checkpoint, row.decision)
         process.wait_for_everyone()
         corpus = train_config(row).data
-        results = (self.evaluate or _evaluate_run())(
-            folder / "checkpoint", corpus, self.data_roots[corpus], self.prepared_roots[corpus], fold,
-            folder / "evaluation",
+        results = (self.evaluate or importlib.import_module("training.evaluate").evaluate)(
+            RunFolder(folder).checkpoint, corpus, self.data_roots[corpus], self.prepared_roots[corpus],
+            fold=fold, output=RunFolder(folder).evaluation,
         )  # fmt: skip
         if process.is_main_process:
-            text = json.dumps(results, indent=2) + "\n"
-            (folder / "results.json").write_text(text, encoding="utf-8")
+            write_whole(folder / RESULTS, json.dumps(results, indent=2) + "\n")
         process.wait_for_everyone()
 
     def _part(self, table: Table, row: Row, net: str, fold: int | None) -> Path:
@@ -135,18 +138,18 @@ class Workshop:
                     f"Expected the finished run of row {row.start_row}, from which {row.name!r} starts, in {begun}, "
                     f"found none. Run row {row.start_row} on fold {first_fold(start)} first."
                 )
-            config = dataclasses.replace(config, initialise_from=(str(begun / "checkpoint"),))
+            config = dataclasses.replace(config, initialise_from=(str(RunFolder(begun).checkpoint),))
         if not is_finished(folder, config):
             (self.train or importlib.import_module("training.train").train)(
                 config, self.data_roots[config.data], folder, fold=fold,
                 prepared_root=self.prepared_roots[config.data], num_workers=self.num_workers,
             )  # fmt: skip
-        return folder / "checkpoint"
+        return RunFolder(folder).checkpoint
 
     def results(self, table: Table, row: Row) -> list[Mapping[str, Any]]:
         """What was measured of a row, by fold."""
         folders = [self.result_folder(table, row, fold) for fold in row.folds or (None,)]
-        files = [folder / "results.json" for folder in folders]
+        files = [folder / RESULTS for folder in folders]
         return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
 
 
@@ -157,21 +160,19 @@ def first_fold(row: Row) -> int | None:
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
     """Whether a run folder holds all epochs."""
-    progress = folder / "progress.json"
-    return progress.is_file() and json.loads(progress.read_text(encoding="utf-8"))["epochs_done"] >= config.num_epochs
+    return RunFolder(folder).read_progress().epochs_done >= config.num_epochs
 
 
 def decide(checkpoint: Path, output: Path, decision: Mapping[str, Any]) -> None:
-    """Write a checkpoint again with other fields of its configuration."""
+    """Write a checkpoint again with other fields of its configuration; it still says what it was trained on."""
     config = AutoConfig.from_pretrained(checkpoint)
     config = type(config).from_dict(config.to_dict() | dict(decision))
     model = AutoModelForVideoClassification.from_pretrained(checkpoint, config=config, dtype=torch.float32)
     model.save_pretrained(output)
     AutoVideoProcessor.from_pretrained(checkpoint).save_pretrained(output)
-
-
-def _evaluate_run() -> Evaluate:
-    return importlib.import_module("training.evaluate").evaluate_run
+    run = RunFolder.around(checkpoint)
+    if run is not None:
+        shutil.copyfile(run.record_file, output / run.record_file.name)
 
 
 def _kinds(row: Row) -> list[str]:
@@ -278,4 +279,4 @@ def _selected_on_test(table: Table) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main(read_command_line("tables")))
+    sys.exit(run_command("tables", main))

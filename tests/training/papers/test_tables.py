@@ -49,7 +49,9 @@ class Trainer:
         model, _ = build_model(dataclasses.replace(config, initialise_from=()), SEVEN_EMOTIONS)
         model.save_pretrained(output / "checkpoint")
         dfer_hf.DferVideoProcessor().save_pretrained(output / "checkpoint")
-        (output / "progress.json").write_text(json.dumps({"epochs_done": config.num_epochs}), encoding="utf-8")
+        (output / "progress.json").write_text(
+            json.dumps({"epochs_done": config.num_epochs, "best_epoch": 0, "rows": []}), encoding="utf-8"
+        )
 
 
 class Examiner:
@@ -58,7 +60,7 @@ class Examiner:
     def __init__(self):
         self.calls = []
 
-    def evaluate(self, checkpoint, corpus, data_root, prepared_root, fold, output):
+    def evaluate(self, checkpoint, corpus, data_root, prepared_root, *, fold, output):
         assert (checkpoint / "config.json").is_file()
         self.calls.append((checkpoint, corpus, data_root, prepared_root, fold, output))
         figure = 50.0 + len(self.calls) ** 2
@@ -73,10 +75,6 @@ def shop(tmp_path):
     caches = {name: tmp_path / f"{name}_cache" for name in roots}
     workshop = Workshop(tmp_path / "runs", roots, caches, 2, trainer.train, examiner.evaluate)
     return workshop, trainer.calls, examiner.calls
-
-
-# ------------------------------------------------------------------------------------------------------ the tables
-# themselves
 
 
 @pytest.mark.parametrize(("name", "number"), ROWS)
@@ -142,10 +140,6 @@ def test_layers_cost_what_the_paper_prints_for_them():
     for low, high in ((0, 1), (0, 3)):
         added = rows[high].paper["multiply_adds"] - rows[low].paper["multiply_adds"]
         assert ours[high] - ours[low] == pytest.approx(added / 2, rel=0.05)
-
-
-# ----------------------------------------------------------------------------------------------------------------
-# running them
 
 
 def test_a_row_is_trained_and_measured_where_it_belongs(shop):
@@ -299,10 +293,6 @@ def test_rows_and_folds_that_are_not_there_are_refused(shop, rows, fold, message
         run_table(nr_table(Row("a")), shop[0], rows=rows, fold=fold)
 
 
-# ------------------------------------------------------------------------------------------------------------ the
-# command line
-
-
 def command_line(*words):
     return read_command_line("tables", [str(word) for word in words])
 
@@ -325,7 +315,7 @@ rows = [{ name = "a", overrides = { preset = "tiny" }, paper = { war = 60 } }]
 def test_a_table_is_run_and_printed_by_one_command(tmp_path, monkeypatch, capsys):
     trainer, examiner = Trainer(), Examiner()
     monkeypatch.setattr("training.train.train", trainer.train)
-    monkeypatch.setattr("training.evaluate.evaluate_run", examiner.evaluate, raising=False)
+    monkeypatch.setattr("training.evaluate.evaluate", examiner.evaluate)
     places = ("--data-root", tmp_path / "dfew", "--prepared", tmp_path / "cache", "--output", tmp_path / "runs")
     assert tables.main(command_line("run", "mine", *places)) == 0
     assert "| 1   | a   | 60.00      | 51.00     | 1 of 1 |" in capsys.readouterr().out
