@@ -1,8 +1,10 @@
 """What a training run is made of, read from a TOML recipe."""
 
+import copy
 import dataclasses
 import sys
 import types
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -234,17 +236,56 @@ class TrainConfig:
         raise ValueError(f"Expected an epoch below {self.num_epochs}, got one {epoch} beyond. Lengthen `stages`.")
 
 
-def load_config(path: Path) -> TrainConfig:
+def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
     """Read a recipe.
 
+    Args:
+        path: TOML file.
+        settings: What is changed in it; see `change_settings`.
+
     Raises:
-        ValueError: If it is no TOML, holds a key or a choice that is not known, or lacks one that is needed.
+        ValueError: If it is no TOML, a key or a choice is not known, or one that is needed is missing.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path.name} is not TOML: {error}.") from error
-    return build_config(TrainConfig, values, path.name)
+    where = " with ".join([path.name, *settings])
+    return build_config(TrainConfig, change_settings(values, settings), where)
+
+
+def change_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a recipe with some of them changed.
+
+    Args:
+        values: Plain values and tables, which stay as they are.
+        settings: Each `<key>=<value>`, such as `learning_rate=1e-4`, `model.depths=[1,1,1]` or `optimiser=adamw`. A
+            dot leads into a table. A value is written as in TOML, but text needs no quotes.
+
+    Raises:
+        ValueError: If one has no value, or leads into something that is no table.
+    """
+    changed = copy.deepcopy(dict(values))
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        *tables, name = key.strip().split(".")
+        if not separator or not name:
+            raise ValueError(f"Expected a setting such as learning_rate=1e-4, got {setting!r}. Write <key>=<value>.")
+        place = changed
+        for table in tables:
+            place = place.setdefault(table, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"Expected a table {table!r} for the setting {setting!r}, got {place!r}.")
+        place[name] = _parse(text.strip())
+    return changed
+
+
+def _parse(text: str) -> Any:
+    """Read a value of TOML, or text that needs no quotes; `build_config` refuses what is of another type."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def build_config(config_class: type, values: dict[str, Any], where: str) -> Any:

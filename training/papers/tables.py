@@ -31,7 +31,7 @@ from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoP
 
 import dfer_hf
 from dfer_hf.complexity import measure
-from training.config import TrainConfig, load_config
+from training.config import TrainConfig, change_settings, load_config
 from training.disk import write_whole
 from training.engine.run_folder import RunFolder
 from training.evaluation.results import RESULTS
@@ -255,8 +255,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Run and print as the command line says."""
     names = [arguments.table] if arguments.table else table_names()
     tables = [load_table(name) for name in names]
-    if arguments.select_on_test:
-        tables = [_selected_on_test(table) for table in tables]
+    settings = [*arguments.settings, *(["select=test"] if arguments.select_on_test else [])]
+    tables = [_change(table, settings) for table in tables]
     workshop = Workshop(arguments.output)
     if arguments.action == "run":
         corpus = load_config(RECIPES / f"{tables[0].recipe}.toml").data
@@ -273,8 +273,8 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _selected_on_test(table: Table) -> Table:
-    rows = (dataclasses.replace(row, overrides=row.overrides | {"select": "test"}) for row in table.rows)
+def _change(table: Table, settings: Sequence[str]) -> Table:
+    rows = (dataclasses.replace(row, overrides=change_settings(row.overrides, settings)) for row in table.rows)
     return dataclasses.replace(table, rows=tuple(rows))
 
 
