@@ -155,7 +155,7 @@ def train(
                 "clips_per_second": batches.indices.numel() * accelerator.num_processes / seconds,
             }
             check_loss(row["loss"], epoch)
-            row |= measure(averaged, data, image_size, accelerator)
+            row |= measure(averaged, data, image_size, accelerator, num_workers)
             is_best = config.select == "last" or all(
                 row[config.select_by] > before[config.select_by] for before in run.progress.rows
             )
@@ -172,18 +172,22 @@ def train(
         accelerator.wait_for_everyone()
 
 
-def measure(model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator) -> dict[str, float]:
+def measure(
+    model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator, num_workers: int
+) -> dict[str, float]:
     """WAR, UAR and F1 on what chooses the epoch, where there is such a part."""
     if data.validation is None:
         return {}
-    predictions = predict(model, data.validation, batch_size=64, image_size=image_size, accelerator=accelerator)
+    predictions = predict(
+        model, data.validation, batch_size=64, image_size=image_size, accelerator=accelerator, num_workers=num_workers
+    )
     confusion = Confusion.of(predictions.predicted, predictions.labels, predictions.label_names)
     return {"war": confusion.war, "uar": confusion.uar, "f1": confusion.macro_f1}
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Train as the command line says."""
-    config = load_config(arguments.recipe)
+    config = load_config(arguments.recipe, arguments.settings)
     if arguments.seed is not None:
         config = dataclasses.replace(config, seed=arguments.seed)
     if arguments.compile:

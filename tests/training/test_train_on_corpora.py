@@ -73,8 +73,8 @@ def test_every_system_trains_on_a_corpus(colours, tmp_path, system):
 def test_the_epoch_kept_is_the_best_on_a_part_of_the_training_clips(colours, tmp_path, monkeypatch):
     seen, wars = [], [0.2, 0.9, 0.4]
 
-    def measure(model, data, image_size, accelerator):
-        del image_size, accelerator
+    def measure(model, data, image_size, accelerator, num_workers):
+        del image_size, accelerator, num_workers
         seen.append((set(data.training.names), set(data.validation.names)))
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         seen[-1] += (weights,)
