@@ -64,20 +64,6 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
     return np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
 
 
-def average_recalls(counts: np.ndarray) -> tuple[float, float]:
-    """Weighted (WAR, which is accuracy) and unweighted average recall (UAR), from 0 to 1.
-
-    A class without samples has no recall and is left out of UAR, as scikit-learn's `balanced_accuracy_score` does.
-
-    Args:
-        counts: A confusion matrix, rows are labels.
-
-    >>> average_recalls(np.array([[1, 1, 0], [0, 2, 0], [0, 0, 0]]))
-    (0.75, 0.75)
-    """
-    return float(accuracy(counts)), float(mean_of_known(class_recalls(counts)))
-
-
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """How often which class was taken for which, and what follows from it.
@@ -113,12 +99,12 @@ class Confusion:
     @property
     def war(self) -> float:
         """Accuracy, from 0 to 1."""
-        return average_recalls(self.counts)[0]
+        return float(accuracy(self.counts))
 
     @property
     def uar(self) -> float:
-        """Mean recall of the classes that are there, from 0 to 1."""
-        return average_recalls(self.counts)[1]
+        """Mean recall of the classes that have a sample, from 0 to 1, as scikit-learn's `balanced_accuracy_score`."""
+        return float(mean_of_known(class_recalls(self.counts)))
 
     @property
     def macro_f1(self) -> float:
@@ -131,7 +117,12 @@ class Confusion:
         return tuple(name for name, total in zip(self.names, self.counts.sum(axis=1), strict=True) if not total)
 
     def to_dict(self) -> Scorecard:
-        """Everything in percent, rounded to four places; None for the recall of an absent class."""
+        """Everything in percent, rounded to four places; None for the recall of an absent class.
+
+        >>> card = Confusion.of(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]), ["smile", "frown"]).to_dict()
+        >>> card["war"], card["uar"], card["recall"]
+        (75.0, 75.0, {'smile': 50.0, 'frown': 100.0})
+        """
         return {
             "count": int(self.counts.sum()),
             "war": percent(self.war),
@@ -175,34 +166,6 @@ def hierarchy_violations(predicted: np.ndarray, coarse_predicted: np.ndarray, gr
     0.25
     """
     return float((group_of[predicted] != coarse_predicted).mean())
-
-
-def scorecard(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Scorecard:
-    """Average recalls in percent, rounded, and what they are made of; see `average_recalls`.
-
-    Args:
-        predictions: Predicted class of each sample, `(count,)`.
-        labels: True class of each sample, `(count,)`.
-        names: Class names in order of their index.
-
-    >>> card = scorecard(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]), ["smile", "frown"])
-    >>> card["war"], card["uar"], card["recall"]
-    (75.0, 75.0, {'smile': 50.0, 'frown': 100.0})
-    """
-    counts = confusion_matrix(predictions, labels, len(names))
-    recall = {
-        name: round(float(100 * share), 2)
-        for name, share in zip(names, class_recalls(counts), strict=True)
-        if not np.isnan(share)
-    }
-    war, uar = average_recalls(counts)
-    return {
-        "count": len(labels),
-        "war": round(100 * war, 2),
-        "uar": round(100 * uar, 2),
-        "recall": recall,
-        "confusion": counts.tolist(),
-    }
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

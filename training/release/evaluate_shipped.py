@@ -27,7 +27,7 @@ from training.data.clips_from_stills import StillClips
 from training.data.sources import NEUTRAL
 from training.data.still_dataset import StillSource, still_logits
 from training.datasets.ferplus import load_ferplus
-from training.evaluation.metrics import Scorecard, scorecard
+from training.evaluation.metrics import Confusion, Scorecard
 
 NAMES = [str(name) for name in SEVEN_EMOTIONS]
 OFF_TARGET_SHARES = (0.0, 0.5)
@@ -39,7 +39,7 @@ def measure_stills(model: DferPreTrainedModel, stills: StillSource) -> Scorecard
     """Judge every still alone, by the system's guide where it has one."""
     judge = cast(DferPreTrainedModel, getattr(model, "guide", model))
     logits = still_logits(judge, stills, model.config.image_size)
-    return scorecard(logits.argmax(axis=1), stills.labels.numpy(), NAMES)
+    return Confusion.of(logits.argmax(axis=1), stills.labels.numpy(), NAMES).to_dict()
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def measure_clips(model: DferPreTrainedModel, clips: StillClips) -> tuple[dict[s
     if torch.cat(off_target).numel():
         weights["off_target"] = torch.cat(off_target).mean().item()
     cards = {
-        "system": scorecard(answers, labels, NAMES),
-        "mean_of_frames": scorecard(torch.cat(by_mean).numpy(), labels, NAMES),
+        "system": Confusion.of(answers, labels, NAMES).to_dict(),
+        "mean_of_frames": Confusion.of(torch.cat(by_mean).numpy(), labels, NAMES).to_dict(),
         "frame_weight": weights,
     }
     return cards, Leads(torch.cat(leads).numpy(), answers == labels)
@@ -114,7 +114,7 @@ def measure_portraits(predictor: dfer_hf.VideoPredictor, root: Path) -> Scorecar
         predictions.append(SEVEN_EMOTIONS.index(Emotion(predictor(path).faces[0].fine.label)))
     if not labels:
         raise FileNotFoundError(f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none.")
-    return scorecard(np.array(predictions), np.array(labels), NAMES)
+    return Confusion.of(np.array(predictions), np.array(labels), NAMES).to_dict()
 
 
 def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassificati
 from training.config import load_config
 from training.data.still_dataset import StillSource, still_logits
 from training.datasets.ferplus import FerPlus, load_ferplus
-from training.evaluation.metrics import scorecard
+from training.evaluation.metrics import Confusion
 
 IMAGE_SIZE = 112
 CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
@@ -39,8 +39,9 @@ def correct_prior(
     """Lower each class's bias by `share · log(seen)`; print what other shares would have given."""
     logits, names = still_logits(model, StillSource(validation), IMAGE_SIZE), model.config.label_names
     for candidate in CURVE:
-        card = scorecard((logits - candidate * np.log(seen)).argmax(axis=1), validation.labels, names)
-        sys.stdout.write(f"prior correction {candidate:.1f}: WAR {card['war']:.2f} UAR {card['uar']:.2f}\n")
+        found = Confusion.of((logits - candidate * np.log(seen)).argmax(axis=1), validation.labels, names)
+        figures = f"WAR {100 * found.war:.2f} UAR {100 * found.uar:.2f}"
+        sys.stdout.write(f"prior correction {candidate:.1f}: {figures}\n")
     model.classifier.bias.sub_(share * torch.from_numpy(np.log(seen)).float())
 
 
