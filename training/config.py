@@ -128,6 +128,19 @@ TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 
 
 @dataclass(frozen=True)
+class Crops:
+    """How the face crops of a cache have to be made.
+
+    Args:
+        alignment: `arcface_112`, as `dfer predict` cuts faces out; or `corpus`, the crops of the release as they are.
+        size: Side of the crops in pixels, from which training cuts random parts.
+    """
+
+    alignment: str
+    size: int
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
@@ -140,6 +153,10 @@ class TrainConfig:
         learning_rate: Peak of the schedule.
         preset: Named size of the system, such as `small`.
         model: Fields of its configuration that differ from the preset.
+        classes: What is told apart: by name, the classes of the dataset that it joins, in the order of the labels;
+            samples of other classes are left out. All classes of the dataset where it is left out.
+        minimum_frames: Clips of fewer frames are not trained on; the test part keeps them.
+        crops: How the cache has to be made; any cache will do where it is left out.
         epoch_length: Samples of an epoch; as many as the data has where it is left out.
         accumulation: Micro-batches of a step.
         schedule: Of the learning rate.
@@ -149,6 +166,7 @@ class TrainConfig:
         betas: Of `adam` and `adamw`.
         weight_decay: On weights of more than one dimension; on all where `decay_all` is set.
         decay_all: See `weight_decay`.
+        undecayed: Ends of the names of weights that do not decay.
         gradient_clip: Greatest norm of the gradient; 0 for none.
         ema_decay: Of the average of the weights that is kept; 0 keeps the weights themselves.
         sampler: `shuffle`, `weighted` (with replacement) or `repeat_factor`; see `training/data/samplers.py`.
@@ -164,6 +182,8 @@ class TrainConfig:
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
             as the literature does, or the `last`.
         select_by: `war`, `uar` or `f1`.
+        also_measured: Fields of the model's configuration with which each epoch is measured again, by the name that
+            the figures get in the log, such as `without_filter = { snippet_filter = false }`.
         validation_share: Part of the training clips that `validation` cuts.
         trackers: What the log is handed to besides `log.csv`: `tensorboard`, `wandb`, `trackio` or `mlflow`.
         compile: Whether the model is compiled.
@@ -177,6 +197,9 @@ class TrainConfig:
     learning_rate: float
     preset: str = "paper"
     model: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    minimum_frames: int = 0
+    crops: Crops | None = None
     epoch_length: int | None = None
     accumulation: int = 1
     schedule: Schedule = field(default_factory=Schedule)
@@ -186,6 +209,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     decay_all: bool = False
+    undecayed: tuple[str, ...] = ()
     gradient_clip: float = 0.0
     ema_decay: float = 0.0
     sampler: str = "shuffle"
@@ -199,6 +223,7 @@ class TrainConfig:
     head_start: HeadStart | None = None
     select: str = "validation"
     select_by: str = "war"
+    also_measured: dict[str, dict[str, Any]] = field(default_factory=dict)
     validation_share: float = 0.1
     trackers: tuple[str, ...] = ("tensorboard",)
     compile: bool = False

@@ -51,11 +51,13 @@ def test_shipped_recipes_can_be_built(path):
     assert path.stem.startswith(config.system)
     assert config.data in LABELS
     assert config.data.replace("ferplus_stills", "ferplus") in path.stem
+    labels = tuple(config.classes) or LABELS[config.data]
     with torch.device("meta"):
-        model, taken = build_model(dataclasses.replace(config, initialise_from=()), LABELS[config.data])
+        model, taken = build_model(dataclasses.replace(config, initialise_from=()), labels)
     assert taken == []
     assert type(model) is dfer_hf.systems()[config.system]
-    assert model.config.label_names == [str(label) for label in LABELS[config.data]]
+    assert model.config.label_names == [str(label) for label in labels]
+    assert {name for members in config.classes.values() for name in members} <= set(map(str, LABELS[config.data]))
     for name, value in config.model.items():
         assert getattr(model.config, name) == value
         assert name in {entry.name for entry in dataclasses.fields(type(model.config))}
@@ -65,7 +67,8 @@ def test_shipped_recipes_can_be_built(path):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_give_the_system_as_many_frames_and_pixels_as_it_wants(path):
     config = load_config(path)
-    fields = dfer_hf.systems()[config.system].config_class.from_preset(config.preset, **config.model)
+    classes = {"id2label": dict(enumerate(config.classes))} if config.classes else {}
+    fields = dfer_hf.systems()[config.system].config_class.from_preset(config.preset, **classes | config.model)
     assert {size for size, _, _ in config.stages} <= {64, fields.image_size}
     # Cut by their own code, and frame by frame.
     if config.data not in (*FERPLUS, "aff_wild2"):
@@ -113,17 +116,12 @@ def test_runs_that_others_start_from_have_a_recipe_of_the_same_pixels(path):
         ("nr_dfernet_afew", 30, 32, 0.0003, (8, 2)),  # Sec. 4.2
         ("keypoint_gcn_dfew", 80, 64, 0.001, (8, 2)),  # Sec. 4.2
         ("m3dfel_dfew", 300, 256, 5e-4, (16, 1)),  # Sec. 4.3
-        (
-            "cfc_sp_aff_wild2_swin",
-            20,
-            128,
-            5e-4,
-            (1, 1),
-            # Youqingxiaozhua/ABAW3 at 51ab58a, thousands of steps.
-        ),
+        # youqingxiaozhua/ABAW3 at 51ab58a, thousands of steps.
+        ("cfc_sp_aff_wild2_swin", 20, 128, 5e-4, (1, 1)),
         ("cfc_sp_aff_wild2_iresnet", 15, 128, 0.005, (1, 1)),
         ("cfc_sp_aff_wild2_hrnet", 10, 128, 0.01, (1, 1)),
         ("cfc_sp_aff_wild2_repvgg", 10, 128, 0.005, (1, 1)),
+        ("cfc_sp_aff_wild2_repvgg_negative", 10, 128, 0.005, (1, 1)),
     ],
 )
 def test_recipes_say_what_the_papers_print(recipe, epochs, batch_size, learning_rate, frames):
@@ -194,6 +192,30 @@ def test_an_unknown_system_is_refused(recipe):
 def test_what_a_recipe_may_not_say_is_refused(recipe, line, message):
     with pytest.raises(ValueError, match=message):
         load_config(recipe(NEEDED + line))
+
+
+@pytest.mark.parametrize("net", ["swin", "iresnet", "hrnet", "repvgg"])
+def test_the_two_tasks_of_cfc_sp_differ_in_their_classes_alone(net):
+    coarse, negative = (load_config(FOLDER / f"cfc_sp_aff_wild2_{name}.toml") for name in (net, f"{net}_negative"))
+    assert coarse.classes["negative"] == list(negative.classes)
+    assert sum(map(len, coarse.classes.values())) == 8
+    groups = {name: [name] for name in negative.classes}
+    assert negative.model == coarse.model | {"groups": groups}
+    assert dataclasses.replace(negative, classes=coarse.classes, model=coarse.model) == coarse
+
+
+def test_swins_relative_positions_norms_and_biases_do_not_decay():
+    config = load_config(FOLDER / "cfc_sp_aff_wild2_swin.toml")
+    config = dataclasses.replace(config, preset="tiny", model={"coarse_nets": ["swin"]})
+    model, _ = build_model(config, tuple(config.classes))
+    decay = {
+        parameter: group["weight_decay"]
+        for group in build_optimiser(model, config).param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        is_free = name.endswith(("relative_position_bias_table", "bias")) or "norm" in name
+        assert decay[parameter] == (0.0 if is_free else 0.05), name
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])

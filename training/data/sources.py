@@ -14,6 +14,7 @@ from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from dfer_hf.video.sampling import Sampling
 from training.cache.prepared import Preparation, PreparedClips
 from training.config import Augmentation, Normalisation, TrainConfig
+from training.data.classes import choose_classes
 from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
 from training.data.clips_from_stills import StillClips
 from training.data.frame_dataset import VideoFrames
@@ -76,12 +77,18 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     split = corpus.load(data_root, fold)
     prepared = PreparedClips(prepared_root)
     processor = build_processor(prepared.record, config.normalisation, config.sampling)
-    samples = list_samples(find_prepared(split.train, prepared)[0], split.label_names)
+    found = find_prepared(split.train, prepared)[0]
+    long_enough = [clip for clip in found if prepared.num_frames(clip.name) >= config.minimum_frames]
+
+    def list_chosen(clips: Sequence[Clip]) -> list[Sample]:
+        return choose_classes(list_samples(clips, split.label_names), split.label_names, config.classes)
+
+    samples, label_names = list_chosen(long_enough), tuple(config.classes) or split.label_names
     held_out: list[Sample] | None = None
     if config.select == "validation":
         samples, held_out = cut_validation(samples, config.validation_share, config.seed)
     elif config.select == "test":
-        held_out = list_samples(find_prepared(split.test, prepared)[0], split.label_names)
+        held_out = list_chosen(find_prepared(split.test, prepared)[0])
 
     parts = {"training": list(dict.fromkeys(sample.name for sample in samples))}
     if config.select == "validation":
@@ -89,27 +96,30 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
 
     def source(chosen: Sequence[Sample], sampling: Sampling) -> ClipSource:
         return ClipSource(
-            chosen, split.label_names, prepared, processor,
+            chosen, label_names, prepared, processor,
             sampling=sampling, augmentation=config.augmentation, balance=config.balance,
         )  # fmt: skip
 
     return Data(
         training=source(samples, config.sampling),
         validation=None if held_out is None else source(held_out, processor.sampling),
-        label_names=split.label_names,
+        label_names=label_names,
         processor=processor,
-        record=describe_data(split, prepared, parts),
+        record=describe_data(split, prepared, parts, too_short=len(found) - len(long_enough)),
         clips=parts,
     )
 
 
-def describe_data(split: Split, prepared: PreparedClips, parts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def describe_data(
+    split: Split, prepared: PreparedClips, parts: Mapping[str, Sequence[str]], *, too_short: int = 0
+) -> dict[str, Any]:
     """What `run.json` says of the data of a run, as plain values.
 
     Args:
         split: One division of a corpus.
         prepared: Its cache.
         parts: Names of the clips that are learnt from or choose the epoch, by part.
+        too_short: How many training clips have fewer frames than the recipe wants.
     """
     test = [clip.name for clip in split.test]
     failed = {
@@ -126,6 +136,7 @@ def describe_data(split: Split, prepared: PreparedClips, parts: Mapping[str, Seq
         "left_out": {
             "annotation": dict(split.left_out),
             **{part: dict(sorted(reasons.items())) for part, reasons in failed.items()},
+            **({"too_short": {"of fewer frames than the recipe's `minimum_frames`": too_short}} if too_short else {}),
         },
         "cache": {
             "sha256": prepared.digest(clip.name for clip in (*split.train, *split.test)),
@@ -141,6 +152,7 @@ def left_out_sentences(left_out: Mapping[str, Mapping[str, int]]) -> list[str]:
         "annotation": "left out because of the annotation",
         "training": "training clips left out because they could not be prepared",
         "test": "test clips left out because they could not be prepared",
+        "too_short": "training clips left out because they are short",
     }
     return [
         f"{sum(reasons.values())} {causes[part]} ({', '.join(f'{count} {why}' for why, count in reasons.items())})"

@@ -9,7 +9,7 @@ TRUNK = "trunk."
 
 
 def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Decay weights of more than one dimension, or all; give a trunk that is already trained its own learning rate."""
+    """Decay weights as the recipe says; give a trunk that is already trained its own learning rate."""
     groups = []
     for in_trunk in (False, True):
         share = config.trunk_learning_rate_share if in_trunk else 1.0
@@ -19,7 +19,7 @@ def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
                 for name, parameter in model.named_parameters()
                 if parameter.requires_grad
                 and name.startswith(TRUNK) == in_trunk
-                and (parameter.ndim > 1 or config.decay_all) == decays
+                and ((parameter.ndim > 1 or config.decay_all) and not name.endswith(config.undecayed)) == decays
             ]
             decay = config.weight_decay if decays else 0.0
             if parameters:

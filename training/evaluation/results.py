@@ -118,9 +118,9 @@ def measure(predictions: Predictions, *, temperature: float | None) -> dict[str,
     """All figures of predictions.
 
     `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer), `cascade` (the
-    best class within its coarse answer, which is how CFC-SP's paper answers) and `within_groups` (the best class within
-    the true group, of the clips of groups of several) hold recalls and confusions in
-    percent and counts; a class without a clip stands in `absent_classes` and UAR leaves it out, as scikit-learn's
+    best class within its coarse answer, which is how CFC-SP's paper answers) and `within_groups` (the best class
+    within the true group, of the clips of groups of several) hold recalls and confusions in percent and counts; a
+    class without a clip stands in `absent_classes` and UAR leaves it out, as scikit-learn's
     `balanced_accuracy_score` does.
 
     Args:

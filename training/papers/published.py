@@ -1,4 +1,6 @@
-"""Keep the table of what was printed, and of what we measured, in the README: `python -m training.papers.published README.md`.
+"""Keep the table of what was printed, and of what we measured, in the README.
+
+`python -m training.papers.published README.md` fills it in.
 
 `published.toml` holds the printed rows. A row that was run names our result beside it: `result`, the `results.json`
 that training/evaluate.py wrote for one division, or training/crossval.py for the folds together.

@@ -21,6 +21,9 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "war": ("WAR", ("fine", "war")),
     # Of CFC-SP alone, whose answer is its hard choice.
     "f1": ("F1", ("cascade", "macro_f1")),
+    # Of the nets apart, before the cascade joins them.
+    "f1_of_groups": ("F1, coarse", ("coarse", "macro_f1")),
+    "f1_within_groups": ("F1, negative", ("within_groups", "macro_f1")),
     "war_of_groups": ("WAR of groups", ("coarse_of_fine", "war")),
     "multiply_adds": ("G multiply-adds", ()),  # counted from the configuration
 }
@@ -111,7 +114,8 @@ def train_config(row: Row) -> TrainConfig:
     """
     values = dataclasses.asdict(load_config(RECIPES / f"{row.recipe}.toml"))
     for name, value in row.overrides.items():
-        values[name] = values[name] | value if isinstance(values.get(name), dict) else value
+        is_added = isinstance(values.get(name), dict) and name != "classes"
+        values[name] = values[name] | value if is_added else value
     return build_config(TrainConfig, values, f"row {row.name!r}")
 
 
@@ -123,7 +127,9 @@ def model_config(row: Row) -> DferConfig:
     """
     config = train_config(row)
     config_class = dfer_hf.systems()[config.system].config_class
-    fields = config.model | row.decision | {f"{role}_nets": nets for role, nets in row.nets.items()}
+    # The classes of the whole are the system's own, whatever its nets tell apart.
+    classes = {} if row.nets or not config.classes else {"id2label": dict(enumerate(config.classes))}
+    fields = classes | config.model | row.decision | {f"{role}_nets": nets for role, nets in row.nets.items()}
     known = {entry.name for entry in dataclasses.fields(config_class)}
     unknown = sorted(set(fields) - known)
     if unknown:

@@ -47,7 +47,7 @@ from training.papers.table_rows import (
 )
 from training.systems.cfc_sp_assembly import assemble
 
-PART_RECIPE = "cfc_sp_aff_wild2_{net}"
+PART_RECIPES = {"coarse": "cfc_sp_aff_wild2_{net}", "fine": "cfc_sp_aff_wild2_{net}_negative"}
 Train = Callable[..., None]
 Evaluate = Callable[..., Mapping[str, Any]]
 
@@ -105,14 +105,16 @@ class Workshop:
         # What is wrong with it shows before the training.
         model_config(row)
         if row.nets:
-            parts = {net: self._part(table, row, net, fold) for net in _kinds(row)}
+            nets = {
+                f"{role}_nets": {kind: self._net(table, row, role, kind, fold) for kind in kinds}
+                for role, kinds in row.nets.items()
+            }
+            if process.is_main_process:
+                assemble(RunFolder(folder).checkpoint, **nets, **row.decision)
         else:
-            parts = {"": self._trained(table, row, fold)}
-        if process.is_main_process and row.nets:
-            roles = {f"{role}_nets": nets for role, nets in row.nets.items()}
-            assemble(parts, RunFolder(folder).checkpoint, **roles, **row.decision)
-        elif process.is_main_process and row.decision:
-            decide(parts[""], RunFolder(folder).checkpoint, row.decision)
+            trained = self._trained(table, row, fold)
+            if process.is_main_process and row.decision:
+                decide(trained, RunFolder(folder).checkpoint, row.decision)
         process.wait_for_everyone()
         corpus = train_config(row).data
         results = (self.evaluate or importlib.import_module("training.evaluate").evaluate)(
@@ -123,8 +125,8 @@ class Workshop:
             write_whole(folder / RESULTS, json.dumps(results, indent=2) + "\n")
         process.wait_for_everyone()
 
-    def _part(self, table: Table, row: Row, net: str, fold: int | None) -> Path:
-        recipe = PART_RECIPE.format(net=net)
+    def _net(self, table: Table, row: Row, role: str, kind: str, fold: int | None) -> Path:
+        recipe = PART_RECIPES[role].format(net=kind)
         return self._trained(table, dataclasses.replace(row, recipe=recipe), fold)
 
     def _trained(self, table: Table, row: Row, fold: int | None) -> Path:
@@ -173,10 +175,6 @@ def decide(checkpoint: Path, output: Path, decision: Mapping[str, Any]) -> None:
     run = RunFolder.around(checkpoint)
     if run is not None:
         shutil.copyfile(run.record_file, output / run.record_file.name)
-
-
-def _kinds(row: Row) -> list[str]:
-    return list(dict.fromkeys(net for nets in row.nets.values() for net in nets))
 
 
 def _name(base: str, named: Any, fold: int | None) -> str:

@@ -1,10 +1,11 @@
-"""Put trained nets of CFC-SP together to one system, or change how it is made up.
+"""Put trained nets of CFC-SP together to one system.
 
-    python -m training.systems.cfc_sp_assembly swin=runs/cfc_swin iresnet=runs/cfc_iresnet hrnet=runs/cfc_hrnet \
-        repvgg=runs/cfc_repvgg --output runs/cfc_sp
+    python -m training.systems.cfc_sp_assembly --coarse swin=runs/cfc_swin iresnet=runs/cfc_iresnet \
+        hrnet=runs/cfc_hrnet --fine repvgg=runs/cfc_repvgg_negative --output runs/cfc_sp
 
-The nets share no weights, and each kind is trained by a recipe of its own (`cfc_sp_aff_wild2_<net>.toml`), as in the
-first author's code; every row of the paper's Tables 2 and 4 is made of the same four runs.
+Each net is a classifier of its own run, as in the first author's code: a coarse one of the groups
+(`cfc_sp_aff_wild2_<net>.toml`), a fine one of the classes inside a group, which has seen no others
+(`cfc_sp_aff_wild2_<net>_negative.toml`). Every row of the paper's Tables 2 to 4 is made of the same eight runs.
 """
 
 import argparse
@@ -21,89 +22,117 @@ from dfer_hf.models.configuration_cfc_sp import NETS, CfcSpConfig
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 
 PAPER = CfcSpConfig()
-MADE_UP_OF = ("coarse_nets", "fine_nets", "smoothing_window")
-ROLES = ("coarse_nets", "fine_nets")
+RECIPES = {"coarse": "cfc_sp_aff_wild2_{}.toml", "fine": "cfc_sp_aff_wild2_{}_negative.toml"}
+OF_EACH_RUN = (
+    "coarse_nets", "fine_nets", "smoothing_window", "id2label", "label2id", "groups", "group_names",
+    "_name_or_path", "transformers_version",
+)  # fmt: skip
+"""Fields in which the nets' configurations may differ."""
 
 
 def assemble(
-    checkpoints: Mapping[str, Path],
     output: Path,
     *,
-    coarse_nets: Sequence[str],
-    fine_nets: Sequence[str],
+    coarse_nets: Mapping[str, Path],
+    fine_nets: Mapping[str, Path],
     smoothing_window: int = PAPER.smoothing_window,
 ) -> None:
     """Write the checkpoint of a system whose nets were trained apart.
 
     Args:
-        checkpoints: Kind of net to the checkpoint of this system that holds it.
         output: Folder to write.
-        coarse_nets: Kinds that vote on the group.
-        fine_nets: Kinds that vote on the class inside a group.
+        coarse_nets: Kind of each net that votes on the group, to its checkpoint.
+        fine_nets: Kind of each net that votes on the class inside a group, to its checkpoint.
         smoothing_window: As in `CfcSpConfig`.
 
     Raises:
-        ValueError: If a kind has no checkpoint, its checkpoint does not hold it or is no CFC-SP, or the checkpoints
-            differ in classes, sizes or processor.
+        ValueError: If a checkpoint is no single net of its kind, or the checkpoints differ in classes, sizes or
+            processor.
     """
-    wanted = {"coarse_nets": list(coarse_nets), "fine_nets": list(fine_nets)}
-    kinds = list(dict.fromkeys([*coarse_nets, *fine_nets]))
-    missing = [kind for kind in kinds if kind not in checkpoints]
-    if missing:
-        raise ValueError(
-            f"Expected a checkpoint for every net, got none for {', '.join(missing)}. "
-            f"Train {missing[0]} by training/recipes/cfc_sp_aff_wild2_{missing[0]}.toml."
-        )
-    givers = {kind: _load(checkpoints[kind]) for kind in kinds}
-    processors = {kind: AutoVideoProcessor.from_pretrained(checkpoints[kind]) for kind in kinds}
-    for kind in kinds[1:]:
-        differing = _differing(_shared(givers[kinds[0]].config), _shared(givers[kind].config))
-        differing += _differing(processors[kinds[0]].to_dict(), processors[kind].to_dict())
+    nets = [("coarse", *net) for net in coarse_nets.items()] + [("fine", *net) for net in fine_nets.items()]
+    givers = [_load(role, kind, checkpoint) for role, kind, checkpoint in nets]
+    processors = [AutoVideoProcessor.from_pretrained(checkpoint) for _, _, checkpoint in nets]
+    for (role, kind, _), giver, processor in zip(nets[1:], givers[1:], processors[1:], strict=True):
+        differing = _differing(_shared(givers[0].config), _shared(giver.config))
+        differing += _differing(processors[0].to_dict(), processor.to_dict())
         if differing:
             raise ValueError(
-                f"Expected nets that were trained alike, but {kinds[0]} and {kind} differ in {', '.join(differing)}. "
-                "Train them on one corpus and cache, with the same classes, sizes and normalisation."
+                f"Expected nets that were trained alike, but the {nets[0][0]} {nets[0][1]} and the {role} {kind} "
+                f"differ in {', '.join(differing)}. Train them on one dataset and cache, with the same sizes and "
+                "normalisation."
             )
-    config = givers[kinds[0]].config.to_dict() | wanted | {"smoothing_window": smoothing_window}
-    model = CfcSpForVideoClassification(cast(CfcSpConfig, CfcSpConfig.from_dict(config)))
+    of_groups, of_labels = givers[0].config.label_names, givers[-1].config.label_names
+    model = CfcSpForVideoClassification(
+        _whole(givers[0].config, of_groups, of_labels, coarse_nets, fine_nets, smoothing_window)
+    )
+    splits = [model.config.label_names[index] for group in model.split_labels for index in group]
+    rows = {"coarse": list(model.config.groups), "fine": splits}
     tensors: dict[str, torch.Tensor] = {}
-    for role in ROLES:
-        for place, kind in enumerate(
-            wanted[role][: len(getattr(model, role))]
-            # No fine nets without classes.
-        ):
-            tensors |= _tensors(givers[kind], role, kind, f"{role}.{place}.")
+    places = {"coarse": 0, "fine": 0}
+    for (role, kind, _), giver in zip(nets, givers, strict=True):
+        names = giver.config.label_names
+        if sorted(names) != sorted(rows[role]):
+            raise ValueError(
+                f"Expected the {role} {kind} to tell apart {', '.join(rows[role])}, but its classes are "
+                f"{', '.join(names)}. Train it by training/recipes/{RECIPES[role].format(kind)}."
+            )
+        order = torch.tensor([names.index(name) for name in rows[role]])
+        tensors |= _tensors(giver, f"{role}_nets.{places[role]}.", order)
+        places[role] += 1
     model.load_state_dict(tensors)
     model.save_pretrained(output)
-    processors[kinds[0]].save_pretrained(output)
+    processors[0].save_pretrained(output)
 
 
-def _load(checkpoint: Path) -> CfcSpForVideoClassification:
+def _whole(
+    like: CfcSpConfig,
+    of_groups: Sequence[str],
+    of_labels: Sequence[str],
+    coarse_nets: Mapping[str, Path],
+    fine_nets: Mapping[str, Path],
+    smoothing_window: int,
+) -> CfcSpConfig:
+    """Configuration of the whole: the paper's eight classes in its order, or what the nets tell apart."""
+    group_of = {label: name for name, members in PAPER.group_table.items() for label in members}
+    labels = [name for name in of_groups if name not in {group_of.get(label, label) for label in of_labels}]
+    labels += of_labels
+    if sorted(labels) == sorted(PAPER.label_names):
+        labels = PAPER.label_names
+    fields = {name: value for name, value in like.to_dict().items() if name not in OF_EACH_RUN}
+    fields |= {"coarse_nets": list(coarse_nets), "fine_nets": list(fine_nets), "smoothing_window": smoothing_window}
+    config = CfcSpConfig.from_dict(fields | {"id2label": dict(enumerate(labels)), "label2id": None, "groups": {}})
+    return cast(CfcSpConfig, config)
+
+
+def _load(role: str, kind: str, checkpoint: Path) -> CfcSpForVideoClassification:
     if not (checkpoint / "config.json").is_file():
-        raise ValueError(f"Expected a run or a checkpoint with a config.json in {checkpoint}, found none.")
+        raise ValueError(
+            f"Expected a run or a checkpoint with a config.json in {checkpoint}, found none. "
+            f"Train the {role} {kind} by training/recipes/{RECIPES[role].format(kind)}."
+        )
     model = AutoModelForVideoClassification.from_pretrained(checkpoint, dtype=torch.float32)
     if not isinstance(model, CfcSpForVideoClassification):
         raise ValueError(f"Expected a checkpoint of CFC-SP in {checkpoint}, got a {type(model).__name__}.")
+    if model.config.coarse_nets != [kind] or len(model.fine_nets):
+        raise ValueError(
+            f"Expected one {kind} and nothing else in {checkpoint}, whose nets are "
+            f"{', '.join([*model.config.coarse_nets, *model.config.fine_nets[: len(model.fine_nets)]])}. "
+            f"Train it by training/recipes/{RECIPES[role].format(kind)}."
+        )
     return model
 
 
-def _tensors(giver: CfcSpForVideoClassification, role: str, kind: str, prefix: str) -> dict[str, torch.Tensor]:
-    """Weights of a net under the names they have in the whole."""
-    held = getattr(giver.config, role)
-    if kind not in held:
-        raise ValueError(
-            f"Expected {kind} among the `{role}` of its checkpoint, which are {', '.join(held)}. "
-            f"Train it by training/recipes/cfc_sp_aff_wild2_{kind}.toml, or name the checkpoint that holds it."
-        )
-    own = f"{role}.{held.index(kind)}."
+def _tensors(giver: CfcSpForVideoClassification, prefix: str, order: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Weights of a net under the names they have in the whole, with its classes in the whole's order."""
+    net = giver.coarse_nets[0]
+    last = f"head.{len(cast(torch.nn.Sequential, net.head)) - 1}."
     return {
-        prefix + name.removeprefix(own): tensor for name, tensor in giver.state_dict().items() if name.startswith(own)
+        prefix + name: tensor[order] if name.startswith(last) else tensor for name, tensor in net.state_dict().items()
     }
 
 
 def _shared(config: CfcSpConfig) -> dict[str, Any]:
-    passing = (*MADE_UP_OF, "_name_or_path", "transformers_version")
-    return {name: value for name, value in config.to_dict().items() if name not in passing}
+    return {name: value for name, value in config.to_dict().items() if name not in OF_EACH_RUN}
 
 
 def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
@@ -122,11 +151,15 @@ def _checkpoint_of(word: str) -> tuple[str, Path]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument(
-        "nets", nargs="+", type=_checkpoint_of, metavar="net=run", help="run or checkpoint of each kind of net"
-    )
-    parser.add_argument("--coarse", nargs="+", choices=NETS, default=PAPER.coarse_nets, help="default: the paper's")
-    parser.add_argument("--fine", nargs="+", choices=NETS, default=PAPER.fine_nets, help="default: the paper's")
+    for role, of_paper in (("coarse", PAPER.coarse_nets), ("fine", PAPER.fine_nets)):
+        parser.add_argument(
+            f"--{role}",
+            nargs="+",
+            type=_checkpoint_of,
+            required=True,
+            metavar="net=run",
+            help=f"run or checkpoint of each {role} net; the paper's are {', '.join(of_paper)}",
+        )
     parser.add_argument("--smoothing-window", type=int, default=PAPER.smoothing_window, help="w of Eq. 1")
     parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoint to write")
 
@@ -134,10 +167,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Assemble as the command line says."""
     assemble(
-        dict(arguments.nets),
         arguments.output,
-        coarse_nets=arguments.coarse,
-        fine_nets=arguments.fine,
+        coarse_nets=dict(arguments.coarse),
+        fine_nets=dict(arguments.fine),
         smoothing_window=arguments.smoothing_window,
     )
     return 0

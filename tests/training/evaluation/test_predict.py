@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from training.data.protocols import FrameSource
 from training.evaluation.features import FEATURE_PLACES, watch_features
 from training.evaluation.predict import Predictions, PredictionsError, predict, predict_frames
 from training.evaluation.prediction_files import load_predictions, save_predictions
-from training.evaluation.results import cascade_confusion
+from training.evaluation.results import cascade_confusion, within_confusion
 
 from ..small_source import GROUPS, SEVEN, SmallSource, random_predictions
 
@@ -407,3 +408,9 @@ def test_the_cascade_answers_with_the_best_class_of_its_coarse_answer():
     )
     assert predictions.predicted.tolist() == [0, 0]
     assert cascade_confusion(predictions).counts.tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 0]]
+    # Within the true group, whatever else the system prefers; happiness shares its group with no class.
+    within = within_confusion(predictions)
+    assert within.names == ("anger", "fear")
+    assert within.counts.tolist() == [[1, 0], [1, 0]]
+    alone = dataclasses.replace(predictions, labels=np.array([0, 0]))
+    assert within_confusion(alone) is None

@@ -14,7 +14,7 @@ from training.config import CHOICES
 from training.engine.pretrained import build_model
 from training.papers import table_rows, tables
 from training.papers.table_rows import COLUMNS, Row, Table, load_table, model_config, table_names, train_config
-from training.papers.tables import PART_RECIPE, Workshop, multiply_adds, render, run_table
+from training.papers.tables import PART_RECIPES, Workshop, multiply_adds, render, run_table
 
 ROWS = [
     pytest.param(name, number, id=f"{name}-{number}")
@@ -46,7 +46,9 @@ class Trainer:
     def train(self, config, data_root, output, *, fold=None, prepared_root=None, num_workers=0):
         self.calls.append((config, data_root, output, fold, prepared_root, num_workers))
         torch.manual_seed(len(self.calls))
-        model, _ = build_model(dataclasses.replace(config, initialise_from=()), SEVEN_EMOTIONS)
+        model, _ = build_model(
+            dataclasses.replace(config, initialise_from=()), tuple(config.classes) or SEVEN_EMOTIONS
+        )
         model.save_pretrained(output / "checkpoint")
         dfer_hf.DferVideoProcessor().save_pretrained(output / "checkpoint")
         (output / "progress.json").write_text(
@@ -91,10 +93,13 @@ def test_a_row_is_accepted_by_recipe_and_system(name, number):
     for field, value in {**config.model, **row.decision}.items():
         assert getattr(measured, field) == value or field.removesuffix("_nets") in row.nets
     assert row.start_row < number
-    for net in {net for nets in row.nets.values() for net in nets}:
-        part = train_config(dataclasses.replace(row, recipe=PART_RECIPE.format(net=net)))
-        assert part.data == config.data
-        assert part.model["coarse_nets"] == part.model["fine_nets"] == [net]
+    for role, nets in row.nets.items():
+        for net in nets:
+            part = train_config(dataclasses.replace(row, recipe=PART_RECIPES[role].format(net=net)))
+            assert part.data == config.data
+            assert part.model["coarse_nets"] == [net]
+            told_apart = measured.groups if role == "coarse" else measured.groups["negative"]
+            assert sorted(part.classes) == sorted(told_apart)
 
 
 @pytest.mark.parametrize(("name", "number"), ROWS)
@@ -126,7 +131,8 @@ def test_there_is_a_table_of_every_ablation():
     assert set(table_names()) == {
         "aen_table1", "aen_table2", "aen_figure3",
         "nr_dfernet_table1", "nr_dfernet_table2", "nr_dfernet_table3",
-        "cfc_sp_table1", "cfc_sp_table2", "cfc_sp_table4",
+        "cfc_sp_table1", "cfc_sp_table2", "cfc_sp_table3",
+        "cfc_sp_table4",
         "keypoint_gcn_table9", "keypoint_gcn_table10", "keypoint_gcn_table11", "keypoint_gcn_table12",
         "keypoint_gcn_figure8",
         "m3dfel_table1", "m3dfel_table2",
@@ -203,11 +209,13 @@ def test_nets_that_were_trained_apart_are_measured_together(shop):
     )
     table = Table("Nets", "cfc_sp_aff_wild2_iresnet", ("f1",), rows)
     assert run_table(table, workshop) == []
-    assert [call[0].model["coarse_nets"] for call in trained] == [["iresnet"], ["repvgg"]]
-    assert [call[3] for call in trained] == [None, None]
+    assert [(call[0].model["coarse_nets"], len(call[0].classes)) for call in trained] == [
+        (["iresnet"], 5), (["repvgg"], 4), (["repvgg"], 5),
+    ]  # fmt: skip
+    assert {call[3] for call in trained} == {None}
     both = AutoModelForVideoClassification.from_pretrained(measured[1][0])
     assert (both.config.coarse_nets, both.config.smoothing_window) == (["iresnet", "repvgg"], 256)
-    repvgg = AutoModelForVideoClassification.from_pretrained(trained[1][2] / "checkpoint")
+    repvgg = AutoModelForVideoClassification.from_pretrained(trained[2][2] / "checkpoint")
     for name, tensor in repvgg.coarse_nets[0].state_dict().items():
         assert torch.equal(both.coarse_nets[1].state_dict()[name], tensor)
     assert "61.00" in render(table, workshop)

@@ -1,0 +1,74 @@
+import dataclasses
+
+import pytest
+
+import training.data.sources
+from training.config import TrainConfig
+from training.data.classes import choose_classes
+from training.data.clip_dataset import Sample
+from training.data.sources import build_data
+from training.datasets.corpus import Corpus
+
+from ..corpora import make_corpus
+
+NAMES = ("happiness", "sadness", "neutral")
+SAMPLES = [Sample(f"clip{number}", number % 3) for number in range(6)]
+
+
+def chosen(classes):
+    return [(sample.name, sample.label) for sample in choose_classes(SAMPLES, NAMES, classes)]
+
+
+def test_classes_are_joined_in_the_order_of_the_recipe_and_others_left_out():
+    assert chosen({}) == [(sample.name, sample.label) for sample in SAMPLES]
+    assert chosen({"calm": ["neutral"], "glad": ["happiness"]}) == [
+        ("clip0", 1), ("clip2", 0), ("clip3", 1), ("clip5", 0),
+    ]  # fmt: skip
+    assert [label for _, label in chosen({"moved": ["sadness", "happiness"], "neutral": ["neutral"]})] == [0, 0, 1] * 2
+
+
+@pytest.mark.parametrize("classes", [{"calm": ["calm"]}, {"one": ["neutral"], "other": ["neutral"]}])
+def test_classes_that_are_not_there_or_come_twice_are_refused(classes):
+    with pytest.raises(ValueError, match="Expected `classes` to name classes of the dataset, each once, got"):
+        chosen(classes)
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    corpus, cache = make_corpus(tmp_path)
+    monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
+    config = TrainConfig(
+        system="frame_resnet",
+        data="colours",
+        stages=((32, 1, 1.0),),
+        batch_size=2,
+        learning_rate=0.1,
+        validation_share=0.25,
+    )
+
+    def build_with(**fields):
+        wanted = dataclasses.replace(config, **fields)
+        return build_data(wanted, tmp_path, fold=None, prepared_root=cache)
+
+    assert isinstance(corpus, Corpus)
+    return build_with
+
+
+def test_a_run_of_some_classes_sees_no_others(build):
+    """CFC-SP's negative net learns from negative frames alone, and is chosen by them."""
+    whole, part = build(), build(classes={"sadness": ["sadness"], "happiness": ["happiness"]})
+    assert part.label_names == ("sadness", "happiness")
+    assert 0 < len(part.training) < len(whole.training)
+    for source in (part.training, part.validation):
+        assert source.label_names == ["sadness", "happiness"]
+        assert set(source.labels.tolist()) == {0, 1}
+
+
+def test_short_clips_are_not_trained_on_and_counted(build):
+    """The test part keeps them: nobody is better for leaving out what is hard."""
+    with pytest.raises(ValueError, match="Expected clips with a label, got none"):
+        build(minimum_frames=21, select="last")
+    data = build(minimum_frames=20, select="test")
+    assert len(data.training) == 12
+    assert len(data.validation) == 7
+    assert "too_short" not in data.record["left_out"]
