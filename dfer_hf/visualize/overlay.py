@@ -165,7 +165,7 @@ def _draw_label(
     if top < 0:
         top = max(0, min(corner[1], height - plate_height))
     right = left + plate_width
-    places = [top, round(seen.box[3]), *range(top - plate_height, -1, -plate_height)]
+    places = [*range(top, -1, -plate_height), round(seen.box[3])]
     free = (
         place
         for place in places
