@@ -18,6 +18,9 @@ CROP_TRIES = 10
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of the channels in torchvision's grey."""
 
+NOISE_MEAN, NOISE_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Of what covers an erased rectangle: `fill_color` and `fill_std` of youqingxiaozhua/ABAW3 at 51ab58a."""
+
 LEVELS = np.arange(256, dtype=np.float32)
 
 
@@ -94,13 +97,16 @@ def turn_hue(clip: np.ndarray, share: float) -> np.ndarray:
 
 
 def erase_rectangle(clip: np.ndarray, settings: Augmentation, generator: torch.Generator) -> np.ndarray:
-    """Cover the same rectangle of all frames with noise (Zhong et al. 2020)."""
+    """Cover the same rectangle of all frames with noise (Zhong et al. 2020).
+
+    The noise is that of CFC-SP's code: normal, with mean and deviation of ImageNet's channels.
+    """
     height, width = clip.shape[1:3]
     covered = Augmentation(crop_area=settings.erasing_area, crop_aspect=(0.3, 1 / 0.3))
     top, left, rows, columns = draw_crop(height, width, covered, generator)
-    noise = torch.randint(256, (rows, columns, 3), generator=generator, dtype=torch.uint8)
+    noise = torch.randn((rows, columns, 3), generator=generator).numpy() * NOISE_STD + NOISE_MEAN
     erased = clip.copy()
-    erased[:, top : top + rows, left : left + columns] = noise.numpy()
+    erased[:, top : top + rows, left : left + columns] = noise.clip(0, 255).astype(np.uint8)
     return erased
 
 
@@ -126,10 +132,11 @@ def augment_clip(clip: np.ndarray, size: int, settings: Augmentation, generator:
     clip = frames.permute(0, 2, 3, 1).contiguous().numpy()
     if happens(settings.flip_chance, generator):
         clip = _of_tall(clip, lambda tall: cv2.flip(tall, 1))
-    if happens(settings.jitter_chance, generator):
-        clip = jitter_colours(clip, settings, generator)
+    # Grey comes first, as in CFC-SP's code: what follows changes its light and leaves it grey.
     if happens(settings.grey_chance, generator):
         clip = change_saturation(clip, 0.0)
+    if happens(settings.jitter_chance, generator):
+        clip = jitter_colours(clip, settings, generator)
     if happens(settings.blur_chance, generator):
         sigma = draw(0.1, 2.0, generator)
         side = 2 * math.ceil(2 * sigma) + 1

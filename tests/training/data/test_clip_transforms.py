@@ -43,6 +43,8 @@ def by_torchvision(clip, size, settings, source):
     clip = functional.resized_crop(clip, top, left, height, width, [size, size], antialias=True)
     if happens(settings.flip_chance, source):
         clip = functional.horizontal_flip(clip)
+    if happens(settings.grey_chance, source):
+        clip = functional.rgb_to_grayscale(clip, num_output_channels=3)
     if happens(settings.jitter_chance, source):
         for change, extent in (
             (functional.adjust_brightness, settings.brightness),
@@ -53,8 +55,6 @@ def by_torchvision(clip, size, settings, source):
                 clip = change(clip, draw(1 - extent, 1 + extent, source))
         if settings.hue:
             clip = functional.adjust_hue(clip, draw(-settings.hue, settings.hue, source))
-    if happens(settings.grey_chance, source):
-        clip = functional.rgb_to_grayscale(clip, num_output_channels=3)
     if happens(settings.blur_chance, source):
         sigma = draw(0.1, 2.0, source)
         clip = functional.gaussian_blur(clip, [2 * math.ceil(2 * sigma) + 1] * 2, [sigma] * 2)
@@ -69,9 +69,10 @@ def by_torchvision(clip, size, settings, source):
         COLOURS,
         Augmentation(rotation=20.0),
         Augmentation(grey_chance=1.0),
+        Augmentation(grey_chance=1.0, brightness=0.4, contrast=0.4, saturation=0.4),
         Augmentation(blur_chance=1.0),
     ],
-    ids=["crop and flip", "no hue", "colours", "rotation", "grey", "blur"],
+    ids=["crop and flip", "no hue", "colours", "rotation", "grey", "grey and colours", "blur"],
 )
 @pytest.mark.parametrize("size", [112, 48])
 def test_eight_bits_show_what_floats_show(soft_clip, settings, size):
@@ -142,3 +143,16 @@ def test_crops_keep_to_their_area_and_shape():
 def test_a_crop_that_never_fits_is_the_whole_picture():
     settings = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(3.0, 4.0))
     assert draw_crop(10, 10, settings, generator()) == (0, 0, 10, 10)
+
+
+def test_erased_rectangles_hold_noise_like_photographs():
+    """youqingxiaozhua/ABAW3: normal noise with ImageNet's mean and deviation, cut off at black and white."""
+    erase = Augmentation(
+        crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip_chance=0.0, erasing_chance=1.0, erasing_area=(0.3, 0.3)
+    )
+    black = np.zeros((1, 400, 400, 3), np.uint8)
+    noise = augment_clip(black, 400, erase, generator())[0]
+    noise = noise[noise.any(axis=-1)].astype(float)
+    assert len(noise) == pytest.approx(0.3 * 400**2, rel=0.02)
+    np.testing.assert_allclose(noise.mean(axis=0), (123.7, 116.3, 103.5), atol=2)
+    np.testing.assert_allclose(noise.std(axis=0), (57, 56, 55), atol=2)
