@@ -19,7 +19,7 @@ from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_s
 from training.data.clips_from_stills import StillClips
 from training.data.frame_dataset import VideoFrames
 from training.data.protocols import Source, TrainingSource
-from training.data.still_dataset import PIXEL_MEAN, PIXEL_STD, StillSource
+from training.data.still_dataset import StillSource
 from training.data.validation import cut_validation
 from training.datasets.corpus import Clip, Split
 from training.datasets.ferplus import load_ferplus
@@ -224,7 +224,6 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
         thinned = StillSource(valid.subset(range(0, len(valid), every)))
         training = StillClips(stills, neutral_label=NEUTRAL)
         validation = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=0.5)
-    grey: dict[str, Any] = {"do_grayscale": True, "image_mean": [PIXEL_MEAN] * 3, "image_std": [PIXEL_STD] * 3}
     counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
     record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}
-    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)
+    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(do_grayscale=True), record)

@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 
+from dfer_hf.faces.video_processing_dfer import DferVideoProcessor
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data import transforms
 from training.datasets.ferplus import FerPlus
 
-PIXEL_MEAN, PIXEL_STD = 0.5, 0.25
+# Grey has one value for all channels.
+PIXEL_MEAN, PIXEL_STD = DferVideoProcessor.image_mean[0], DferVideoProcessor.image_std[0]
 
 
 def to_pixel_values(images: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.tracking import GeneralTracker, TensorBoardTracker
+from accelerate.tracking import TensorBoardTracker
 
 from training.engine.run_folder import RunFolder, flatten
 
@@ -18,7 +18,7 @@ class TrackerError(ValueError):
     """A tracker that was asked for is not installed."""
 
 
-def build_trackers(names: Sequence[str], run: RunFolder) -> list[str | GeneralTracker]:
+def build_trackers(names: Sequence[str], run: RunFolder) -> list[Any]:
     """What `Accelerator(log_with=…)` takes; TensorBoard's file is in the run folder.
 
     Raises:
