@@ -1,4 +1,4 @@
-"""The page: a video goes in; the same video with faces marked, the answer and its timeline come out.
+"""The page: a video or image goes in; the same with faces marked, the answer and its timeline come out.
 
 python app.py [--port 7860] [--max-seconds 120] [--max-megabytes 100]
 """
@@ -42,8 +42,8 @@ IMAGE = re.compile(r"\.(apng|avif|bmp|gif|heic|jpe?g|png|tiff?|webp)$", re.IGNOR
 TITLE = "Facial expressions in video"
 
 INTRODUCTION = f"""# {TITLE}
-Finds the faces in a short video, says which expression each one shows moment by moment, and marks what the answer
-rests on.
+Finds the faces in a short video or an image, says which expression each one shows moment by moment, and marks what
+the answer rests on.
 """
 
 NOTICE = """**An expression is not an emotion.** This page describes what a face looks like; it cannot know what a
@@ -51,8 +51,9 @@ person feels, and it is often wrong. Upload only people who agreed to it. In the
 such a system to infer emotions at work or in education, except for medical or safety reasons
 (AI Act, Article 5(1)(f)).
 
-**Your video** is processed by the computer that serves this page and by no other. Video and results are deleted when
-you close the page, and after an hour at the latest. Until then, whoever has the address of a file can open it.
+**Your video or image** is processed by the computer that serves this page and by no other. It is deleted with its
+results when you close the page, and after an hour at the latest. Until then, whoever has the address of a file can
+open it.
 """
 
 HEAT_MAP_NOTE = "Yellow marks what the answer rests on most, green what it rests on less."
@@ -70,6 +71,7 @@ CSS = """
 #preview [role=alert] { border-left: 4px solid #d55e00; }
 #table { width: 0; min-width: 100% !important; }
 #timeline .dfer-timeline { padding-top: 26px; }
+#timeline:not(:has(.dfer-timeline)) { display: none; }
 footer { opacity: .7; }
 """
 
@@ -186,7 +188,10 @@ class Handlers:
         the clip, the timeline as HTML, a table with one row per frame, and everything as JSON and CSV files.
         """
         if video is None or not Path(video).is_file():
-            raise refusal("Choose a video first, which lives for an hour at most: upload one, or take the example.")
+            raise refusal(
+                "Choose a video or image first, or again if it was deleted after an hour: upload one, record one, "
+                "or take the example clip."
+            )
         session = session_of(request)
         self.pages.show(session, video)
         with self.pages.analysis(session) as (folder, page):

@@ -259,7 +259,10 @@ def _analyse(
                 dict(face.fine.probabilities),
                 face.coarse.label,
                 dict(face.coarse.probabilities),
-                timeline_html(face, groups=predictor.groups, duration_seconds=prediction.duration_seconds),
+                # A single moment is no time line.
+                timeline_html(face, groups=predictor.groups, duration_seconds=prediction.duration_seconds)
+                if len(face.frames) > 1
+                else "",
                 table_rows(face),
             )
             for face in prediction.faces

@@ -55,6 +55,12 @@ def test_the_answer_is_that_of_the_library_and_its_files_lie_in_the_folder(analy
     assert {doing for _, doing in heard} == {"Reading the expressions", "Drawing the answer"}
 
 
+def test_a_picture_has_no_timeline(analyse, clips):
+    answer = analyse(clips / "still.png")
+    assert "1 picture" in answer.summary[0]
+    assert answer.faces[0].timeline_html == ""
+
+
 @pytest.mark.parametrize("name", ["empty.mp4", "text.mp4", "missing.mp4"])
 def test_a_bad_file_is_refused_at_first_sight(workers, clips, name):
     with pytest.raises(JobRefusedError, match=name):

@@ -107,7 +107,7 @@ def test_bad_files_need_not_wait_for_their_turn(client, workers, bad_files):
 def test_no_file_is_refused_in_plain_words(address, cache, deleted):
     said = call(address, [named(str(cache / "deleted.mp4")) if deleted else None, "tiny", False])
     assert "event: error" in said
-    assert "Choose a video first" in said
+    assert "Choose a video or image first" in said
 
 
 def test_a_file_over_the_limit_is_not_even_stored(address, cache):
