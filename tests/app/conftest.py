@@ -68,7 +68,7 @@ def bad_files(clips, tmp_path_factory):
     whole = (clips / "face.webm").read_bytes()
     (folder / "broken.webm").write_bytes(whole[:40] + bytes(2000))
     frames = [np.full((48, 64, 3), 90, dtype=np.uint8)] * 100
-    write_video(folder / "long.webm", frames, frames_per_second=10.0)
+    write_video(folder / "long.webm", frames, frames_per_second=0.5)
     return folder
 
 

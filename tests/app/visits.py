@@ -11,7 +11,7 @@ from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.video import VideoLimits
 
 SHIPPED = DEFAULT_CHECKPOINT
-LIMITS = VideoLimits(max_bytes=1_500_000, max_seconds=8.0)
+LIMITS = VideoLimits(max_bytes=1_500_000, max_seconds=120.0)
 
 
 def files_in(folder):
