@@ -122,6 +122,7 @@ CHOICES = {
     "sampler": ("shuffle", "weighted", "repeat_factor"),
     "select": ("validation", "test", "last"),
     "select_by": ("war", "uar", "f1"),
+    "trainable": ("all", "head", "lora"),
 }
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
@@ -177,7 +178,12 @@ class TrainConfig:
         augmentation: Random changes of a clip.
         normalisation: How pixels reach the model.
         initialise_from: Where first weights come from, in order; see `training/engine/pretrained.py`.
+        starts_otherwise: In what the faces that checkpoints of `initialise_from` were trained on may differ from the
+            recipe's: `detector`, `alignment` or `low_light`.
         trunk_learning_rate_share: Factor on the learning rate of a trunk that starts from `initialise_from`.
+        trainable: `all` weights; the `head`, which is what depends on the classes; or the head and `lora` adapters of
+            all other layers. What is not trained stays frozen, batch statistics included.
+        lora_rank: Rank of the adapters.
         head_start: Training of the other parts beforehand; for `aen` on clips of FER+.
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
             as the literature does, or the `last`.
@@ -219,7 +225,10 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     normalisation: Normalisation = field(default_factory=Normalisation)
     initialise_from: tuple[str, ...] = ()
+    starts_otherwise: tuple[str, ...] = ()
     trunk_learning_rate_share: float = 1.0
+    trainable: str = "all"
+    lora_rank: int = 8
     head_start: HeadStart | None = None
     select: str = "validation"
     select_by: str = "war"
@@ -233,7 +242,7 @@ class TrainConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"Expected `{name}` to be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
-        for name in ("batch_size", "accumulation", "epoch_length"):
+        for name in ("batch_size", "accumulation", "epoch_length", "lora_rank"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"Expected `{name}` of 1 or more, got {value}.")

@@ -26,7 +26,7 @@ from dfer_hf.video import VideoError, probe
 from training.cache.crop_workers import WorkerDiedError, crop_in_order
 from training.cache.face_clips import FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
 from training.cache.prepared import Preparation
-from training.cache.shards import FRAME_BYTES, INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter
+from training.cache.shards import INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter, frame_bytes
 from training.datasets.corpus import Clip, Corpus, CorpusError
 from training.datasets.media import is_picture
 
@@ -86,18 +86,22 @@ def prepare(
         ImportError: If the detector's library is not installed.
     """
     _refuse_equal_names(clips)
-    record = Preparation(corpus, cropper.detector_name, cropper.alignment, cropper.low_light, cropper.settings)
+    record = Preparation(
+        corpus, cropper.detector_name, cropper.alignment, cropper.low_light, cropper.settings, cropper.crop_size
+    )
     record.settle(output)
     odd: dict[str, tuple[str, ...]] = {}
     # Left from the last to the first: processes end before their folder goes.
     with ExitStack() as stack:
-        writer = stack.enter_context(CacheWriter(output, shard_bytes=shard_bytes, retry=retry))
+        writer = stack.enter_context(
+            CacheWriter(output, shard_bytes=shard_bytes, retry=retry, crop_size=cropper.crop_size)
+        )
         for leftover in output.glob(f"{_WORKSPACE}*"):
             shutil.rmtree(leftover)
         workspace = stack.enter_context(tempfile.TemporaryDirectory(prefix=_WORKSPACE, dir=output))
         wanted = [clip for clip in clips if clip.name not in writer.rows]
         num_new = 0
-        _check_disk(wanted, output)
+        _check_disk(wanted, output, cropper.crop_size)
         cropped = stack.enter_context(
             closing(crop_in_order(wanted, cropper, Path(workspace), num_processes=num_processes))
         )
@@ -161,10 +165,10 @@ def _count_frames(source: Path) -> int:
     return info.num_frames or round((info.duration_seconds or 0) * FOLDER_FRAMES_PER_SECOND)
 
 
-def _check_disk(clips: Sequence[Clip], output: Path) -> None:
+def _check_disk(clips: Sequence[Clip], output: Path, crop_size: int) -> None:
     """Say how much the cache will grow, and refuse where there is less room than that."""
     num_frames = estimate_frames(clips)
-    needed, free = num_frames * FRAME_BYTES, shutil.disk_usage(output).free
+    needed, free = num_frames * frame_bytes(crop_size), shutil.disk_usage(output).free
     tqdm.write(
         f"{len(clips)} clips to prepare, about {num_frames} frames: {needed / 1e9:.2f} GB, and a little for "
         f"the clips in work; {free / 1e9:.2f} GB are free at {output}",
@@ -199,7 +203,12 @@ def main(arguments: argparse.Namespace) -> int:
             clips,
             arguments.output,
             corpus=corpus.name,
-            cropper=FaceCropper(arguments.alignment, arguments.low_light, MtcnnFaceDetector(device=arguments.device)),
+            cropper=FaceCropper(
+                arguments.alignment,
+                arguments.low_light,
+                MtcnnFaceDetector(device=arguments.device),
+                arguments.crop_size,
+            ),
             num_processes=arguments.processes,
             retry=arguments.retry,
         )

@@ -101,18 +101,24 @@ def test_of_faces_seen_equally_long_the_larger_is_the_clips(tmp_path):
     assert (crops[:, 56, 56, 0] == BERT).all()
 
 
-def test_crops_of_the_corpus_are_only_resized(tmp_path):
+@pytest.mark.parametrize("side", [112, 224])
+def test_crops_of_the_corpus_are_only_resized(tmp_path, side):
     rgb = skimage.data.astronaut()
     sizes = [(224, 224), (112, 112), (90, 130)]
     pictures = [np.asarray(PIL.Image.fromarray(rgb).resize(size)) for size in sizes]
     clip = clip_of(write_folder(tmp_path / "clip", pictures))
-    crops, details = prepare_one(clip, tmp_path / "cache", FaceCropper("corpus", detector=None))
+    crops, details = prepare_one(clip, tmp_path / "cache", FaceCropper("corpus", detector=None, crop_size=side))
     for crop, shown in zip(crops, pictures, strict=True):
-        plain = np.asarray(PIL.Image.fromarray(shown).resize((112, 112), PIL.Image.Resampling.BILINEAR))
+        plain = np.asarray(PIL.Image.fromarray(shown).resize((side, side), PIL.Image.Resampling.BILINEAR))
         assert abs(crop.astype(int) - plain).max() <= 1
     record = PreparedClips(tmp_path / "cache").record
-    assert (record.detector, record.alignment) == ("corpus", "corpus")
+    assert (record.detector, record.alignment, record.crop_size) == ("corpus", "corpus", side)
     assert all(details["has_face"])
+
+
+def test_aligned_crops_have_one_size():
+    with pytest.raises(ValueError, match=r"Expected crops of 112 pixels with the alignment arcface_112.*got 224"):
+        FaceCropper(crop_size=224)
 
 
 def test_dark_faces_are_brightened_where_asked(tmp_path):

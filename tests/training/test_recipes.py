@@ -7,7 +7,7 @@ import torch
 import dfer_hf
 from dfer_hf.models.configuration_cfc_sp import EIGHT_LABELS
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.config import TrainConfig, load_config
+from training.config import Crops, TrainConfig, load_config
 from training.engine.lr_schedules import learning_rate_factor
 from training.engine.optim import build_optimiser
 from training.engine.pretrained import build_model
@@ -100,6 +100,11 @@ def test_runs_that_others_start_from_have_a_recipe_of_the_same_pixels(path):
         giver = load_config(path.with_name(run.removesuffix("_1") + ".toml"))
         assert giver.system == config.system or giver.system == "frame_resnet"
         assert giver.normalisation == config.normalisation
+        assert (
+            giver.crops == config.crops
+            or {"alignment", "detector"} <= {*config.starts_otherwise}
+            or (giver.crops.alignment == config.crops.alignment)
+        )
         assert LABELS[giver.data] == LABELS[config.data]
         assert giver.system != config.system or giver.model == config.model
         # The first of DFEW's folds.
@@ -192,6 +197,20 @@ def test_an_unknown_system_is_refused(recipe):
 def test_what_a_recipe_may_not_say_is_refused(recipe, line, message):
     with pytest.raises(ValueError, match=message):
         load_config(recipe(NEEDED + line))
+
+
+PUBLISHED_CODE = ("former_dfer", "aen", "nr_dfernet", "m3dfel", "frame_resnet", "r3d", "resnet_rnn")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_after_published_code_cut_parts_out_of_the_releases_own_crops(path):
+    config = load_config(path)
+    follows = config.system in PUBLISHED_CODE
+    wanted = Crops("corpus", 224) if follows and config.data in ("dfew", "ferv39k") else None
+    assert config.crops == (Crops("corpus", 112) if config.data == "raf_db" else wanted)
+    # Former-DFER's code and IAL's, whose settings the others take over; M3DFEL's keeps short clips.
+    is_video = config.data in ("dfew", "ferv39k", "afew", "mafw")
+    assert config.minimum_frames == (16 if follows and is_video and config.system != "m3dfel" else 0)
 
 
 @pytest.mark.parametrize("net", ["swin", "iresnet", "hrnet", "repvgg"])

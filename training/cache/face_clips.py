@@ -18,7 +18,7 @@ from dfer_hf.faces.alignment import CROP_SIZE
 from dfer_hf.faces.crop_stream import WORKING_SIDE, CroppedFrame, box_area, crop_faces, crop_settings, rank
 from dfer_hf.faces.low_light import METHOD, brighten
 from dfer_hf.video import Frame, VideoLimits, read_frames
-from training.cache.shards import FRAME_BYTES, ClipDetails
+from training.cache.shards import ClipDetails, frame_bytes
 from training.datasets.corpus import Clip, CorpusError
 from training.datasets.media import frame_paths
 
@@ -40,19 +40,26 @@ class FaceCropper:
         alignment: `arcface_112`, or `corpus` for frames that are crops already and are only resized.
         low_light: Whether to brighten dark crops.
         detector: What finds the faces.
+        crop_size: Side of the crops in pixels; with `arcface_112` it is 112, at which faces are cut out everywhere.
 
     Raises:
-        ValueError: If the alignment is unknown.
+        ValueError: If the alignment is unknown, or has no crops of that size.
     """
 
     alignment: str = "arcface_112"
     low_light: bool = False
     detector: FaceDetector = field(default_factory=MtcnnFaceDetector)
+    crop_size: int = CROP_SIZE
 
     def __post_init__(self) -> None:
         if self.alignment not in ALIGNMENTS:
             raise ValueError(
                 f"Expected an alignment among {', '.join(ALIGNMENTS)}, got {self.alignment!r}. Choose one."
+            )
+        if self.crop_size < 1 or (self.alignment != "corpus" and self.crop_size != CROP_SIZE):
+            raise ValueError(
+                f"Expected crops of {CROP_SIZE} pixels with the alignment {self.alignment}, or of any size with "
+                f"corpus, got {self.crop_size}. Leave --crop-size out, or prepare with --alignment corpus."
             )
 
     @property
@@ -72,7 +79,7 @@ class FaceCropper:
         }
 
     def __call__(self, clip: Clip, path: Path) -> ClipDetails:
-        """Write the crops of a clip as a `.npy` file, uint8 of shape `(num_frames, 112, 112, 3)`.
+        """Write the crops of a clip as a `.npy` file, uint8 of shape `(num_frames, crop_size, crop_size, 3)`.
 
         Every frame of the source has its crop, so that labels of frames stay aligned.
 
@@ -115,19 +122,19 @@ class FaceCropper:
 
     def _gather(self, spool: Any, places: np.ndarray, file: BinaryIO) -> None:
         """Copy the crops at `places` of the spool into a `.npy` file, in this order."""
-        shape = (len(places), CROP_SIZE, CROP_SIZE, 3)
+        shape, size = (len(places), self.crop_size, self.crop_size, 3), frame_bytes(self.crop_size)
         layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, layout)
         for place in places.tolist():
-            spool.seek(place * FRAME_BYTES)
-            file.write(spool.read(FRAME_BYTES))
+            spool.seek(place * size)
+            file.write(spool.read(size))
 
     def _resize_all(self, frames: Iterable[Frame], spool: Any) -> list[float]:
         """Write frames that are crops into the spool; resizes as Pillow does, with which the papers did it."""
         seconds = []
         for frame in frames:
             planes = torch.from_numpy(frame.rgb).permute(2, 0, 1)
-            planes = functional.resize(planes, [CROP_SIZE, CROP_SIZE], antialias=True)
+            planes = functional.resize(planes, [self.crop_size, self.crop_size], antialias=True)
             crop = planes.permute(1, 2, 0).contiguous().numpy()
             spool.write((brighten(crop) if self.low_light else crop).tobytes())
             seconds.append(frame.time_seconds)

@@ -17,6 +17,8 @@ from training.cache.shards import SHARD_BYTES, CacheError, CacheWriter, ClipDeta
 
 FORMAT_VERSION = 1
 RECORD_NAME = "preparation.json"
+CROP_SIZE_FIELD = "training_crop_size"
+"""What a checkpoint's processor calls the side of the crops that it was trained on, where it is not 112."""
 
 
 class UnknownFormatError(CacheError):
@@ -85,9 +87,9 @@ class Preparation:
                 f"Expected the entries {', '.join(sorted(names))} in {path}, got {', '.join(sorted(values))}. "
                 "Prepare the corpus again."
             )
-        if values["crop_size"] != CROP_SIZE:
+        if not isinstance(values["crop_size"], int) or values["crop_size"] < 1:
             raise CacheError(
-                f"Expected crops of {CROP_SIZE} pixels, got {values['crop_size']} in {path}. Prepare again."
+                f"Expected `crop_size` of 1 pixel or more in {path}, got {values['crop_size']!r}. Prepare again."
             )
         return cls(**values)
 
@@ -148,7 +150,7 @@ class PreparedClips:
         self._shards: dict[str, np.ndarray] = {}
         ends: dict[str, int] = {}
         for row in self._rows.values():
-            ends[row.shard] = max(ends.get(row.shard, 0), row.end)
+            ends[row.shard] = max(ends.get(row.shard, 0), row.end(self.record.crop_size))
         for shard, end in ends.items():
             path = self.root / shard
             size = path.stat().st_size if path.is_file() else 0
@@ -192,7 +194,7 @@ class PreparedClips:
             indices: Of the frames, in any order, repeated or not, shape `(count,)`.
 
         Returns:
-            Crops, uint8 of shape `(count, 112, 112, 3)`; yours to change.
+            Crops, uint8 of shape `(count, crop_size, crop_size, 3)`; yours to change.
 
         Raises:
             KeyError: If the cache has no such clip.
@@ -204,7 +206,8 @@ class PreparedClips:
             raise IndexError(
                 f"Expected frames 0 to {row.num_frames - 1} of {name!r}, got {indices.min()} to {indices.max()}."
             )
-        crops = self._map(row.shard)[row.offset : row.end].reshape(-1, CROP_SIZE, CROP_SIZE, 3)
+        side = self.record.crop_size
+        crops = self._map(row.shard)[row.offset : row.end(side)].reshape(-1, side, side, 3)
         return np.array(crops[indices])
 
     def frames_with_face(self, name: str) -> np.ndarray:
@@ -251,15 +254,31 @@ class PreparedClips:
             PreparationMismatchError: If it wants others.
         """
         names = ("detector", "alignment", "low_light")
-        ours = {name: getattr(self.record, name) for name in names}
+        ours = {name: getattr(self.record, name) for name in names} | {"crop_size": self.record.crop_size}
         theirs = {name: getattr(processor, name, None) for name in names}
+        theirs["crop_size"] = getattr(processor, CROP_SIZE_FIELD, CROP_SIZE)
         had, wanted = differing(ours, theirs)
         if had:
             options = f"`--alignment {theirs['alignment']}`" + (" and `--low-light`" if theirs["low_light"] else "")
+            options += f" and `--crop-size {theirs['crop_size']}`" if theirs["crop_size"] != CROP_SIZE else ""
             raise PreparationMismatchError(
                 f"Expected faces prepared with {wanted}, as the model's processor says, but the cache at {self.root} "
                 f"was prepared with {had}. Prepare the corpus again with {options} and another --output, or train a "
                 "model on this cache."
+            )
+
+    def check_crops(self, alignment: str, size: int) -> None:
+        """Make sure that the crops are of the alignment and side that a recipe asks for.
+
+        Raises:
+            PreparationMismatchError: If they are others.
+        """
+        if (self.record.alignment, self.record.crop_size) != (alignment, size):
+            raise PreparationMismatchError(
+                f"Expected crops of {size} pixels aligned as {alignment!r}, as the recipe's `crops` ask, but the "
+                f"cache at {self.root} holds crops of {self.record.crop_size} aligned as {self.record.alignment!r}. "
+                f"Prepare the dataset with `--alignment {alignment} --crop-size {size}`, or train on these with "
+                f"`--set crops.alignment={self.record.alignment} --set crops.size={self.record.crop_size}`."
             )
 
     def check_described(self, preparation: Mapping[str, Any]) -> None:
@@ -316,7 +335,7 @@ def write_prepared(
 
     Args:
         root: Folder of the cache.
-        clips: Crops by name of the clip, each uint8 of shape `(num_frames, 112, 112, 3)`.
+        clips: Crops by name of the clip, each uint8 of shape `(num_frames, crop_size, crop_size, 3)`.
         record: How they were made.
         errors: Reasons by the name of clips that could not be made.
         shard_bytes: Size above which no clip is added to a shard that has one.
@@ -325,7 +344,7 @@ def write_prepared(
         CacheError: If an array is another, the cache has the clip, or it was prepared differently.
     """
     record.settle(root)
-    with CacheWriter(root, shard_bytes=shard_bytes) as writer:
+    with CacheWriter(root, shard_bytes=shard_bytes, crop_size=record.crop_size) as writer:
         for name, crops in clips.items():
             content = io.BytesIO()
             np.save(content, np.ascontiguousarray(crops), allow_pickle=False)

@@ -29,9 +29,13 @@ except ImportError:  # Windows
     fcntl = None
 
 INDEX_NAME = "index.csv"
-FRAME_BYTES = CROP_SIZE * CROP_SIZE * 3
 SHARD_BYTES = 1_000_000_000
 _COPY_BYTES = 1 << 22
+
+
+def frame_bytes(crop_size: int) -> int:
+    """Count the bytes of one crop."""
+    return crop_size * crop_size * 3
 
 
 class CacheError(ValueError):
@@ -58,10 +62,9 @@ class IndexRow:
     num_with_face: int = 0
     error: str = ""
 
-    @property
-    def end(self) -> int:
-        """First byte behind the crops."""
-        return self.offset + self.num_frames * FRAME_BYTES
+    def end(self, crop_size: int) -> int:
+        """First byte behind the crops, whose side is given."""
+        return self.offset + self.num_frames * frame_bytes(crop_size)
 
 
 @dataclass(frozen=True)
@@ -126,13 +129,16 @@ class CacheWriter:
         root: Folder of the cache; it must exist.
         shard_bytes: Size above which no clip is added to a shard that has one.
         retry: Whether to forget the clips that failed, so that they can be added again.
+        crop_size: Side of the crops in pixels.
 
     Attributes:
         rows: What the cache holds by now, by name of the clip.
     """
 
-    def __init__(self, root: Path, *, shard_bytes: int = SHARD_BYTES, retry: bool = False) -> None:
-        self.root, self.shard_bytes = root, shard_bytes
+    def __init__(
+        self, root: Path, *, shard_bytes: int = SHARD_BYTES, retry: bool = False, crop_size: int = CROP_SIZE
+    ) -> None:
+        self.root, self.shard_bytes, self.crop_size = root, shard_bytes, crop_size
         self._lock = _lock(root)
         kept = read_index(root) if (root / INDEX_NAME).is_file() else []
         kept = [row for row in kept if (not retry if row.error else self._is_whole(row))]
@@ -160,15 +166,16 @@ class CacheWriter:
         """Append a clip.
 
         Args:
-            crops: A `.npy` file of uint8 `(num_frames, 112, 112, 3)` in C order, open for reading at its start.
+            crops: A `.npy` file of uint8 `(num_frames, crop_size, crop_size, 3)` in C order, open for reading at its
+                start.
             details: What to say of it.
 
         Raises:
             CacheError: If the array is another, or the cache has this clip.
         """
         self._refuse_twice(details.name)
-        shape, data_start = _npy_layout(crops, details)
-        size = data_start + shape[0] * FRAME_BYTES
+        shape, data_start = _npy_layout(crops, details, self.crop_size)
+        size = data_start + shape[0] * frame_bytes(self.crop_size)
         text = json.dumps(asdict(details)).encode()
         position = self._shard.tell()
         if position and position + _member_bytes(len(text)) + _member_bytes(size) > self.shard_bytes:
@@ -209,14 +216,14 @@ class CacheWriter:
 
     def _is_whole(self, row: IndexRow) -> bool:
         shard = self.root / row.shard
-        return shard.is_file() and shard.stat().st_size >= _padded(row.end)
+        return shard.is_file() and shard.stat().st_size >= _padded(row.end(self.crop_size))
 
     def _cut_shards(self) -> dict[str, int]:
         """Cut half a clip off the end of each shard, and remove shards without any; where each ends now, by name."""
         ends: dict[str, int] = {}
         for row in self.rows.values():
             if row.shard:
-                ends[row.shard] = max(ends.get(row.shard, 0), _padded(row.end))
+                ends[row.shard] = max(ends.get(row.shard, 0), _padded(row.end(self.crop_size)))
         for shard in self.root.glob("shard-*.tar"):
             if shard.name not in ends:
                 shard.unlink()
@@ -282,17 +289,17 @@ def key_of(name: str) -> str:
     return f"{re.sub('[^A-Za-z0-9]+', '-', name)[-48:].strip('-')}-{hashlib.sha1(name.encode()).hexdigest()[:12]}"
 
 
-def _npy_layout(crops: BinaryIO, details: ClipDetails) -> tuple[tuple[int, ...], int]:
+def _npy_layout(crops: BinaryIO, details: ClipDetails, crop_size: int) -> tuple[tuple[int, ...], int]:
     """Shape of a `.npy` file of crops and where its data starts, which is left to be read from its start."""
     np.lib.format.read_magic(crops)
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(crops)
     data_start = crops.tell()
     crops.seek(0)
-    wanted = (len(details.frame_indices), CROP_SIZE, CROP_SIZE, 3)
+    wanted = (len(details.frame_indices), crop_size, crop_size, 3)
     if shape != wanted or shape[0] == 0 or is_fortran or dtype != np.uint8:
         raise CacheError(
             f"Expected the crops of {details.name!r} as uint8 {wanted} in C order with at least one frame, "
-            f"got {dtype} {shape}. Resize them to {CROP_SIZE}×{CROP_SIZE} RGB."
+            f"got {dtype} {shape}. Resize them to {crop_size}×{crop_size} RGB."
         )
     return shape, data_start
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import dfer_hf
+from dfer_hf.faces.alignment import CROP_SIZE
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from dfer_hf.video.sampling import Sampling
-from training.cache.prepared import Preparation, PreparedClips
+from training.cache.prepared import CROP_SIZE_FIELD, Preparation, PreparedClips
 from training.config import Augmentation, Normalisation, TrainConfig
 from training.data.classes import choose_classes
 from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
@@ -76,6 +77,8 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     corpus = find_corpus(config.data)
     split = corpus.load(data_root, fold)
     prepared = PreparedClips(prepared_root)
+    if config.crops is not None:
+        prepared.check_crops(config.crops.alignment, config.crops.size)
     processor = build_processor(prepared.record, config.normalisation, config.sampling)
     found = find_prepared(split.train, prepared)[0]
     long_enough = [clip for clip in found if prepared.num_frames(clip.name) >= config.minimum_frames]
@@ -208,6 +211,8 @@ def build_processor(
         "frames_per_segment": sampling.frames_per_segment,
         "every_frame": sampling.num_frames == 1,
     }
+    if record.crop_size != CROP_SIZE:
+        settings[CROP_SIZE_FIELD] = record.crop_size
     return dfer_hf.DferVideoProcessor(**settings)
 
 

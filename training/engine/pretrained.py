@@ -80,18 +80,24 @@ def build_model(
     if processor is not None:
         for source in config.initialise_from:
             if not source.startswith((TORCHVISION, LANDMARKS)):
-                check_look(source, processor)
+                check_look(source, processor, may_differ=config.starts_otherwise)
     return model, [initialise(model, source) for source in config.initialise_from]
 
 
-def check_look(source: str, processor: dfer_hf.DferVideoProcessor) -> None:
+def check_look(source: str, processor: dfer_hf.DferVideoProcessor, *, may_differ: Sequence[str] = ()) -> None:
     """Refuse a checkpoint whose faces were found, aligned, lit or normalised otherwise than those of the recipe.
+
+    Args:
+        source: The checkpoint.
+        processor: What is done to crops in training.
+        may_differ: Fields of the processor that the recipe lets differ.
 
     Raises:
         PreparationMismatchError: If they were.
     """
     theirs = AutoVideoProcessor.from_pretrained(locate_checkpoint(source)[0])
-    looks = [json.loads(json.dumps({name: getattr(of, name, None) for name in LOOK})) for of in (theirs, processor)]
+    names = [name for name in LOOK if name not in may_differ]
+    looks = [json.loads(json.dumps({name: getattr(of, name, None) for name in names})) for of in (theirs, processor)]
     had, wanted = differing(*looks)
     if had:
         raise PreparationMismatchError(

@@ -11,6 +11,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from dfer_hf import DferVideoProcessor, __version__
+from dfer_hf.video.sampling import Sampling
 from training.cache import shards
 from training.cache.prepared import (
     CutShortError,
@@ -20,7 +21,9 @@ from training.cache.prepared import (
     UnknownFormatError,
     write_prepared,
 )
-from training.cache.shards import FRAME_BYTES, CacheError, CacheWriter, ClipDetails, key_of
+from training.cache.shards import CacheError, CacheWriter, ClipDetails, frame_bytes, key_of
+from training.config import Normalisation
+from training.data.sources import build_processor
 
 RECORD = Preparation("made_up", "mtcnn", "arcface_112", settings={"thresholds": (0.6, 0.7)})
 LENGTHS = {"train/a b.mp4": 9, "train/a.b.mp4": 1, "Überraschung": 30, "怒り": 4, "last": 12}
@@ -124,7 +127,7 @@ def test_a_pickle_holds_no_pixels(root):
     prepared = PreparedClips(root)
     prepared.read("last", range(12))
     pickled = pickle.dumps(prepared)
-    assert len(pickled) < FRAME_BYTES
+    assert len(pickled) < frame_bytes(112)
     assert pickle.loads(pickled).read("last", [1]).shape == (1, 112, 112, 3)
 
 
@@ -186,7 +189,7 @@ def test_an_index_row_that_was_never_finished_is_no_clip(root):
     [
         ({"format_version": 2}, UnknownFormatError, "format version 1 in .*got 2"),
         ({"format_version": None}, UnknownFormatError, "got None"),
-        ({"crop_size": 96}, CacheError, "112 pixels, got 96"),
+        ({"crop_size": 0}, CacheError, "`crop_size` of 1 pixel or more .*, got 0"),
         ({"detektor": "mtcnn"}, CacheError, "got .*detektor"),
     ],
 )
@@ -228,6 +231,23 @@ def test_a_processor_that_wants_other_crops_is_refused(root, wanted):
     (value,) = wanted.values()
     with pytest.raises(PreparationMismatchError, match=rf"prepared with .*{value!r}, as .*--alignment"):
         PreparedClips(root).check_processor(DferVideoProcessor(**wanted))
+
+
+def test_a_cache_may_hold_larger_crops_which_the_checkpoint_remembers(tmp_path):
+    crops = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    record = Preparation("dfew", "corpus", "corpus", crop_size=224)
+    prepared = write_prepared(tmp_path / "cache", {"a": crops}, record)
+    np.testing.assert_array_equal(prepared.read("a", [2, 0]), crops[[2, 0]])
+    prepared.check_crops("corpus", 224)
+    with pytest.raises(PreparationMismatchError, match=r"--alignment arcface_112 --crop-size 112`.*crops.size=224"):
+        prepared.check_crops("arcface_112", 112)
+    processor = build_processor(prepared.record, Normalisation(), Sampling())
+    processor.save_pretrained(tmp_path / "processor")
+    processor = DferVideoProcessor.from_pretrained(tmp_path / "processor")
+    prepared.check_processor(processor)
+    small = write_prepared(tmp_path / "small", {"a": crops[:, :112, :112]}, Preparation("dfew", "corpus", "corpus"))
+    with pytest.raises(PreparationMismatchError, match=r"crop_size 224.*and `--crop-size 224`"):
+        small.check_processor(processor)
 
 
 def test_crops_of_the_corpus_want_a_processor_of_the_corpus(tmp_path):

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 import training.data.sources
-from training.config import TrainConfig
+from training.cache.prepared import PreparationMismatchError
+from training.config import Crops, TrainConfig
 from training.data.classes import choose_classes
 from training.data.clip_dataset import Sample
 from training.data.sources import build_data
@@ -62,6 +63,12 @@ def test_a_run_of_some_classes_sees_no_others(build):
     for source in (part.training, part.validation):
         assert source.label_names == ["sadness", "happiness"]
         assert set(source.labels.tolist()) == {0, 1}
+
+
+def test_a_cache_of_other_crops_than_the_recipe_asks_for_is_refused(build):
+    build(crops=Crops("arcface_112", 112))
+    with pytest.raises(PreparationMismatchError, match=r"Expected crops of 224 pixels aligned as 'corpus'"):
+        build(crops=Crops("corpus", 224))
 
 
 def test_short_clips_are_not_trained_on_and_counted(build):

@@ -87,7 +87,7 @@ def train_iresnet(folder):
 def test_a_checkpoint_that_does_not_hold_its_net_is_named(trained, tmp_path):
     checkpoints = trained[1]
     fine = {"repvgg": checkpoints["repvgg_negative"]}
-    with pytest.raises(ValueError, match="Expected one repvgg and nothing else in .*, whose nets are iresnet"):
+    with pytest.raises(ValueError, match=r"Expected one repvgg and nothing else in .*, whose nets are iresnet"):
         assemble(tmp_path / "whole", coarse_nets={"repvgg": checkpoints["iresnet"]}, fine_nets=fine)
 
 
