@@ -16,8 +16,10 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +27,7 @@ from accelerate.utils import set_seed
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
+from transformers import PreTrainedConfig
 
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.config import TrainConfig, build_config, load_config
@@ -156,6 +159,10 @@ def train(
             }
             check_loss(row["loss"], epoch)
             row |= measure(averaged, data, image_size, accelerator, num_workers)
+            for name, fields in config.also_measured.items():
+                with changed_fields(averaged.config, fields):
+                    again = measure(averaged, data, image_size, accelerator, num_workers)
+                row |= {f"{figure}_{name}": value for figure, value in again.items()}
             is_best = config.select == "last" or all(
                 row[config.select_by] > before[config.select_by] for before in run.progress.rows
             )
@@ -183,6 +190,26 @@ def measure(
     )
     confusion = Confusion.of(predictions.predicted, predictions.labels, predictions.label_names)
     return {"war": confusion.war, "uar": confusion.uar, "f1": confusion.macro_f1}
+
+
+@contextmanager
+def changed_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> Iterator[None]:
+    """Give a configuration other fields while the context lasts.
+
+    Raises:
+        ValueError: If it has no such field.
+    """
+    unknown = [name for name in fields if not hasattr(config, name)]
+    if unknown:
+        raise ValueError(f"Expected fields of {type(config).__name__} in `also_measured`, got {', '.join(unknown)}.")
+    before = {name: getattr(config, name) for name in fields}
+    for name, value in fields.items():
+        setattr(config, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 def main(arguments: argparse.Namespace) -> int:
