@@ -137,6 +137,30 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_finetune(parser: argparse.ArgumentParser) -> None:
+    """Declare what `finetune` takes."""
+    parser.add_argument("clips", type=Path, help="a folder of clips for each class, or with a metadata.csv")
+    parser.add_argument(
+        "--from", dest="source", required=True, metavar="MODEL", help="shipped name, run folder, folder or Hub id"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
+    parser.add_argument(
+        "--groups", nargs="+", metavar="GROUP=CLASS,…", help="coarse classes, such as good=smile,laugh bad=frown"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--head-only", dest="trainable", action="store_const", const="head", help="train the head alone")
+    what.add_argument(
+        "--lora", dest="trainable", action="store_const", const="lora", help="train the head and adapters, with peft"
+    )
+    parser.set_defaults(trainable="all")
+    parser.add_argument("--epochs", type=int, default=20, help="how often the clips are gone through (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    add_settings(parser)
+    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")
+    parser.add_argument("--processes", type=int, default=1, help="clips whose faces are cut out at once")
+    parser.add_argument("--device", default="cpu", help="where faces are detected, as torch names it")
+
+
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Declare what `evaluate` takes."""
     parser.add_argument("checkpoint", help="run folder of training, shipped name, folder or Hub id")
@@ -195,6 +219,9 @@ COMMANDS = {
         "training.train",
         "train a system by a recipe (with several processes: accelerate launch -m training.train ...)",
         add_train,
+    ),
+    "finetune": Command(
+        "training.finetune", "train a checkpoint further on a folder of clips with classes of one's own", add_finetune
     ),
     "evaluate": Command("training.evaluate", "measure a checkpoint on a dataset", add_evaluate),
     "crossval": Command("training.crossval", "put the folds of a dataset together", add_crossval),

@@ -42,8 +42,10 @@ from training.engine.provenance import run_settings, write_clips
 from training.engine.run_card import write_repository
 from training.engine.run_folder import Row, RunFolder
 from training.engine.trackers import build_trackers, tracking
+from training.engine.trainable import hold_statistics, merge_adapters, restrict_training
 from training.evaluation.metrics import Confusion
 from training.evaluation.predict import predict
+from training.systems.aen_guide import fit_guide
 from training.systems.aen_warmup import start_ahead
 
 
@@ -81,8 +83,10 @@ def train(
             write_clips(run, data, config)
             write_report(taken, run.initialisation_file)
             start_ahead(model, data.training, config, accelerator)
+            fit_guide(model, data.training, taken, config.stage(0)[0])
         for part in (data, *taken):
             accelerator.print(part)
+        restrict_training(model, config)
         if config.compile:
             model.compile()
 
@@ -125,6 +129,7 @@ def train(
                 num_processes=accelerator.num_processes,
             )
             model.train()
+            hold_statistics(model)
             total_loss = torch.zeros((), device=accelerator.device)
             seconds_waited, waiting_since = 0.0, time.perf_counter()
             bar = tqdm(
@@ -171,7 +176,7 @@ def train(
                 tqdm.write(" ".join(f"{key} {value:.4g}" for key, value in row.items()))
                 if is_best:
                     data.processor.size = {"height": image_size, "width": image_size}
-                    run.save_checkpoint(averaged, data.processor)
+                    run.save_checkpoint(merge_adapters(averaged), data.processor)
             run.save_state(accelerator, row, is_best=is_best)
 
         if accelerator.is_main_process:

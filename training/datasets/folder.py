@@ -1,9 +1,15 @@
-"""Any folder of clips: `class/clip`, with or without `train` and `test` above, or a `metadata.csv`."""
+"""Any folder of clips: `class/clip`, with or without `train` and `test` above, or a `metadata.csv`.
+
+The dataset `folder` knows the emotions, however they are spelled, and draws a part to test on; `own_classes` takes any
+class names as they are, and tests on nothing where there is no part for it.
+"""
 
 import csv
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from dfer_hf.taxonomy import Emotion
@@ -19,6 +25,8 @@ TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing")
 VALIDATION_NAMES = ("val", "valid", "validation", "dev")
 
+NameClass = Callable[[str, str], str]
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -26,39 +34,60 @@ class _Entry:
     part: str | None
 
 
-def load(root: Path, fold: int | None = None) -> Split:
-    """Read `metadata.csv` where there is one (`file_name,label`, and `split` and `person` if it likes), else folders.
+def load(root: Path, fold: int | None = None, *, own_classes: bool = False) -> Split:
+    """Read `metadata.csv` where there is one (`file_name,label`, and perhaps `split` and `person`), else folders.
 
     Clips are videos, pictures, or folders of frames. Parts named `train` and `test` are kept. A part named `val`,
     `valid`, `validation` or `dev` is what is tested on where there is no `test`, and left out where there is one.
     Without parts a fifth is drawn to test on: by person where people are named, else clip by clip within its class.
     The draw is the SHA-256 of the name and of nothing else, so that a further clip moves no other.
 
+    Args:
+        root: The folder.
+        fold: There is one division only.
+        own_classes: Take class names as they are, and draw no part to test on.
+
     Raises:
-        CorpusError: If there is neither table nor folder of clips, a class is not known, a line is malformed, a
-            person stands in both parts, or one of the parts is empty.
+        CorpusError: If there is neither table nor folder of clips, a class is not known or there is one alone, a line
+            is malformed, a person stands in both parts, or one of the parts is empty.
     """
     check_fold(CORPUS.title, fold, 1)
     left_out: Counter[str] = Counter()
-    entries = _read_table(root) if (root / METADATA).is_file() else _read_folders(root, left_out)
-    train, test = _divide(entries, left_out)
+    name_class = _own_name if own_classes else emotion_named
+    entries = (
+        _read_table(root, name_class) if (root / METADATA).is_file() else _read_folders(root, left_out, name_class)
+    )
+    train, test = _divide(entries, left_out, draw=not own_classes)
     people = sorted({clip.person for clip in train if clip.person} & {clip.person for clip in test})
     if people:
         raise CorpusError(
             f"Expected nobody both in training and in test, but {', '.join(people[:5])} are ({len(people)} people). "
             f"Correct the column split of {METADATA}."
         )
+    present = {str(clip.label) for clip in (*train, *test)}
+    if own_classes:
+        if len({clip.label for clip in train}) < 2:
+            raise CorpusError(
+                f"Expected clips of two or more classes to train on in {root}, got {', '.join(present) or 'none'}. "
+                "Add a folder of clips for each class."
+            )
+        return Split(OWN_CLASSES.name, None, tuple(sorted(present)), train, test, dict(left_out))
     if not train or not test:
         raise CorpusError(
             f"Expected clips to train on and clips to test on in {root}, got {len(train)} and {len(test)}. Add clips, "
             f"or say which are which: folders train and test, or a column split in {METADATA}."
         )
-    present = {clip.label for clip in (*train, *test)}
-    label_names = tuple(emotion for emotion in Emotion if emotion in present)
+    label_names = tuple(emotion for emotion in Emotion if str(emotion) in present)
     return Split(CORPUS.name, None, label_names, train, test, dict(left_out))
 
 
-def _divide(entries: list[_Entry], left_out: Counter[str]) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+def _own_name(word: str, place: str) -> str:
+    if not word.strip():
+        raise CorpusError(f"Expected the name of a class, got none ({place}). Fill it in.")
+    return word.strip()
+
+
+def _divide(entries: list[_Entry], left_out: Counter[str], *, draw: bool) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     parts: dict[str, list[Clip]] = {"train": [], "test": [], "validation": []}
     if any(entry.part for entry in entries):
         for entry in entries:
@@ -69,7 +98,8 @@ def _divide(entries: list[_Entry], left_out: Counter[str]) -> tuple[tuple[Clip, 
             parts[entry.part].append(entry.clip)
     else:
         for entry in entries:
-            parts["test" if _is_drawn(entry.clip.person or entry.clip.name) else "train"].append(entry.clip)
+            drawn = draw and _is_drawn(entry.clip.person or entry.clip.name)
+            parts["test" if drawn else "train"].append(entry.clip)
     if parts["validation"] and parts["test"]:
         left_out["in the part for validation"] += len(parts["validation"])
         return tuple(parts["train"]), tuple(parts["test"])
@@ -88,7 +118,7 @@ def _part_named(word: str) -> str | None:
     return None
 
 
-def _read_table(root: Path) -> list[_Entry]:
+def _read_table(root: Path, name_class: NameClass) -> list[_Entry]:
     entries: list[_Entry] = []
     seen: set[str] = set()
     with (root / METADATA).open(newline="", encoding="utf-8-sig") as file:
@@ -110,12 +140,12 @@ def _read_table(root: Path) -> list[_Entry]:
             if name in seen:
                 raise CorpusError(f"Expected every clip once, got {name} again ({place}). Take one line out.")
             seen.add(name)
-            entries.append(_Entry(_clip_of_row(root, name, row, place), _part_of_row(row, place)))
+            entries.append(_Entry(_clip_of_row(root, name, row, place, name_class), _part_of_row(row, place)))
     return entries
 
 
-def _clip_of_row(root: Path, name: str, row: dict[str, str], place: str) -> Clip:
-    label = emotion_named(row["label"], place)
+def _clip_of_row(root: Path, name: str, row: dict[str, str], place: str, name_class: NameClass) -> Clip:
+    label = name_class(row["label"], place)
     return Clip(name, root / name, label, person=row.get("person", "").strip() or None)
 
 
@@ -128,7 +158,7 @@ def _part_of_row(row: dict[str, str], place: str) -> str | None:
     return part
 
 
-def _read_folders(root: Path, left_out: Counter[str]) -> list[_Entry]:
+def _read_folders(root: Path, left_out: Counter[str], name_class: NameClass) -> list[_Entry]:
     folders = _folders_of(root) if root.is_dir() else []
     if not folders:
         raise CorpusError(
@@ -137,20 +167,24 @@ def _read_folders(root: Path, left_out: Counter[str]) -> list[_Entry]:
         )
     parts = {folder: part for folder in folders if (part := _part_named(folder.name))}
     if not parts:
-        return _read_classes(root, root, None, left_out)
+        return _read_classes(root, root, None, left_out, name_class)
     strangers = [folder.name for folder in folders if folder not in parts]
     if strangers:
         raise CorpusError(
             f"Expected only parts beside {', '.join(folder.name for folder in parts)}, got {', '.join(strangers)} in "
             f"{root}. Move them."
         )
-    return [entry for folder, part in parts.items() for entry in _read_classes(root, folder, part, left_out)]
+    return [
+        entry for folder, part in parts.items() for entry in _read_classes(root, folder, part, left_out, name_class)
+    ]
 
 
-def _read_classes(root: Path, folder: Path, part: str | None, left_out: Counter[str]) -> list[_Entry]:
+def _read_classes(
+    root: Path, folder: Path, part: str | None, left_out: Counter[str], name_class: NameClass
+) -> list[_Entry]:
     entries = []
     for class_folder in _folders_of(folder):
-        label = emotion_named(class_folder.name, str(folder))
+        label = name_class(class_folder.name, str(folder))
         for path in sorted(class_folder.iterdir()):
             if path.name.startswith("."):
                 continue
@@ -165,11 +199,14 @@ def _folders_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-CORPUS = Corpus(
-    name="folder",
-    title="a folder of clips",
-    load=load,
+SOURCE = "Columns of metadata.csv as in the Hugging Face datasets library's imagefolder and videofolder."
+
+CORPUS = Corpus(name="folder", title="a folder of clips", load=load, num_folds=1, expected={}, source=SOURCE)
+OWN_CLASSES = Corpus(
+    name="own_classes",
+    title="a folder of clips with classes of one's own",
+    load=partial(load, own_classes=True),
     num_folds=1,
     expected={},
-    source="Columns of metadata.csv as in the Hugging Face datasets library's imagefolder and videofolder.",
+    source=SOURCE,
 )

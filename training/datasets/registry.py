@@ -31,6 +31,7 @@ CORPORA: dict[str, Corpus] = {
     "crema_d": crema_d.CORPUS,
     "ravdess": ravdess.CORPUS,
     "folder": folder.CORPUS,
+    "own_classes": folder.OWN_CLASSES,
 }
 
 

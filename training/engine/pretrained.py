@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torchvision.models import get_model_weights
-from transformers import AutoModelForVideoClassification, AutoVideoProcessor, PreTrainedModel
+from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoProcessor, PreTrainedModel
 
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
@@ -25,6 +25,7 @@ from training.cache.prepared import PreparationMismatchError, differing
 from training.config import TrainConfig
 from training.engine.optim import TRUNK
 from training.engine.run_folder import locate_checkpoint
+from training.engine.trainable import class_tensors
 
 TORCHVISION, LANDMARKS = "torchvision/", "landmarks/"
 # Fields of a processor that decide how a face looks to the model.
@@ -119,9 +120,11 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
         found, wanted = landmark_head(source.removeprefix(LANDMARKS)), "landmark_head."
     else:
         found, wanted = checkpoint_tensors(model, source), ""
-    present = model.state_dict()
+    present, new_head = model.state_dict(), head_of_other_classes(model, source)
     fitting = {
-        name: tensor for name, tensor in found.items() if name in present and present[name].shape == tensor.shape
+        name: tensor
+        for name, tensor in found.items()
+        if name in present and present[name].shape == tensor.shape and name not in new_head
     }
     if not fitting or not any(name.startswith(wanted) for name in present):
         raise ValueError(
@@ -136,12 +139,27 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
             f"shape or name, such as {missing[0]}. Give the model the sizes of the source."
         )
     model.load_state_dict(fitting, strict=False)
-    left = {
-        name: f"is {tuple(found[name].shape)}, not {tuple(present[name].shape)}" if name in present else "no place"
-        for name in found
-        if name not in fitting
-    }
+    left = {}
+    for name in found:
+        if name in new_head:
+            left[name] = "other classes"
+        elif name not in present:
+            left[name] = "no place"
+        elif name not in fitting:
+            left[name] = f"is {tuple(found[name].shape)}, not {tuple(present[name].shape)}"
     return Taken(source, tuple(fitting), left)
+
+
+def head_of_other_classes(model: PreTrainedModel, source: str) -> set[str]:
+    """Return the names of the tensors that answer by class, where a source of the same system has other classes.
+
+    They are not taken over even where their shapes agree: as many classes, or the same in another order, are others.
+    """
+    if source.startswith((TORCHVISION, LANDMARKS)):
+        return set()
+    theirs = AutoConfig.from_pretrained(locate_checkpoint(source)[0])
+    same = theirs.model_type != model.config.model_type or theirs.label_names == model.config.label_names
+    return set() if same else class_tensors(model)
 
 
 def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.Tensor]:
@@ -153,12 +171,6 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
     giver = AutoModelForVideoClassification.from_pretrained(locate_checkpoint(source)[0], dtype=torch.float32)
     given = giver.config.model_type
     if given == model.config.model_type:
-        theirs, ours = giver.config.label_names, model.config.label_names
-        if theirs != ours and len(theirs) == len(ours):
-            raise ValueError(
-                f"Expected the classes {ours} in this order, but {source} has {theirs}, and its classifier would fit. "
-                "Choose another checkpoint."
-            )
         return giver.state_dict()
     if given != "dfer_frame_resnet":
         raise ValueError(

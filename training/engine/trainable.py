@@ -1,0 +1,85 @@
+"""Which weights of a model are trained: all of them, its head alone, or its head and adapters (LoRA)."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from transformers import PreTrainedModel
+
+from training.config import TrainConfig
+
+NEVER_TRAINED = "guide."
+"""What the names of weights begin with that AEN itself keeps frozen."""
+
+
+def class_tensors(model: PreTrainedModel) -> set[str]:
+    """Return the names of the tensors whose shape follows from the number of classes or groups: the head."""
+    config = copy.deepcopy(model.config)
+    names = config.label_names
+    config.id2label = dict(enumerate([*names, f"not {names[-1]}"]))
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in type(model)(config).state_dict().items()}
+    return {name for name, tensor in model.state_dict().items() if shapes[name] != tensor.shape}
+
+
+def restrict_training(model: PreTrainedModel, config: TrainConfig) -> None:
+    """Freeze what the recipe does not train, in place; adapters are added where it asks for them.
+
+    Raises:
+        ImportError: If it asks for adapters and `peft` is not installed.
+    """
+    if config.trainable == "all":
+        return
+    head = {name for name in class_tensors(model) if not name.startswith(NEVER_TRAINED)}
+    if config.trainable == "lora":
+        add_adapters(model, head, config.lora_rank)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in head or "lora_" in name)
+
+
+def add_adapters(model: PreTrainedModel, head: set[str], rank: int) -> None:
+    """Add a pair of low-rank matrices to each linear layer and convolution outside the head (Hu et al. 2022).
+
+    Raises:
+        ImportError: If `peft` is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError(
+            'Expected `peft` for adapters, but it is not installed. Run `pip install "peft>=0.17"`, or train without '
+            "`--lora`."
+        ) from error
+    targets = [
+        name
+        for name, module in model.named_modules()
+        # peft knows no adapters of grouped convolutions whose rank is no multiple of the groups.
+        if (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1))
+        and f"{name}.weight" not in head
+        and not name.startswith(NEVER_TRAINED)
+    ]
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model)
+
+
+def merge_adapters(model: Any) -> Any:
+    """Return a model whose adapters are added to the weights they adapt; the model itself where it has none."""
+    if not any("lora_" in name for name, _ in model.named_parameters()):
+        return model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    merged = copy.deepcopy(model)
+    for name, module in list(merged.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(merged.get_submodule(parent), child, module.get_base_layer())
+    return merged
+
+
+def hold_statistics(model: nn.Module) -> None:
+    """Keep the batch statistics of frozen layers as they are; to be called whenever the model begins to train."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and not any(each.requires_grad for each in module.parameters()):
+            module.eval()

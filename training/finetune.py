@@ -1,0 +1,229 @@
+"""Fine-tune a checkpoint on a folder of clips with class names of one's own: `dfer-train finetune clips/ --from …`.
+
+    dfer-train finetune clips/ --from dfer-aen-small --output runs/mine
+
+`clips/` holds a folder for each class, or `metadata.csv`; see `training/datasets/folder.py`. Faces are cut out as the
+checkpoint wants them, a part of the clips chooses the epoch, and `runs/mine` is a run as `train` writes it. A run that
+was stopped goes on when the same words are given again.
+"""
+
+from training.arguments import read_command_line, run_command
+
+if __name__ == "__main__":
+    # `--help` and wrong words are answered before torch is imported, which takes seconds.
+    read_command_line("finetune")
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoVideoProcessor
+
+import dfer_hf
+from dfer_hf.faces import FaceDetector, MtcnnFaceDetector
+from dfer_hf.models.configuration_dfer import DferConfig
+from training.cache.face_clips import FaceCropper
+from training.config import TrainConfig, build_config, change_settings
+from training.datasets.folder import OWN_CLASSES
+from training.datasets.labels import emotion_of_word
+from training.engine.run_folder import RunFolder, locate_checkpoint
+from training.prepare import corpus_clips, prepare
+from training.train import train
+
+CACHE = "cache"
+FEW_CLIPS = 500
+"""Number of clips below which a fifth of them chooses the epoch, instead of a tenth."""
+
+LEARNING_RATES = {"all": 1e-4, "head": 3e-3, "lora": 1e-3}
+NOT_TAKEN = {"id2label", "label2id", "groups", "group_names", "temperature", "unsure_margin", "problem_type"}
+"""Fields of a checkpoint's configuration that hold for its own classes alone."""
+
+
+class FinetuneError(ValueError):
+    """What is asked of fine-tuning does not fit the clips or the checkpoint; the message says what to do."""
+
+
+def finetune(
+    clips: Path,
+    source: str,
+    output: Path,
+    *,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    trainable: str = "all",
+    num_epochs: int = 20,
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    detector: FaceDetector | None = None,
+    num_processes: int = 1,
+    num_workers: int = 0,
+) -> RunFolder:
+    """Prepare a folder of clips, train a checkpoint on it, and write a run with its card.
+
+    Args:
+        clips: A folder of clips for each class, or with a `metadata.csv`.
+        source: Shipped name, folder or Hub id of the checkpoint, or a run folder.
+        output: Run folder; the cache of face crops is in it.
+        groups: Coarse class to its classes. Without them, classes that spell an emotion are in the group of that
+            emotion, and every other class is a group of its own.
+        trainable: `all` weights, the `head` alone, or `lora`: the head and adapters.
+        num_epochs: How often the clips are gone through.
+        seed: Of everything random.
+        settings: Further changes of the recipe, such as `learning_rate=1e-3`; see `change_settings`.
+        detector: Finds the faces; MTCNN where none is given.
+        num_processes: Clips prepared at once.
+        num_workers: Processes that read clips in training.
+
+    Raises:
+        FinetuneError: If the checkpoint cannot be trained so, no clip shows a face, or groups and classes do not fit.
+        CorpusError: If the folder cannot be read.
+        ValueError: If a setting is wrong.
+    """
+    processor = AutoVideoProcessor.from_pretrained(locate_checkpoint(source)[0])
+    split = OWN_CLASSES.load(clips, None)
+    recipe = build_recipe(source, processor, split.label_names, groups, trainable, len(split.train))
+    recipe |= {"seed": seed, "stages": [[recipe["model"]["image_size"], num_epochs, 1.0]]}
+    config = build_config(TrainConfig, change_settings(recipe, settings), " ".join(["the recipe", *settings]))
+    cropper = FaceCropper(processor.alignment, processor.low_light, detector or MtcnnFaceDetector())
+    report = prepare(
+        corpus_clips(OWN_CLASSES, clips),
+        output / CACHE,
+        corpus=OWN_CLASSES.name,
+        cropper=cropper,
+        num_processes=num_processes,
+    )
+    for name, reason in report.failures.items():
+        sys.stderr.write(f"left out: {name}: {reason}\n")
+    if not report.num_prepared:
+        raise FinetuneError(f"Expected clips that show a face in {clips}, got none. See what is said of each above.")
+    train(config, clips, output, prepared_root=output / CACHE, num_workers=num_workers)
+    return RunFolder(output)
+
+
+def build_recipe(
+    source: str,
+    processor: dfer_hf.DferVideoProcessor,
+    label_names: Sequence[str],
+    groups: Mapping[str, Sequence[str]] | None,
+    trainable: str,
+    num_clips: int,
+) -> dict[str, Any]:
+    """Return the recipe of a fine-tuning as plain values, to be changed by settings.
+
+    The model has the checkpoint's sizes, and pixels reach it as the checkpoint is used to. Few clips are shown often:
+    an epoch has 64 of them at least.
+
+    Raises:
+        FinetuneError: If the checkpoint's system cannot be trained alone, or groups and classes do not fit.
+    """
+    given = AutoConfig.from_pretrained(locate_checkpoint(source)[0])
+    system = given.model_type.removeprefix("dfer_")
+    if system not in dfer_hf.systems() or system == "cfc_sp":
+        trained = [name for name in dfer_hf.systems() if name != "cfc_sp"]
+        raise FinetuneError(
+            f"Expected a checkpoint of {', '.join(trained)}, got {source} of {system}. Choose another checkpoint."
+        )
+    # Those of our classes alone: transformers' own say how the checkpoint was stored.
+    ours = {name for each in type(given).__mro__ if issubclass(each, DferConfig) for name in each.__annotations__}
+    fields = [entry.name for entry in dataclasses.fields(type(given)) if entry.name in ours - NOT_TAKEN]
+    model = {name: getattr(given, name) for name in fields}
+    model |= {"groups": group_classes(label_names, groups, given.group_table)}
+    sampling = processor.sampling
+    return {
+        "system": system,
+        "data": OWN_CLASSES.name,
+        "initialise_from": [source],
+        "model": model,
+        "batch_size": min(8, num_clips),
+        "epoch_length": max(64, num_clips),
+        "optimiser": "adamw",
+        "learning_rate": LEARNING_RATES[trainable],
+        "trunk_learning_rate_share": 0.3,
+        "weight_decay": 0.05,
+        "gradient_clip": 5.0,
+        "sampler": "weighted",
+        "balance": 0.5,
+        "trainable": trainable,
+        "select_by": "uar",
+        "validation_share": 0.2 if num_clips < FEW_CLIPS else 0.1,
+        "schedule": {"warmup_share": 0.1},
+        "sampling": {"num_segments": sampling.num_segments, "frames_per_segment": sampling.frames_per_segment},
+        "augmentation": {"crop_area": [0.7, 1.0], "brightness": 0.2, "contrast": 0.2, "rotation": 8.0},
+        "normalisation": {
+            "mean": list(processor.image_mean),
+            "std": list(processor.image_std),
+            "greyscale": bool(processor.do_grayscale),
+        },
+    }
+
+
+def group_classes(
+    label_names: Sequence[str], groups: Mapping[str, Sequence[str]] | None, table: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Put every class into a group: those that are given, that of the emotion it spells, or one of its own.
+
+    Raises:
+        FinetuneError: If given groups leave a class out, name one twice, or one that there is not.
+    """
+    if groups is None:
+        group_of = {emotion: name for name, members in table.items() for emotion in members}
+        followed: dict[str, list[str]] = {}
+        for label in label_names:
+            emotion = emotion_of_word(label)
+            followed.setdefault(label if emotion is None else group_of.get(emotion, label), []).append(label)
+        return followed
+    members = [label for labels in groups.values() for label in labels]
+    if sorted(members) != sorted(label_names):
+        raise FinetuneError(
+            f"Expected every class in one group, got the groups {dict(groups)} of the classes "
+            f"{', '.join(label_names)}. Name each class once, as in --groups good=smile,laugh bad=frown."
+        )
+    return {name: list(labels) for name, labels in groups.items()}
+
+
+def read_groups(words: Sequence[str]) -> dict[str, list[str]]:
+    """Read groups such as `good=smile,laugh`.
+
+    Raises:
+        FinetuneError: If a word is of another form, or a group is named twice.
+    """
+    groups: dict[str, list[str]] = {}
+    for word in words:
+        name, separator, members = word.partition("=")
+        labels = [label.strip() for label in members.split(",") if label.strip()]
+        if not separator or not name or not labels or name in groups:
+            raise FinetuneError(f"Expected a group such as good=smile,laugh, each once, got {word!r}.")
+        groups[name] = labels
+    return groups
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Fine-tune as the command line says, and say where the results are."""
+    run = finetune(
+        arguments.clips,
+        arguments.source,
+        arguments.output,
+        groups=read_groups(arguments.groups) if arguments.groups else None,
+        trainable=arguments.trainable,
+        num_epochs=arguments.epochs,
+        seed=arguments.seed,
+        settings=arguments.settings,
+        detector=MtcnnFaceDetector(device=arguments.device),
+        num_processes=arguments.processes,
+        num_workers=arguments.workers,
+    )
+    progress = run.read_progress()
+    best = next(row for row in progress.rows if row["epoch"] == progress.best_epoch)
+    figures = f": WAR {best['war']:.1%}, UAR {best['uar']:.1%} on the part that chose it" if "war" in best else ""
+    sys.stdout.write(
+        f"Kept epoch {progress.best_epoch}{figures}.\n"
+        f"Checkpoint: {run.checkpoint} (dfer predict clip.mp4 --model {run.checkpoint})\n"
+        f"To upload, with its card: {run.hub}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("finetune", main))
