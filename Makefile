@@ -26,7 +26,7 @@ help:
 	@echo "make test-oldest    the same tests with the oldest versions allowed, in an environment of their own"
 	@echo "make slow    the other tests that need no GPU"
 	@echo "make check   lint, format, import contracts, types"
-	@echo "make style   mend what can be mended by itself"
+	@echo "make style   fix what ruff can fix by itself"
 	@echo "make cards   put the measured figures into cards and README"
 	@echo "make setup   set up for development in $(VENV)"
 	@echo "make wheel   build a wheel into dist/"

@@ -139,7 +139,7 @@ class VideoPredictor:
         Args:
             source: A path, the bytes of a file, a binary file, a PIL picture, RGB frames as an array or list, or an
                 iterator of frames; see `dfer_hf.video.sources.open_source`.
-            explain: Whether to add heat maps, which cost about as much again.
+            explain: Whether to add heat maps, which take about a tenth more time.
             limits: What to refuse of files.
             frames_per_second: Rate of frames that are given as arrays.
             name: What the prediction calls the source; the file's name when left out.
