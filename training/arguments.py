@@ -93,7 +93,11 @@ def add_cropping(parser: argparse.ArgumentParser) -> None:
         "--alignment", default="arcface_112", metavar="NAME", help="arcface_112 (default), or corpus: crops as shipped"
     )
     parser.add_argument(
-        "--crop-size", type=int, default=112, metavar="PIXELS", help="side of the crops (default: 112), with corpus any"
+        "--crop-size",
+        type=int,
+        default=112,
+        metavar="PIXELS",
+        help="side of the crops (default: 112), with corpus any",
     )
     parser.add_argument("--low-light", action="store_true", help="brighten dark faces, for AFEW")
     parser.add_argument("--processes", type=int, default=1, help="clips prepared at once")

@@ -123,7 +123,6 @@ CHOICES = {
     "select": ("validation", "test", "last"),
     "select_by": ("war", "uar", "f1"),
     "trainable": ("all", "head", "lora"),
-    "trainable": ("all", "head", "lora"),
 }
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
@@ -185,9 +184,6 @@ class TrainConfig:
         trainable: `all` weights; the `head`, which is what depends on the classes; or the head and `lora` adapters of
             all other layers. What is not trained stays frozen, batch statistics included.
         lora_rank: Rank of the adapters.
-        trainable: `all` weights; the `head`, which is what depends on the classes; or the head and `lora` adapters of
-            all other layers. What is not trained stays frozen, batch statistics included.
-        lora_rank: Rank of the adapters.
         head_start: Training of the other parts beforehand; for `aen` on clips of FER+.
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
             as the literature does, or the `last`.
@@ -231,8 +227,6 @@ class TrainConfig:
     initialise_from: tuple[str, ...] = ()
     starts_otherwise: tuple[str, ...] = ()
     trunk_learning_rate_share: float = 1.0
-    trainable: str = "all"
-    lora_rank: int = 8
     trainable: str = "all"
     lora_rank: int = 8
     head_start: HeadStart | None = None
