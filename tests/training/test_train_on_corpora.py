@@ -279,4 +279,4 @@ def test_two_processes_train_and_go_on_together(long_run, tmp_path):
     process = start(long_run, tmp_path / "two")
     output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "num_processes differs" in output
+    assert "with num_processes 2; got num_processes 1" in output
