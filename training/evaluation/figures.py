@@ -35,12 +35,18 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*", "h", "p")
 
 def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
     """Draw a confusion matrix: in every cell the share of its row in percent, and the number of clips below."""
+    side = 0.78 * len(confusion.counts) + 1.9
+    figure, axes = _new_figure(side + 0.9, side)
+    draw_confusion_on(figure, axes, confusion, title=title)
+    write_figure(figure, path)
+
+
+def draw_confusion_on(figure: "Figure", axes: "Axes", confusion: Confusion, *, title: str) -> None:
+    """Draw a confusion matrix into a panel of a figure; see `draw_confusion`."""
     counts = confusion.counts
     totals = counts.sum(axis=1, keepdims=True)
     shares = 100 * counts / np.maximum(totals, 1)
     num_classes = len(counts)
-    side = 0.78 * num_classes + 1.9
-    figure, axes = _new_figure(side + 0.9, side)
     image = axes.imshow(shares, cmap=CONFUSION_COLOURS, vmin=0, vmax=100)
     for row, column in np.ndindex(*counts.shape):
         if not totals[row]:
@@ -62,7 +68,6 @@ def draw_confusion(confusion: Confusion, path: Path, *, title: str) -> None:
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("% of the row")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    _write(figure, path)
 
 
 def draw_recalls(
@@ -103,15 +108,15 @@ def draw_recalls(
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("recall, %")
     axes.set_title(f"{title}: recall of each class, 95 % interval", fontsize=10)
-    _plain(axes)
+    plain_axes(axes)
     handles = [_patch(colours[group], str(group)) for group in groups]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def draw_reliability(reliabilities: Mapping[str, Reliability], path: Path, *, title: str) -> None:
     """Draw accuracy over confidence beside how many clips have it, a panel for each reliability by name."""
-    figure, panels = _new_panels(len(reliabilities), width=4.2, height=4.6)
+    figure, panels = new_panels(len(reliabilities), width=4.2, height=4.6)
     for axes, (name, reliability) in zip(panels, reliabilities.items(), strict=True):
         num_bins = len(reliability.counts)
         edges = np.arange(num_bins) / num_bins
@@ -125,11 +130,11 @@ def draw_reliability(reliabilities: Mapping[str, Reliability], path: Path, *, ti
         axes.plot(reliability.confidence[filled], reliability.accuracy[filled], "o", **dots)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
         axes.set_title(f"{name}: ECE {100 * reliability.expected_calibration_error:.2f} %", fontsize=10)
-        _plain(axes)
+        plain_axes(axes)
     panels[0].set_ylabel("accuracy")
     panels[0].legend(loc="upper left", frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=10)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def draw_features(
@@ -162,28 +167,39 @@ def draw_features(
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, MAX_TSNE_POINTS, replace=False))
         title = f"{title} ({MAX_TSNE_POINTS} of {len(features)} clips)"
     points, labels = embed(features[chosen], seed=seed), labels[chosen]
+    figure, panels = new_panels(2, width=5.0, height=5.6)
+    for axes, by_group in zip(panels, (False, True), strict=True):
+        draw_points(axes, points, labels, label_names=label_names, groups=groups, by_group=by_group)
+    figure.suptitle(title, fontsize=10)
+    write_figure(figure, path)
+
+
+def draw_points(
+    axes: "Axes",
+    points: np.ndarray,
+    labels: np.ndarray,
+    *,
+    label_names: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    by_group: bool,
+) -> None:
+    """Draw points of the plane `(N, 2)`, coloured by their classes or by the groups of these."""
     names = [str(name) for name in label_names]
     group_of = {str(name): str(group) for group, members in groups.items() for name in members}
     of_group = {str(group): _rgb(colour) for group, colour in group_colours(map(str, groups)).items()}
     class_colours = {name: _CLASS_COLOURS[i % len(_CLASS_COLOURS)] for i, name in enumerate(names)}
-    figure, panels = _new_panels(2, width=5.0, height=5.6)
     size = float(np.clip(6000 / len(points), 6, 30))
-    for axes, by_group in zip(panels, (False, True), strict=True):
-        for index, name in enumerate(names):
-            there = points[labels == index]
-            colour = of_group[group_of[name]] if by_group else class_colours[name]
-            marker = "o" if by_group else _MARKERS[index % len(_MARKERS)]
-            axes.scatter(*there.T, s=size, color=colour, marker=marker, alpha=0.75, linewidths=0)
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_color(LIGHT_GREY)
-        shown = of_group if by_group else class_colours
-        markers = ["o" if by_group else _MARKERS[i % len(_MARKERS)] for i in range(len(shown))]
-        handles = [_dot(colour, marker, name) for (name, colour), marker in zip(shown.items(), markers, strict=True)]
-        axes.legend(
-            handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4, frameon=False, fontsize=9
-        )
-    figure.suptitle(title, fontsize=10)
-    _write(figure, path)
+    for index, name in enumerate(names):
+        there = points[labels == index]
+        colour = of_group[group_of[name]] if by_group else class_colours[name]
+        marker = "o" if by_group else _MARKERS[index % len(_MARKERS)]
+        axes.scatter(*there.T, s=size, color=colour, marker=marker, alpha=0.75, linewidths=0)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color(LIGHT_GREY)
+    shown = of_group if by_group else class_colours
+    markers = ["o" if by_group else _MARKERS[i % len(_MARKERS)] for i in range(len(shown))]
+    handles = [_dot(colour, marker, name) for (name, colour), marker in zip(shown.items(), markers, strict=True)]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4, frameon=False, fontsize=9)
 
 
 def embed(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -219,11 +235,22 @@ def embed(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 
 def _new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
-    figure, panels = _new_panels(1, width=width, height=height)
+    figure, panels = new_panels(1, width=width, height=height)
     return figure, panels[0]
 
 
-def _new_panels(count: int, *, width: float, height: float) -> tuple["Figure", list["Axes"]]:
+def new_panels(count: int, *, width: float, height: float) -> tuple["Figure", list["Axes"]]:
+    """Begin a figure of panels in a row, each of a size in inches."""
+    figure, rows = new_grid(1, count, width=width, height=height)
+    return figure, list(rows[0])
+
+
+def new_grid(rows: int, columns: int, *, width: float, height: float) -> tuple["Figure", Any]:
+    """Begin a figure of panels in rows, each of a size in inches; the panels are an array `(rows, columns)`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -232,17 +259,19 @@ def _new_panels(count: int, *, width: float, height: float) -> tuple["Figure", l
             "Expected matplotlib for figures, but it is not installed. Run `pip install matplotlib`, "
             "or leave out --figures."
         ) from error
-    figure = Figure(figsize=(width * count, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _write(figure: "Figure", path: Path) -> None:
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as a PNG file; the same figure gives the same bytes."""
     # A version in the file would change its bytes.
     figure.savefig(path, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None})
 
 
-def _plain(axes: "Axes") -> None:
+def plain_axes(axes: "Axes") -> None:
+    """Leave axes two spines and lines across."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT_GREY, lw=0.8, zorder=0)
     axes.set_axisbelow(True)
