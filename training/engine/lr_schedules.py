@@ -20,10 +20,9 @@ def learning_rate_factor(schedule: Schedule, step: int, *, num_epochs: int, step
     total_steps = num_epochs * steps_per_epoch
     warmup_steps = int(total_steps * schedule.warmup_share or steps_per_epoch * schedule.warmup_epochs)
     step = max(0, step - schedule.delay)
-    if step < warmup_steps and schedule.warmup_start is None:
-        return (step + 1) / warmup_steps
     if step < warmup_steps:
-        return schedule.warmup_start + (1 - schedule.warmup_start) * step / warmup_steps
+        start = schedule.warmup_start
+        return (step + 1) / warmup_steps if start is None else start + (1 - start) * step / warmup_steps
     epoch = step // steps_per_epoch
     if schedule.kind == "step":
         return schedule.decay ** sum(epoch >= milestone for milestone in schedule.milestones)

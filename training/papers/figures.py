@@ -25,6 +25,7 @@ from dfer_hf.checkpoints import LoadedCheckpoint, load_checkpoint
 from dfer_hf.explain.layercam import layer_cam
 from dfer_hf.models.modeling_nr_dfernet import NrDfernetForVideoClassification
 from training.cache.prepared import PreparedClips
+from training.data.clip_dataset import ClipSource
 from training.data.sources import build_test_source
 from training.datasets.registry import find_corpus
 from training.engine.run_folder import RunFolder, locate_checkpoint
@@ -267,6 +268,8 @@ def _features(arguments: argparse.Namespace) -> None:
     for word in arguments.runs:
         checkpoint = _load(word)
         source = build_test_source(split.test, split.label_names, prepared, checkpoint.processor, checkpoint.model)
+        if not isinstance(source, ClipSource):
+            raise ValueError(f"Expected a dataset of clips, got {arguments.corpus}, whose frames are labelled.")
         systems[_name(word)] = predict(checkpoint.model, source, batch_size=16, with_features=True)
     draw_features_beside(systems, arguments.output, title=f"{arguments.corpus}, features of the clips (t-SNE)")
 
