@@ -29,13 +29,10 @@ from training.cache.prepared import Preparation
 from training.cache.shards import INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter, frame_bytes
 from training.datasets.corpus import Clip, Corpus, CorpusError
 from training.datasets.media import is_picture
+from training.disk import DiskFullError
 
 _CLIPS_LOOKED_AT = 300
 _WORKSPACE = "unfinished-"
-
-
-class DiskFullError(OSError):
-    """There is less room on the disk than the cache is going to need."""
 
 
 @dataclass(frozen=True)

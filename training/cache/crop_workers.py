@@ -1,6 +1,5 @@
 """Crop clips in several processes at once and hand the results over in the order of the clips."""
 
-import errno
 import itertools
 import multiprocessing
 import os
@@ -18,10 +17,10 @@ import torch
 from training.cache.face_clips import FaceCropper
 from training.cache.shards import ClipDetails
 from training.datasets.corpus import Clip
+from training.disk import FULL_DISK
 
 # For each process: one slow clip must not keep the others waiting.
 _CLIPS_AHEAD = 4
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class WorkerDiedError(RuntimeError):
@@ -91,7 +90,7 @@ def _crop(cropper: FaceCropper, clip: Clip, path: Path) -> CroppedClip:
     try:
         return CroppedClip(clip.name, path, cropper(clip, path))
     except (ValueError, OSError) as error:  # all that says what is wrong with a clip is a ValueError
-        if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise
         return CroppedClip(clip.name, path, None, f"{type(error).__name__}: {error}")
 

@@ -14,6 +14,7 @@ import numpy as np
 import dfer_hf
 from dfer_hf.faces.alignment import CROP_SIZE
 from training.cache.shards import SHARD_BYTES, CacheError, CacheWriter, ClipDetails, key_of, read_index
+from training.disk import write_whole
 
 FORMAT_VERSION = 1
 RECORD_NAME = "preparation.json"
@@ -114,8 +115,7 @@ class Preparation:
             raise CacheError(
                 f"Expected an empty folder or a cache at {root}, found other files. Give another --output."
             )
-        part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        part.replace(root / RECORD_NAME)
+        write_whole(root / RECORD_NAME, json.dumps(asdict(self), indent=2) + "\n")
 
     def described(self) -> dict[str, Any]:
         """What decides how the crops look, as plain values; the version of the package does not."""
