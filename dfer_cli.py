@@ -158,10 +158,10 @@ def run_training() -> NoReturn:
     """Run `dfer-train`, whose code is that of the repository: an installed package comes without it."""
     try:
         from training.cli import main as main_of_training
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         print(
-            f"dfer-train: {error}. Training needs a clone of the repository and the extra 'train': "
-            'run `pip install --editable ".[train]"` in it.',
+            "dfer-train: training is not part of the installed package. Clone the repository, and run "
+            '`pip install --editable ".[train]"` in it.',
             file=sys.stderr,
         )
         sys.exit(2)

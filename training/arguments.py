@@ -64,7 +64,8 @@ def finish(program: str, main: Callable[[argparse.Namespace], int], arguments: a
     except (ValueError, OSError, ArithmeticError, ImportError) as error:
         if arguments.traceback:
             raise
-        sys.stderr.write(f"{program}: {type(error).__name__}: {error}\n")
+        advice = "" if not isinstance(error, ModuleNotFoundError) else '. Run `pip install --editable ".[train]"`.'
+        sys.stderr.write(f"{program}: {type(error).__name__}: {error}{advice}\n")
         return 1
 
 

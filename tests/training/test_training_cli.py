@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import dfer_cli
 import training.cli
 
 
@@ -55,3 +56,19 @@ def test_a_wrong_root_says_what_was_looked_for(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "Expected" in captured.err + captured.out
     assert "Traceback" not in captured.err
+
+
+def test_a_wheel_without_training_says_in_one_line_what_to_do(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "training.cli", None)
+    with pytest.raises(SystemExit) as ended:
+        dfer_cli.run_training()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("dfer-train: training is not part of the installed package. Clone the repository")
+    assert error.count("\n") == 1
+
+
+def test_a_library_that_is_missing_is_named_with_the_extra(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "training.crossval", None)
+    assert training.cli.main(["crossval", str(tmp_path)]) == 1
+    assert 'Run `pip install --editable ".[train]"`.' in capsys.readouterr().err
