@@ -2,12 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from .engines import TorchEngine
+from .engines import ClipAnswers, TorchEngine
 from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
 from .faces.quality import sharpness
 from .video.sampling import Sampling, frame_rate
@@ -74,10 +76,11 @@ class FaceReader(ABC):
         engine: What answers.
         sampling: Which frames the system looks at.
         explain: Whether to ask for heat maps.
+        report: Called before each piece of work of the model; may raise to stop.
     """
 
-    def __init__(self, engine: TorchEngine, sampling: Sampling, *, explain: bool) -> None:
-        self.engine, self.sampling, self.explain = engine, sampling, explain
+    def __init__(self, engine: TorchEngine, sampling: Sampling, *, explain: bool, report: Callable[[], None]) -> None:
+        self.engine, self.sampling, self.explain, self.report = engine, sampling, explain, report
         self.seen: list[SeenFrame] = []
         self.waiting: list[np.ndarray] = []
         self.parts: list[LookedAt] = []
@@ -98,6 +101,16 @@ class FaceReader(ABC):
     def finish(self) -> FaceReading:
         """Answer the rest, and put everything together."""
 
+    def answer(self, clips: Iterable[np.ndarray], *, explain: bool) -> ClipAnswers:
+        """Answer clips of crops, `(frames, 112, 112, 3)` each, and report before each."""
+
+        def reported() -> Iterator[np.ndarray]:
+            for clip in clips:
+                self.report()
+                yield clip
+
+        return self.engine.answer(reported(), explain=explain)
+
     def take(self, count: int) -> tuple[int, np.ndarray]:
         """The oldest `count` crops that wait, `(count, 112, 112, 3)`, and the position of the first."""
         start = len(self.seen) - len(self.waiting)
@@ -115,9 +128,9 @@ class WindowReader(FaceReader):
     Args:
         engine: What answers.
         sampling: Which frames of a window are looked at.
-        explain: Whether to ask for heat maps.
         window_seconds: Length of a window.
         max_analysed_rate: Frames a second that are looked at, about; None for all.
+        options: As of `FaceReader`.
     """
 
     def __init__(
@@ -125,11 +138,11 @@ class WindowReader(FaceReader):
         engine: TorchEngine,
         sampling: Sampling,
         *,
-        explain: bool,
         window_seconds: float,
         max_analysed_rate: float | None,
+        **options: Any,
     ) -> None:
-        super().__init__(engine, sampling, explain=explain)
+        super().__init__(engine, sampling, **options)
         self.window_seconds, self.max_analysed_rate = window_seconds, max_analysed_rate
         self.fine: list[np.ndarray] = []
         self.coarse: list[np.ndarray] = []
@@ -153,19 +166,22 @@ class WindowReader(FaceReader):
     def _answer(self, count: int) -> None:
         views = self.sampling.views(count, every=self._every(self._times()[:count]))
         start, crops = self.take(count)
-        answers = self.engine.answer(crops[views], explain=self.explain)
-        positions, first, place = np.unique(views, return_index=True, return_inverse=True)
+        answers = self.answer((crops[view] for view in views), explain=self.explain)
+        positions, place = np.unique(views, return_inverse=True)
         times_looked_at = np.bincount(place.ravel())
         fine = np.zeros((len(positions), answers.fine.shape[1]))
         np.add.at(fine, place.ravel(), answers.frame_fine.reshape(views.size, -1))
         weights = np.bincount(views[0], answers.frame_weights[0], minlength=count)[positions]
+        maps = np.zeros((len(positions), *answers.maps.shape[2:]), dtype=answers.maps.dtype)
+        # Copies of a frame that was repeated, as a picture is, need not count alike.
+        np.maximum.at(maps, place.ravel(), answers.maps.reshape(views.size, *maps.shape[1:]))
         self.parts.append(
             LookedAt(
                 start + positions,
                 fine / times_looked_at[:, None],
                 weights * count,
                 np.array([sharpness(crop) for crop in crops[positions]]),
-                answers.maps.reshape(views.size, *answers.maps.shape[2:])[first],
+                maps,
             )
         )
         self.fine.append(answers.fine[0] * count)
@@ -176,9 +192,9 @@ class WindowReader(FaceReader):
 
     def _every(self, times: list[float]) -> int:
         """One frame in how many is looked at; half a frame of tolerance lets all of 20 a second be."""
-        if self.max_analysed_rate is None or times[-1] <= times[0]:
+        rate = frame_rate(times)
+        if self.max_analysed_rate is None or rate is None:
             return 1
-        rate = (len(times) - 1) / (times[-1] - times[0])
         return max(1, math.ceil(rate / self.max_analysed_rate - 0.5))
 
 
@@ -189,8 +205,8 @@ class InOrderReader(FaceReader):
     that no border shows between its parts.
     """
 
-    def __init__(self, engine: TorchEngine, sampling: Sampling, *, explain: bool) -> None:
-        super().__init__(engine, sampling, explain=explain)
+    def __init__(self, engine: TorchEngine, sampling: Sampling, **options: Any) -> None:
+        super().__init__(engine, sampling, **options)
         self.encoded: list[torch.Tensor] = []
 
     def answer_waiting(self) -> None:
@@ -210,9 +226,10 @@ class InOrderReader(FaceReader):
 
     def _encode(self) -> None:
         start, crops = self.take(len(self.waiting))
+        self.report()
         self.encoded.append(self.engine.encode(crops))
         count = len(crops)
-        maps = self.engine.answer(crops[None], explain=True).maps[0] if self.explain else np.empty((count, 0, 0))
+        maps = self.answer([crops], explain=True).maps[0] if self.explain else np.empty((count, 0, 0))
         sharp = np.array([sharpness(crop) for crop in crops])
         empty = np.empty(count)
         self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, maps))

@@ -165,7 +165,7 @@ class VideoPredictor:
         faces = analysis.run(on_frame)
         qualities = [face.quality for face in faces if isinstance(face.quality, FaceQuality)]
         if video.can_be_read_again and looks_turned(qualities):
-            turns = find_turn(analysis.samples.frames, self.detector)
+            turns = find_turn(analysis.reported_samples(), self.detector)
             if turns:
                 told = len(notes)
                 turned = _Analysis(self, video, explain=explain, progress=progress, turns=turns)
@@ -200,18 +200,13 @@ class VideoPredictor:
             "temperature": config.temperature,
         }
 
-    def new_reader(self, *, explain: bool) -> FaceReader:
-        """What reads the face of a person who was not seen before."""
+    def new_reader(self, **options: Any) -> FaceReader:
+        """What reads the face of a person who was not seen before, with the options of `FaceReader`."""
         sampling = self.processor.sampling
         if sampling.every_frame:
-            return InOrderReader(self.engine, sampling, explain=explain)
-        return WindowReader(
-            self.engine,
-            sampling,
-            explain=explain,
-            window_seconds=self.processor.window_seconds,
-            max_analysed_rate=self.max_analysed_rate,
-        )
+            return InOrderReader(self.engine, sampling, **options)
+        seconds, rate = self.processor.window_seconds, self.max_analysed_rate
+        return WindowReader(self.engine, sampling, window_seconds=seconds, max_analysed_rate=rate, **options)
 
 
 class _Analysis:
@@ -227,7 +222,7 @@ class _Analysis:
         turns: int = 0,
     ) -> None:
         self.predictor, self.video, self.explain, self.turns = predictor, video, explain, turns
-        self.progress, self.last_call = progress, 0.0
+        self.progress, self.last_call, self.reached_seconds = progress, 0.0, 0.0
         self.times: list[float] = []
         self.samples = _SpreadFrames()
         self.shown_size = (0.0, 0.0)
@@ -239,20 +234,23 @@ class _Analysis:
         crops = crop_faces(self._frames(on_frame), predictor.detector, low_light=low_light)
         with closing(prefetch(crops, FRAMES_AHEAD)) as stream:
             for frame in stream:
-                self._report(frame.time_seconds)
+                self.reached_seconds = frame.time_seconds
+                self.report()
                 for face in frame.faces:
                     if face.track_id not in readers:
-                        readers[face.track_id] = predictor.new_reader(explain=self.explain)
+                        readers[face.track_id] = predictor.new_reader(explain=self.explain, report=self.report)
                     readers[face.track_id].add(frame, face)
 
         def importance(track_id: int) -> tuple[int, float, int]:
             return rank(track_id, len(readers[track_id].seen), readers[track_id].total_area)
 
-        faces = []
-        for track in sorted(readers, key=importance, reverse=True):
-            self._report(self.times[-1])
-            faces.append(self._predict(track, readers[track]))
-        return tuple(faces)
+        return tuple(self._predict(track, readers[track]) for track in sorted(readers, key=importance, reverse=True))
+
+    def reported_samples(self) -> Iterator[np.ndarray]:
+        """A few frames spread over the video, with a report before each."""
+        for rgb in self.samples.frames:
+            self.report()
+            yield rgb
 
     def _frames(self, on_frame: Callable[[Frame], None] | None) -> Iterator[Frame]:
         """Every frame of the video, upright; runs in a thread of its own."""
@@ -267,14 +265,14 @@ class _Analysis:
                 frame = replace(frame, rgb=np.ascontiguousarray(np.rot90(frame.rgb, -self.turns)))
             yield frame
 
-    def _report(self, time_seconds: float) -> None:
+    def report(self) -> None:
         """Say a few times a second how far the video is; where nobody knows its length, ever nearer to the end."""
         now = time.monotonic()
         if self.progress is None or now - self.last_call < _PROGRESS_EVERY_SECONDS:
             return
         self.last_call = now
-        duration = self.video.duration_seconds
-        share = time_seconds / duration if duration else time_seconds / (time_seconds + 10)
+        duration, reached = self.video.duration_seconds, self.reached_seconds
+        share = reached / duration if duration else reached / (reached + 10)
         self.progress(min(0.99, share))
 
     def _predict(self, track_id: int, reader: FaceReader) -> FacePrediction:

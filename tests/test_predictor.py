@@ -121,9 +121,10 @@ def test_an_answer_belongs_to_the_frame_it_stands_at(tmp_path, write_clip, tiny_
         pixel_values = torch.full((1, 16, 3, 112, 112), (level / 255 - 0.5) / 0.25)
         with torch.inference_mode():
             expected.append(tiny_model(pixel_values_videos=pixel_values).frame_logits.softmax(dim=-1)[0, 0])
-    assert (expected[0] - expected[1]).abs().max() > 0.08
+    apart = float((expected[0] - expected[1]).abs().max())
+    assert apart > 0.01
     for frame, which in zip(face.frames, shown, strict=True):
-        assert list(frame.fine.probabilities.values()) == pytest.approx(expected[which].tolist(), abs=0.03)
+        assert list(frame.fine.probabilities.values()) == pytest.approx(expected[which].tolist(), abs=apart / 3)
 
 
 def test_short_windows_take_one_clip_each(quick, long_clip, forwards):

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from ..explain import layer_cam
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
 
-CLIPS_PER_BATCH = 2
 _IMPORTED_IN = os.getpid()
 
 
@@ -49,6 +48,10 @@ class TorchEngine:
 
     def __init__(self, model: DferPreTrainedModel, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
+        # A fifth faster on CPUs.
+        for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d) and model.device.type == "cpu":
+                module.to(memory_format=torch.channels_last)
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -67,15 +70,14 @@ class TorchEngine:
         if os.getpid() != self._process:
             self._lock, self._process = threading.Lock(), os.getpid()
 
-    def answer(self, clips: np.ndarray, *, explain: bool = False) -> ClipAnswers:
-        """Answer clips, uint8 of shape `(clips, frames, 112, 112, 3)`, with heat maps if asked for."""
-        starts = range(0, len(clips), CLIPS_PER_BATCH)
-        return ClipAnswers.join([self._answer(clips[at : at + CLIPS_PER_BATCH], explain) for at in starts])
+    def answer(self, clips: Iterable[np.ndarray], *, explain: bool = False) -> ClipAnswers:
+        """Answer clips one by one, each uint8 of shape `(frames, 112, 112, 3)`, with heat maps if asked for."""
+        return ClipAnswers.join([self._answer(clip, explain) for clip in clips])
 
     def encode(self, crops: np.ndarray) -> torch.Tensor:
-        """What each frame says by itself, `(frames, features)`, of crops `(frames, 112, 112, 3)`; see `encode_frames`."""
+        """Encode crops `(frames, 112, 112, 3)` one by one, `(frames, features)`; see the model's `encode_frames`."""
         with self._lock, torch.inference_mode():
-            return self.model.encode_frames(self._pixel_values(crops[None])).cpu()[0]
+            return self.model.encode_frames(self._pixel_values(crops)).cpu()[0]
 
     def answer_encoded(self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None) -> ClipAnswers:
         """Answer one clip whose frames were encoded part by part, as if it had been given whole."""
@@ -89,17 +91,17 @@ class TorchEngine:
         logits = torch.from_numpy(probabilities).clamp_min(torch.finfo(torch.float32).tiny).log()
         return self.model.decide(logits).numpy()
 
-    def _answer(self, clips: np.ndarray, explain: bool) -> ClipAnswers:
+    def _answer(self, clip: np.ndarray, explain: bool) -> ClipAnswers:
         # Gradients need tensors that no caller's inference mode has touched.
         with self._lock, torch.inference_mode(not explain):
-            pixel_values = self._pixel_values(clips)
+            pixel_values = self._pixel_values(clip)
             if explain:
                 maps, output = layer_cam(self.model, pixel_values)
                 return _to_arrays(output, maps)
             return _to_arrays(self.model(pixel_values_videos=pixel_values), None)
 
-    def _pixel_values(self, clips: np.ndarray) -> torch.Tensor:
-        inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
+    def _pixel_values(self, clip: np.ndarray) -> torch.Tensor:
+        inputs = self.processor([clip], input_data_format="channels_last", return_tensors="pt")
         return inputs["pixel_values_videos"].to(self.model.device, self.model.dtype)
 
 

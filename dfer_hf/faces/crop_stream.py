@@ -55,7 +55,7 @@ def crop_faces(frames: Iterable[Frame], detector: FaceDetector, *, low_light: bo
         detector: What finds the faces.
         low_light: Whether dark faces are brightened.
     """
-    for tracked in track_faces(frames, detector, detect_every_seconds=DETECT_EVERY_SECONDS):
+    for tracked in track_faces(frames, detector, detect_every_seconds=DETECT_EVERY_SECONDS, batch_size=2):
         frame, faces = tracked.frame, []
         for face in tracked.faces:
             crop = align(frame.rgb, face.points)

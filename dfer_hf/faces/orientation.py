@@ -1,6 +1,6 @@
 """Find out whether a clip lies on its side or upside down although its file does not say so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def looks_turned(qualities: Sequence[FaceQuality]) -> bool:
     )
 
 
-def find_turn(frames: Sequence[np.ndarray], detector: FaceDetector) -> int:
+def find_turn(frames: Iterable[np.ndarray], detector: FaceDetector) -> int:
     """Find by how many quarter turns clockwise a clip stands upright: `np.rot90(frame, -turn)`.
 
     Faces are searched in all four orientations. Where a face stands, a detector is surer of it and sees it less tilted
