@@ -146,7 +146,8 @@ def measure(checkpoint: str, data_root: Path, portraits_root: Path | None) -> di
     if not isinstance(model, FrameResNetForVideoClassification):
         results["clips_from_stills"] = {name: cards for name, (cards, _) in measured.items()}
     leads = Leads.join([leads for _, leads in measured.values()])
-    results["unsure"] = {"chosen_margin": leads.choose_margin()} | leads.at_margin(model.config.unsure_margin)
+    margins = {"chosen": leads.choose_margin(), "as_shipped": model.config.unsure_margin}
+    results["unsure"] = {name: leads.at_margin(margin) for name, margin in margins.items()}
     return results
 
 
