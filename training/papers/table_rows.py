@@ -25,7 +25,13 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "f1_of_groups": ("F1, coarse", ("coarse", "macro_f1")),
     "f1_within_groups": ("F1, negative", ("within_groups", "macro_f1")),
     "war_of_groups": ("WAR of groups", ("coarse_of_fine", "war")),
-    "multiply_adds": ("G multiply-adds", ()),  # counted from the configuration
+    # Counted from the configuration.
+    "multiply_adds": ("G multiply-adds", ()),
+    "parameters": ("M parameters", ()),
+    # Of the log of the first fold.
+    "hours": ("hours of training", ()),
+    # Of the authors' machine; nothing here measures it.
+    "clips_per_second": ("clips a second", ()),
 }
 
 
@@ -42,7 +48,8 @@ class Row:
         nets: `coarse` and `fine` nets of CFC-SP, which are trained apart and put together.
         start_row: Row whose run on its first fold the weights start from, counted from 1.
         folds: Where they are not the table's.
-        ours: Whether this package has such a system; without it the row is printed only.
+        scenes: Scenes of FERV39k whose clips are measured; all where none are named.
+        ours: Whether this package can run it: has such a system and data. Otherwise the row is printed only.
         note: What to know when the two are compared.
     """
 
@@ -54,6 +61,7 @@ class Row:
     nets: dict[str, list[str]] = field(default_factory=dict)
     start_row: int = 0
     folds: tuple[int, ...] | None = None
+    scenes: tuple[str, ...] = ()
     ours: bool = True
     note: str = ""
 

@@ -25,16 +25,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf
 from dfer_hf.complexity import measure
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.config import TrainConfig, change_settings, load_config
 from training.disk import write_whole
 from training.engine.run_folder import RunFolder
-from training.evaluation.results import RESULTS
+from training.evaluation.metrics import Confusion
+from training.evaluation.prediction_files import SUFFIXES, load_predictions
+from training.evaluation.results import PREDICTIONS, RESULTS
 from training.papers.table_rows import (
     COLUMNS,
     RECIPES,
@@ -52,14 +56,28 @@ Train = Callable[..., None]
 Evaluate = Callable[..., Mapping[str, Any]]
 
 
+def parameters(row: Row) -> float:
+    """Millions of parameters of a row's system; without a landmark head, in whose place papers have dlib."""
+    counts = {name: parameter.numel() for name, parameter in _meta_model(row).named_parameters()}
+    return sum(count for name, count in counts.items() if not name.startswith("landmark_head.")) / 1e6
+
+
 def multiply_adds(row: Row) -> float:
     """Billions of multiply-adds of a row's system for one clip."""
-    config = model_config(row)
+    model = _meta_model(row)
+    config, side = model.config, model.config.image_size
     with torch.device("meta"):
-        model = dfer_hf.systems()[train_config(row).system](config).eval()
-        side = config.image_size
         size, _ = measure(model, torch.empty(1, config.num_frames, config.num_channels, side, side))
     return (size.layer_multiply_adds + size.product_multiply_adds) / 1e9
+
+
+def _meta_model(row: Row) -> DferPreTrainedModel:
+    with torch.device("meta"):
+        return dfer_hf.systems()[train_config(row).system](model_config(row)).eval()
+
+
+COUNTED = {"multiply_adds": multiply_adds, "parameters": parameters}
+"""Columns that follow from the configuration."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +169,32 @@ class Workshop:
     def results(self, table: Table, row: Row) -> list[Mapping[str, Any]]:
         """What was measured of a row, by fold."""
         folders = [self.result_folder(table, row, fold) for fold in row.folds or (None,)]
-        files = [folder / RESULTS for folder in folders]
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+        folders = [folder for folder in folders if (folder / RESULTS).is_file()]
+        if row.scenes:
+            return [results_of_scenes(folder / "evaluation", row.scenes) for folder in folders]
+        return [json.loads((folder / RESULTS).read_text(encoding="utf-8")) for folder in folders]
+
+    def hours(self, table: Table, row: Row) -> float | None:
+        """Hours that the training of a row took on its first fold; None where it is not finished."""
+        run = RunFolder(self.run_folder(table, row, first_fold(row)))
+        if row.nets or not is_finished(run.folder, train_config(row)):
+            return None
+        return sum(epoch["seconds"] for epoch in run.read_progress().rows) / 3600
+
+
+def results_of_scenes(evaluation: Path, scenes: Sequence[str]) -> Mapping[str, Any]:
+    """What was measured of the clips of some scenes of FERV39k, whose names begin with that of the scene.
+
+    Raises:
+        ValueError: If the evaluation holds no clip of these scenes.
+    """
+    found = [evaluation / f"{PREDICTIONS}{suffix}" for suffix in SUFFIXES]
+    predictions = load_predictions(next((path for path in found if path.is_file()), found[0]))
+    chosen = np.array([name.split("/")[0] in scenes for name in predictions.names])
+    if not chosen.any():
+        raise ValueError(f"Expected clips of {', '.join(scenes)} in {evaluation}, found none.")
+    confusion = Confusion.of(predictions.predicted[chosen], predictions.labels[chosen], predictions.label_names)
+    return {"fine": confusion.to_dict()}
 
 
 def first_fold(row: Row) -> int | None:
@@ -197,7 +239,7 @@ def run_table(table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fol
     for number in rows or range(1, len(table.rows) + 1):
         row = table.rows[number - 1]
         if not row.ours:
-            left_out.append(f"row {number}, {row.name}: this package has no such system")
+            left_out.append(f"row {number}, {row.name}: printed only, this package cannot run it")
             continue
         corpus = train_config(row).data
         if corpus not in workshop.data_roots or corpus not in workshop.prepared_roots:
@@ -219,7 +261,10 @@ def render(table: Table, workshop: Workshop) -> str:
         results = workshop.results(table, row) if row.ours else []
         figures = []
         for column in table.columns:
-            figures += [_cell(row.paper.get(column), "not printed"), _cell(_ours(row, column, results), "no data")]
+            figures += [
+                _cell(row.paper.get(column), "not printed"),
+                _cell(_ours(table, row, column, results, workshop), "no data"),
+            ]
         lines.append([str(number), row.name, *figures, f"{len(results)} of {len(row.folds or (None,))}"])
         if row.note:
             notes.append(f"Row {number}: {row.note}")
@@ -230,10 +275,16 @@ def render(table: Table, workshop: Workshop) -> str:
     return "\n".join([table.title, "", *padded, *(["", *notes] if notes else []), ""])
 
 
-def _ours(row: Row, column: str, results: Sequence[Mapping[str, Any]]) -> float | None:
+def _ours(
+    table: Table, row: Row, column: str, results: Sequence[Mapping[str, Any]], workshop: Workshop
+) -> float | None:
     """Mean over the folds that were measured; None where there is none, or where one has no such figure."""
-    if column == "multiply_adds":
-        return multiply_adds(row) if row.ours else None
+    if column in COUNTED:
+        return COUNTED[column](row) if row.ours else None
+    if column == "hours":
+        return workshop.hours(table, row) if row.ours else None
+    if not COLUMNS[column][1]:
+        return None
     part, name = COLUMNS[column][1]
     values = [result.get(part, {}).get(name) for result in results]
     return None if not values or None in values else sum(values) / len(values)

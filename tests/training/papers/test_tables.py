@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForVideoClassification
@@ -12,9 +13,12 @@ from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.arguments import read_command_line
 from training.config import CHOICES
 from training.engine.pretrained import build_model
+from training.evaluation.prediction_files import save_predictions
 from training.papers import table_rows, tables
 from training.papers.table_rows import COLUMNS, Row, Table, load_table, model_config, table_names, train_config
-from training.papers.tables import PART_RECIPES, Workshop, multiply_adds, render, run_table
+from training.papers.tables import PART_RECIPES, Workshop, multiply_adds, parameters, render, run_table
+
+from ..small_source import random_predictions
 
 ROWS = [
     pytest.param(name, number, id=f"{name}-{number}")
@@ -123,7 +127,10 @@ def test_rows_that_are_the_same_run_are_printed_alike(tmp_path):
                 continue
             folder = workshop.result_folder(table, row, row.folds[0] if row.folds else None)
             for column, figure in row.paper.items():
-                assert printed.setdefault((folder, column), figure) == pytest.approx(figure, abs=0.3), row.name
+                # Of one fold and of five, the figures differ; and of Former-DFER's size sources do.
+                same = (folder, column, row.folds, row.scenes)
+                if column != "parameters":
+                    assert printed.setdefault(same, figure) == pytest.approx(figure, abs=0.3), row.name
     assert len(printed) > 60
 
 
@@ -133,6 +140,7 @@ def test_there_is_a_table_of_every_ablation():
         "nr_dfernet_table1", "nr_dfernet_table2", "nr_dfernet_table3",
         "cfc_sp_table1", "cfc_sp_table2", "cfc_sp_table3",
         "cfc_sp_table4",
+        "keypoint_gcn_table6", "keypoint_gcn_table8",
         "keypoint_gcn_table9", "keypoint_gcn_table10", "keypoint_gcn_table11", "keypoint_gcn_table12",
         "keypoint_gcn_figure8",
         "m3dfel_table1", "m3dfel_table2",
@@ -273,7 +281,7 @@ def test_rows_without_corpus_or_system_are_left_out_and_named(shop):
     workshop = dataclasses.replace(workshop, data_roots={"dfew": workshop.data_roots["dfew"]})
     table = nr_table(Row("a"), Row("b", ours=False), Row("c", recipe="nr_dfernet_afew", folds=()))
     assert run_table(table, workshop) == [
-        "row 2, b: this package has no such system",
+        "row 2, b: printed only, this package cannot run it",
         "row 3, c: needs --data-root afew=<folder> and --prepared afew=<cache>",
     ]
     assert len(trained) == 1
@@ -348,3 +356,42 @@ def test_unknown_tables_and_columns_are_refused(one_table):
     with pytest.raises(ValueError, match=r"mine\.toml has unknown columns \['wra'\]; known are"):
         load_table("mine")
     assert "war" in COLUMNS
+
+
+def test_scenes_are_measured_out_of_the_predictions_of_their_run(tmp_path):
+    """The key-points paper's Table 6: one run, scene by scene."""
+    table = load_table("keypoint_gcn_table6")
+    workshop = Workshop(tmp_path)
+    folder = workshop.result_folder(table, table.rows[0], None)
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps({"fine": {"war": 40.0}}), encoding="utf-8")
+    names = tuple(f"{scene}/Happy/{number:04d}" for scene in ("Action", "Social") for number in range(4))
+    logits = np.zeros((8, 7), np.float32)
+    # Right of Action's clips 3 of 4, of Social's 1 of 4.
+    logits[[0, 1, 2, 4], 0] = 1
+    logits[[3, 5, 6, 7], 1] = 1
+    answers = random_predictions(8, names=names)
+    answers = dataclasses.replace(answers, labels=np.zeros(8, int), logits=logits)
+    save_predictions(answers, folder / "evaluation" / "predictions.csv")
+    of = {row.name: row for row in table.rows}
+    seen = {name: workshop.results(table, of[name])[0]["fine"]["war"] for name in ("All", "Social", "Action")}
+    assert seen == {"All": 40.0, "Social": 25.0, "Action": 75.0}
+    with pytest.raises(ValueError, match=r"Expected clips of Argue in .*, found none"):
+        workshop.results(table, of["Argue"])
+
+
+def test_sizes_are_counted_and_hours_read_from_the_log(tmp_path):
+    table = load_table("keypoint_gcn_table8")
+    former, ours = table.rows[1], table.rows[3]
+    assert parameters(former) == pytest.approx(18.03, abs=0.01)
+    # 17.8, which the paper cuts off.
+    assert parameters(ours) == pytest.approx(17.8, abs=0.1)
+    workshop = Workshop(tmp_path)
+    assert workshop.hours(table, ours) is None
+    config, folder = train_config(ours), workshop.run_folder(table, ours, 1)
+    folder.mkdir(parents=True)
+    rows = [{"epoch": epoch, "seconds": 90.0} for epoch in range(config.num_epochs)]
+    progress = {"epochs_done": config.num_epochs, "best_epoch": 0, "rows": rows}
+    (folder / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+    assert workshop.hours(table, ours) == pytest.approx(2.0)
+    assert "no data" in render(table, workshop)
