@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from dfer_hf.taxonomy import Emotion
@@ -30,7 +31,7 @@ class ListedClip:
     file: Path
     line: int
 
-    @property
+    @cached_property
     def path(self) -> PurePosixPath:
         """The clip as a path, without regard to the machine it was written on."""
         return PurePosixPath(self.clip)

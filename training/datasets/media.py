@@ -81,7 +81,7 @@ class Media:
 
     def source(self, name: str) -> Path:
         """Frames or video of a clip; where there are none, the folder where they were expected."""
-        return self.sources.get(name, self.folder / name)
+        return self.sources.get(name) or self.folder / name
 
 
 def same_name(name: str) -> str | None:
