@@ -19,7 +19,7 @@ else:
 
 @dataclass(frozen=True)
 class HeadStart:
-    """Training of what follows a trunk that stands still, before everything is trained together.
+    """Training of everything but the frozen backbone, on its cached features, before everything is trained together.
 
     Args:
         num_steps: Optimiser steps.
@@ -51,7 +51,7 @@ class Augmentation:
         jitter_chance: Chance that brightness, contrast, saturation and hue change.
         rotation: Greatest turn in degrees.
         rotation_chance: Chance of a turn.
-        grey_chance: Chance of a clip without colours.
+        grey_chance: Chance that a clip loses its colours, before they are jittered.
         blur_chance: Chance of a Gaussian blur of 0.1 to 2 pixels.
         erasing_chance: Chance that a rectangle of noise covers a part.
         erasing_area: Least and greatest share of the picture it covers.

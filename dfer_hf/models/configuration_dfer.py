@@ -174,7 +174,7 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             )
 
     def validate_answers(self) -> None:
-        """Refuse a temperature that would turn answers round or into nothing, and a margin no answer can have."""
+        """Refuse a temperature that would reverse the answers or leave none, and a margin that no answer can have."""
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be above 0 and finite, got {self.temperature}.")
         if not 0 <= self.unsure_margin <= 1:

@@ -9,7 +9,7 @@ from .configuration_dfer import DferConfig
 
 @strict
 class FrameResNetConfig(DferConfig):
-    """A ResNet that judges each frame alone and averages over the clip.
+    """A ResNet that classifies each frame alone and averages over the clip.
 
     The defaults are ResNet-18 as AEN uses it for its 2D FER model (Sec. 4.3); `[32, 64, 128, 256]` is half its width.
 

@@ -27,7 +27,7 @@ class KeypointGcnConfig(FrameResNetConfig):
       two on the bridge. A cheek is the centre of a lower eyelid, a side of the nose and the jaw beside the mouth.
     - Edges join neighbours along brows, eyes, nose and mouth, and the cheeks to eye, nose and mouth; none joins a node
       to itself, since Eq. 3 adds it, and rows are not normalised, as printed.
-    - `W_a` of Eq. 4 scales the rows of `A`: a node judges how much it takes in.
+    - `W_a` of Eq. 4 scales the rows of `A`: a node decides how much it takes in.
     - `W_learn` starts as the identity over its width, so that `W_a` is a mean product: features are never negative
       here, and the ReLU of Eq. 4 starts open; a random matrix shuts it for good in about every second draw.
     - A heat map is a Gaussian distribution in units of an even one: Eq. 2 then gives key points features of the same

@@ -10,7 +10,7 @@ from .configuration_r3d import R3dConfig
 class M3dfelConfig(R3dConfig):
     """M3DFEL (Wang et al., CVPR 2023) with the intensity-aware loss of Li et al., AAAI 2023.
 
-    What the paper leaves open, or says otherwise than its code; each choice names its ground.
+    The paper leaves open what follows, or contradicts its code; each choice names its ground.
 
     - Sizes of BiLSTM, attention and aggregation are those of the authors' code (TFace 171ec14, attribute/M3DFEL): the
       attention has no output projection, no residual and no norm before it.

@@ -123,9 +123,9 @@ class AenForVideoClassification(DferPreTrainedModel):
         maps = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps
         with torch.no_grad():
             frame_logits = self.guide.encode_frames(pixel_values_videos)  # (batch, frames, labels)
-        return self.judge_levels(maps, frame_logits, labels)
+        return self.answer_levels(maps, frame_logits, labels)
 
-    def judge_levels(
+    def answer_levels(
         self, maps: Sequence[torch.Tensor], frame_logits: torch.Tensor, labels: torch.Tensor | None = None
     ) -> DferOutput:
         """Do what follows trunk and guide.

@@ -24,7 +24,7 @@ def log_mean(log_probabilities: torch.Tensor, dim: int) -> torch.Tensor:
 class CfcSpForVideoClassification(DferPreTrainedModel):
     """The cascade of frame nets.
 
-    An ensemble judges to which group each frame belongs; a further net, or an ensemble, which class inside a group of
+    An ensemble predicts the group of each frame; a further net, or an ensemble, predicts the class inside a group of
     several it is. Every net's logits are smoothed over the neighbouring frames first. Clips may have any number of
     frames; without gradients, memory holds the maps of `frames_per_pass` frames.
     """
@@ -113,8 +113,8 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
 
     def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Logits of each net for each frame, side by side, `(batch, num_frames, logits)`; see the base class."""
-        judged = [self.judge_frames(nets, pixel_values_videos) for nets in (self.coarse_nets, self.fine_nets)]
-        return torch.cat([logits.permute(1, 2, 0, 3).flatten(2) for logits in judged], dim=-1)
+        logits = [self.classify_frames(nets, pixel_values_videos) for nets in (self.coarse_nets, self.fine_nets)]
+        return torch.cat([of_nets.permute(1, 2, 0, 3).flatten(2) for of_nets in logits], dim=-1)
 
     def answer_encoded(
         self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None,
@@ -158,7 +158,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
             loss_parts=loss_parts,
         )
 
-    def judge_frames(self, nets: Iterable[nn.Module], pixel_values_videos: torch.Tensor) -> torch.Tensor:
+    def classify_frames(self, nets: Iterable[nn.Module], pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Classify each frame by itself with each net, `(nets, batch, num_frames, classes)`, without smoothing.
 
         No net, as where no group has several classes, answers as one net without classes.

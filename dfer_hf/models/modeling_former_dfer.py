@@ -13,7 +13,7 @@ from .modeling_temporal_transformer import TemporalAttention, TemporalLayer, Tem
 
 
 class SpatialTransformer(nn.Module):
-    """Self-attention among the places of one frame's map; its layers are the temporal transformer's, with no token."""
+    """Self-attention among the places of one frame's map, by the temporal transformer's layers and without a token."""
 
     def __init__(self, config: FormerDferConfig) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from .modeling_r3d import R3dTrunk
 class BidirectionalLstmLayer(nn.Module):
     """One layer of an LSTM that reads the instances in both directions.
 
-    Of cells, because `nn.LSTM` keeps a second list of its weights, which loading can leave behind.
+    It is made of cells, because `nn.LSTM` keeps a second list of its weights, which loading can miss.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

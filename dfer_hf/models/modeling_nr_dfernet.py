@@ -127,7 +127,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
 
     Short ResNet stages give a map of every frame; a static branch relates its patches, a dynamic branch follows its
     difference from the next frame's, and their sums run through a temporal transformer. At the decision the same
-    transformer also judges short snippets: one that is clear and not neutral forbids the clip to be neutral.
+    transformer also classifies short snippets: one that is clear and not neutral forbids a neutral answer.
     """
 
     config: NrDfernetConfig
@@ -190,7 +190,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
         logits, frame_logits = sequence_logits, None
         # Training has no use for the snippets: they filter and explain, and no loss sees them.
         if not self.training or labels is None:
-            snippet_probabilities = self.judge_snippets(features)
+            snippet_probabilities = self.classify_snippets(features)
             tiny = torch.finfo(torch.float32).tiny
             frame_logits = self.spread_snippets(snippet_probabilities).clamp_min(tiny).log()
             if config.snippet_filter and not self.training:
@@ -207,7 +207,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
         )
 
     @torch.no_grad()
-    def judge_snippets(self, features: torch.Tensor) -> torch.Tensor:
+    def classify_snippets(self, features: torch.Tensor) -> torch.Tensor:
         """Classify the snippets of fused features `(batch, frames - 1, hidden)`.
 
         Returns:

@@ -11,7 +11,10 @@ from .modeling_frame_resnet import build_trunk
 
 
 class GateMaps(nn.Linear):
-    """The linear maps to a cell's gates and candidate, side by side; a class of its own for its first weights."""
+    """The linear maps to a cell's gates and candidate, side by side.
+
+    It has a class of its own because its first weights differ from those of other linear layers.
+    """
 
     def __init__(self, input_size: int, state_size: int, num_maps: int) -> None:
         super().__init__(input_size, num_maps * state_size)

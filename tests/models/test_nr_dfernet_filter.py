@@ -134,7 +134,7 @@ def test_the_filter_acts_in_evaluation_only_and_leaves_the_loss_alone(build, cli
 def test_training_looks_at_no_snippets(build, clips, monkeypatch):
     model = build()
     looked = []
-    monkeypatch.setattr(model, "judge_snippets", lambda features: looked.append(1) or model.classifier(features))
+    monkeypatch.setattr(model, "classify_snippets", lambda features: looked.append(1) or model.classifier(features))
     labels = torch.zeros(len(clips), dtype=torch.long)
     assert answer(model.train(), clips, labels=labels).frame_logits is None
     assert not looked

@@ -43,7 +43,7 @@ class Row:
         name: As the paper calls it.
         paper: What the paper printed, by column; empty where it only drew it.
         recipe: Where it is not the table's.
-        overrides: What the row says otherwise than its recipe.
+        overrides: Settings in which the row differs from its recipe.
         decision: Fields of the configuration that only decisions read: set in the trained checkpoint.
         nets: `coarse` and `fine` nets of CFC-SP, which are trained apart and put together.
         start_row: Row whose run on its first fold the weights start from, counted from 1.

@@ -1,7 +1,7 @@
-"""Train what follows a trunk that stands still, on stored means of its maps.
+"""Train what follows a frozen backbone, on stored means of its maps.
 
-A clip of stored frames costs a hundredth of one that goes through the trunk, so the parts that start from nothing can
-see a hundred times as many before everything is trained together.
+A clip of stored frames costs a hundredth of one that goes through the backbone, so the parts with random first weights
+can see a hundred times as many before everything is trained together.
 """
 
 from collections.abc import Callable
@@ -122,7 +122,7 @@ def give_head_start(
         maps, frame_logits, votes = views.batch(indices, generator)
         maps = [level.to(model.device) for level in maps]
         with autocast():
-            output = model.judge_levels(maps, frame_logits.to(model.device), votes.to(model.device))
+            output = model.answer_levels(maps, frame_logits.to(model.device), votes.to(model.device))
         # There, because labels were given.
         loss = cast(torch.Tensor, output.loss)
         optimiser.zero_grad()

@@ -79,7 +79,7 @@ def test_a_head_start_teaches_everything_but_trunk_and_guide(model, clips):
         torch.manual_seed(1)
         maps, frame_logits, votes = views.batch(torch.arange(42), torch.Generator().manual_seed(9))
         with torch.no_grad():
-            return model.eval().judge_levels(maps, frame_logits, votes).loss.item()
+            return model.eval().answer_levels(maps, frame_logits, votes).loss.item()
 
     first = loss()
     last_losses = give_head_start(model, views, HEAD_START, generator=torch.Generator().manual_seed(2))

@@ -53,13 +53,13 @@ def test_the_whole_answers_what_its_nets_do(trained, tmp_path, clips):
     assert whole.config.smoothing_window == 256
     groups = list(whole.config.groups)
     for place, net in enumerate(["repvgg", "iresnet"]):
-        expected = models[net].judge_frames(models[net].coarse_nets, clips)[0]
-        seen = whole.judge_frames([whole.coarse_nets[place]], clips)[0]
+        expected = models[net].classify_frames(models[net].coarse_nets, clips)[0]
+        seen = whole.classify_frames([whole.coarse_nets[place]], clips)[0]
         torch.testing.assert_close(seen, expected[..., [GROUPS.index(group) for group in groups]])
-    expected = models["repvgg_negative"].judge_frames(models["repvgg_negative"].coarse_nets, clips)
+    expected = models["repvgg_negative"].classify_frames(models["repvgg_negative"].coarse_nets, clips)
     labels = [EIGHT_LABELS[index] for index in whole.split_labels[0]]
     torch.testing.assert_close(
-        whole.judge_frames(whole.fine_nets, clips), expected[..., [NEGATIVE.index(label) for label in labels]]
+        whole.classify_frames(whole.fine_nets, clips), expected[..., [NEGATIVE.index(label) for label in labels]]
     )
     assert list(AutoVideoProcessor.from_pretrained(tmp_path / "whole").image_mean) == [0.5] * 3
 
