@@ -1,4 +1,4 @@
-"""Clips a second that a loader reads from the cache, from JPEG frames, and from videos: `python tests/benchmarks/loading.py`.
+"""Clips a second that a loader reads from the cache, JPEG frames and videos: `python -m tests.benchmarks.loading`.
 
 The clips are made here: one face moving slowly, 224×224, about 80 frames. Every sample is 16 frames of a random clip,
 spread over it, uint8 of 112×112. The cache holds the crops; the other two ways decode their frames and resize them,
@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dfer_hf.faces.alignment import CROP_SIZE
 from dfer_hf.video import read_frames
 from dfer_hf.video.sampling import Sampling

@@ -1,10 +1,10 @@
-"""What a training step costs, and whether the loader keeps up: `python tests/benchmarks/training_step.py [systems]`.
+"""What a training step costs, and whether the loader keeps up: `python -m tests.benchmarks.training_step [systems]`.
 
 The loader is the one training uses: random frames of random clips from a cache, random crop, flip and colours, on the
 processes of `--workers`. It is timed alone, and then in front of the forward and backward pass and the step of each
 system, in bfloat16, on the GPU where there is one. The clips are noise: what they show does not change the work.
 
-    python tests/benchmarks/training_step.py --preset paper --steps 300 --workers 0 2 8     on a GPU
+    python -m tests.benchmarks.training_step --preset paper --steps 300 --workers 0 2 8     on a GPU
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import dfer_hf
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.cache.prepared import Preparation, PreparedClips, write_prepared
