@@ -162,19 +162,12 @@ class _Turns:
                 self._changed.notify_all()
 
 
-class _PixelBudget:
-    """Counts what is really decoded, whatever the header said."""
-
-    def __init__(self, max_pixels: int) -> None:
-        self.max_pixels, self.spent = max_pixels, 0.0
-
-    def spend(self, pixels: float) -> None:
-        self.spent += pixels
-        if self.spent > self.max_pixels:
-            raise JobRefusedError(
-                f"Expected at most {self.max_pixels / 1e9:g} billion pixels in all frames together, got more. "
-                "Use a shorter video, or a smaller one."
-            )
+def _refuse_more_than(max_pixels: int, pixels: float) -> None:
+    if pixels > max_pixels:
+        raise JobRefusedError(
+            f"Expected at most {max_pixels / 1e9:g} billion pixels in all frames together, got more. "
+            "Use a shorter video, or a smaller one."
+        )
 
 
 def _num_cores() -> int:
@@ -201,7 +194,7 @@ def _look_at(_predictors: object, _report: Report, video: str, limits: VideoLimi
         info = probe(video, limits=limits)
     except VideoError as error:
         raise JobRefusedError(str(error)) from error
-    _PixelBudget(max_pixels).spend(info.width * info.height * (info.num_frames or 1))
+    _refuse_more_than(max_pixels, info.width * info.height * (info.num_frames or 1))
     if info.duration_seconds is not None:
         return info.duration_seconds
     return limits.max_seconds or 3600.0
@@ -222,11 +215,14 @@ def _analyse(
     # Whatever is left when this process is killed lies where it is deleted.
     tempfile.tempdir = str(folder)
     predictor = _with_all_there_is(predictors[name])
-    budget = _PixelBudget(max_pixels)
+    decoded = 0.0
     with FrameSpool(max_side=OVERLAY_SIDE) as spool:
 
         def keep(frame: Frame) -> None:
-            budget.spend(frame.rgb.shape[0] * frame.rgb.shape[1] * frame.scale**2)
+            nonlocal decoded
+            # Whatever the header said.
+            decoded += frame.rgb.shape[0] * frame.rgb.shape[1] * frame.scale**2
+            _refuse_more_than(max_pixels, decoded)
             spool.add(frame)
 
         try:
@@ -259,9 +255,14 @@ def _analyse(
                 dict(face.fine.probabilities),
                 face.coarse.label,
                 dict(face.coarse.probabilities),
-                # A single moment is no time line.
-                timeline_html(face, groups=predictor.groups, duration_seconds=prediction.duration_seconds)
-                if len(face.frames) > 1
+                # A picture has no time line.
+                timeline_html(
+                    face,
+                    groups=predictor.groups,
+                    duration_seconds=prediction.duration_seconds,
+                    frame_seconds=prediction.duration_seconds / prediction.num_frames,
+                )
+                if prediction.num_frames > 1
                 else "",
                 table_rows(face),
             )

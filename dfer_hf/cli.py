@@ -33,7 +33,6 @@ from .output_files import (
     answer_names,
     check_outputs,
     overlay_files,
-    partial_path,
     printable,
 )
 from .prediction import ClipPrediction, error_row
@@ -252,15 +251,10 @@ def _reason(error: BaseException) -> str:
 
 def _draw(spool: FrameSpool, prediction: ClipPrediction, target: Path, **options: Any) -> str:
     """Write the overlay; an error message, or nothing."""
-    partial = partial_path(target)
     try:
-        write_overlay(spool, prediction, partial, **options)
-        partial.replace(target)
+        write_overlay(spool, prediction, target, **options)
     except _FILE_ERRORS as error:
         return f"the overlay could not be written: {_reason(error)}"
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Frames to tracks to aligned crops: the one way, for videos, for files of a processor and for training; copied to the Hub."""
+"""Turn frames into tracks and aligned crops, for predictions, the processor and training; copied to the Hub."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator

@@ -89,7 +89,7 @@ def _number(frames: Iterable[Any], frames_per_second: float | None, max_side: in
             seconds = index / (frames_per_second or 1.0)
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise ValueError(
-                f"Expected RGB frames, uint8 of shape (height, width, 3), got {rgb.dtype} of {rgb.shape}; convert them."
+                f"Expected RGB frames, uint8 of shape (height, width, 3), got {rgb.dtype}, {rgb.shape}; convert them."
             )
         scale = 1.0 if max_side is None else max(1.0, max(rgb.shape[:2]) / max_side)
         if scale > 1:

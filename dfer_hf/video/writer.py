@@ -34,8 +34,8 @@ _BT709 = 1
 class VideoWriter:
     """Write RGB frames to a WebM (VP9) or MP4 (H.264) file, at best within a `with` statement.
 
-    The first frame sets the size. Where it is odd, the last column or row is doubled, as the codecs want even
-    sizes. The file gets its name when it is complete; one that cannot be written is removed.
+    The first frame sets the size. Where it is odd, the last column or row is doubled, as the codecs want even sizes.
+    The file gets its name when it is complete; it is removed where it cannot be written or the `with` block raises.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, frames_per_second: float, sound: Source | None = None) -> None:
@@ -72,7 +72,10 @@ class VideoWriter:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if error_type is None:
+            self.close()
+        else:
+            self._discard()
 
     def write(self, rgb: np.ndarray, time_seconds: float | None = None) -> None:
         """Append a frame, a uint8 array of shape (height, width, 3).
@@ -117,15 +120,18 @@ class VideoWriter:
                 self._output.finish(self.path, end_seconds=(self._ticks + self._step) / _TICKS_PER_SECOND)
             self._output = None
 
+    def _discard(self) -> None:
+        if self._output is not None:
+            self._output.discard()
+        self._output = None
+
     @contextmanager
     def _as_write_error(self) -> Iterator[None]:
         """Remove what was written when something fails."""
         try:
             yield
         except (OSError, av.FFmpegError) as error:
-            if self._output is not None:
-                self._output.discard()
-            self._output = None
+            self._discard()
             reason = getattr(error, "strerror", None) or str(error)
             raise VideoWriteError(
                 f"Expected to write {self.path.name!r} at {self._shape[1]}x{self._shape[0]} pixels, got {reason!r}; "

@@ -14,6 +14,8 @@ from .colours import Colour, group_colours
 MAX_MOMENTS = 400
 """More frames than this are joined to equal moments."""
 
+_USUAL_FRAME_SECONDS = 0.04
+
 _STYLE = """
 .dfer-timeline { container-type: inline-size; font-size: 13px; line-height: 1.3; }
 .dfer-timeline .rows { --label: 6.6rem; --value: 2.4rem; position: relative; }
@@ -87,13 +89,16 @@ class Timeline:
         return sentence
 
 
-def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> Timeline:
+def build_timeline(
+    face: FacePrediction, *, max_moments: int = MAX_MOMENTS, frame_seconds: float = _USUAL_FRAME_SECONDS
+) -> Timeline:
     """Collect a face's answers over time.
 
     Args:
         face: The face; its gaps stay gaps.
         max_moments: Where there are more frames, neighbours are averaged. A moment is a gap when the face was in none
             of its frames.
+        frame_seconds: How long a frame is shown, where the face has a single one.
 
     Raises:
         ValueError: If `max_moments` is not positive.
@@ -104,7 +109,7 @@ def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> T
     per_moment = -(-num_frames // max_moments)
     firsts = np.arange(0, num_frames, per_moment)
     times = np.array([frame.time_seconds for frame in face.frames])
-    step = (times[-1] - times[0]) / (num_frames - 1) if num_frames > 1 else 0.0
+    step = (times[-1] - times[0]) / (num_frames - 1) if num_frames > 1 else frame_seconds
     num_seen = np.add.reduceat([frame.fine is not None for frame in face.frames], firsts, dtype=int)
     is_gap = num_seen == 0
 
@@ -128,7 +133,11 @@ def build_timeline(face: FacePrediction, *, max_moments: int = MAX_MOMENTS) -> T
 
 
 def timeline_html(
-    face: FacePrediction, *, groups: Mapping[str, Sequence[str]], duration_seconds: float | None = None
+    face: FacePrediction,
+    *,
+    groups: Mapping[str, Sequence[str]],
+    duration_seconds: float | None = None,
+    frame_seconds: float = _USUAL_FRAME_SECONDS,
 ) -> str:
     """Draw the timeline as HTML that fits any width, without scripts or anything from elsewhere.
 
@@ -139,8 +148,9 @@ def timeline_html(
         face: The face.
         groups: Coarse group to its fine classes; sets order and colour of the rows.
         duration_seconds: Where the axis ends; with the face's last frame when left out.
+        frame_seconds: How long a frame of the clip is shown.
     """
-    timeline = build_timeline(face)
+    timeline = build_timeline(face, frame_seconds=frame_seconds)
     end_seconds = max(duration_seconds or 0.0, float(timeline.ends_seconds[-1])) or 1.0
     colours = group_colours(face.coarse.probabilities)
     canvas = _Canvas(timeline, end_seconds)

@@ -330,3 +330,15 @@ def test_wmv_header_is_read_and_its_lies_are_not_believed(tmp_path):
     path.write_bytes(data[: stream + 94] + struct.pack("<II", 20_000, 20_000) + data[stream + 102 :])
     with pytest.raises(VideoError):
         probe(path)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2])
+@pytest.mark.parametrize("has_tag", [True, False])
+def test_a_recording_of_a_frame_or_two_has_no_thousand_frames_a_second(tmp_path, num_frames, has_tag):
+    path = clips.encode_clip(tmp_path / "recorded.webm", "libvpx", num_frames=num_frames)
+    clips.forget_webm_rate_and_duration(path)
+    if not has_tag:
+        path.write_bytes(path.read_bytes().replace(b"DURATION", b"duration"))
+    rate = probe(path).frames_per_second
+    assert rate is None or rate == pytest.approx(25, abs=1)
+    assert len(list(read_frames(path))) == num_frames

@@ -131,6 +131,12 @@ def test_a_still_has_a_timeline():
     assert "happiness" in timeline_html(face([0.7]), groups=GROUPS)
 
 
+def test_a_face_of_a_single_frame_has_a_band_as_long_as_the_frame():
+    page = timeline_html(face([0.7]), groups=GROUPS, duration_seconds=0.4, frame_seconds=0.1)
+    assert max(float(x) for x in re.findall(r"L([\d.]+) ", page)) == pytest.approx(250)
+    assert "not sure for 0.0 s" not in page
+
+
 def test_table_says_where_the_face_was_not_seen():
     rows = table_rows(face([0.9, None]))
     assert rows[0] == ["0.00", "happiness", "90.0%", "positive", "90.0%", "10.00%"]
