@@ -126,8 +126,7 @@ def _load_model(folder: Path, dtype: torch.dtype) -> "DferPreTrainedModel":
     model_type = str(content.get("model_type"))
     _expect(model_type in systems, f"a model_type of this package ({', '.join(systems)})", repr(model_type))
     system, config_class = systems[model_type]
-    unknown = content.keys() - {"model_type", *(field.name for field in fields(config_class))}
-    _expect(not unknown, f"known fields in {CONFIG}", _some(unknown), "Remove them, or update dfer_hf.")
+    _refuse_unknown(content.keys() - {"model_type", *(field.name for field in fields(config_class))}, CONFIG)
     with _expecting(f"a {CONFIG} that makes a {model_type}"):
         model_class: Any = imported(stand_in(system, config_class))
         config: Any = config_class(**content)
@@ -161,8 +160,7 @@ def _load_processor(folder: Path, model: "DferPreTrainedModel") -> "DferVideoPro
     from .faces.video_processing_dfer import DferVideoProcessor
 
     content, config, usual = _read_json(folder / PROCESSOR), model.config, DferVideoProcessor().to_dict()
-    unknown = content.keys() - usual.keys() - DferVideoProcessor.valid_kwargs.__annotations__.keys()
-    _expect(not unknown, f"known fields in {PROCESSOR}", _some(unknown), "Remove them, or update dfer_hf.")
+    _refuse_unknown(content.keys() - usual.keys() - DferVideoProcessor.valid_kwargs.__annotations__.keys(), PROCESSOR)
     # A corpus' own crops are what only prepared corpora have, and what their models are measured on.
     choices = {"video_processor_type": [DferVideoProcessor.__name__], "alignment": ["arcface_112", "corpus"]}
     for name in sorted(content.keys() & usual.keys()):
@@ -205,6 +203,10 @@ def _some(names: Collection[str]) -> str:
 def _expect(holds: bool, what: str, got: object, advice: str = _ADVICE) -> None:
     if not holds:
         raise CheckpointError(f"expected {what}, got {got}. {advice}")
+
+
+def _refuse_unknown(names: Collection[str], file: str) -> None:
+    _expect(not names, f"known fields in {file}", _some(names), "Remove them, or update dfer_hf.")
 
 
 @contextmanager
