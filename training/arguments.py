@@ -158,7 +158,7 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
         "--lora", dest="trainable", action="store_const", const="lora", help="train the head and adapters, with peft"
     )
     parser.set_defaults(trainable="all")
-    parser.add_argument("--epochs", type=int, default=20, help="how often the clips are gone through (default: 20)")
+    parser.add_argument("--epochs", type=int, default=10, help="how often the clips are gone through (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     add_settings(parser)
     parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")

@@ -37,7 +37,7 @@ CACHE = "cache"
 FEW_CLIPS = 500
 """Number of clips below which a fifth of them chooses the epoch, instead of a tenth."""
 
-LEARNING_RATES = {"all": 1e-4, "head": 3e-3, "lora": 1e-3}
+LEARNING_RATES = {"all": 5e-4, "head": 3e-3, "lora": 1e-3}
 NOT_TAKEN = {"id2label", "label2id", "groups", "group_names", "temperature", "unsure_margin", "problem_type"}
 """Fields of a checkpoint's configuration that hold for its own classes alone."""
 
@@ -53,7 +53,7 @@ def finetune(
     *,
     groups: Mapping[str, Sequence[str]] | None = None,
     trainable: str = "all",
-    num_epochs: int = 20,
+    num_epochs: int = 10,
     seed: int = 0,
     settings: Sequence[str] = (),
     detector: FaceDetector | None = None,
@@ -113,7 +113,7 @@ def build_recipe(
     """Return the recipe of a fine-tuning as plain values, to be changed by settings.
 
     The model has the checkpoint's sizes, and pixels reach it as the checkpoint is used to. Few clips are shown often:
-    an epoch has 64 of them at least.
+    an epoch has 32 of them at least.
 
     Raises:
         FinetuneError: If the checkpoint's system cannot be trained alone, or groups and classes do not fit.
@@ -137,10 +137,10 @@ def build_recipe(
         "initialise_from": [source],
         "model": model,
         "batch_size": min(8, num_clips),
-        "epoch_length": max(64, num_clips),
+        "epoch_length": max(32, num_clips),
         "optimiser": "adamw",
         "learning_rate": LEARNING_RATES[trainable],
-        "trunk_learning_rate_share": 0.3,
+        "trunk_learning_rate_share": 0.2,
         "weight_decay": 0.05,
         "gradient_clip": 5.0,
         "sampler": "weighted",

@@ -1,8 +1,8 @@
 """What a run costs before its first step, beside what importing its code costs: `python -m tests.benchmarks.startup`.
 
 The data is a list of the size of FERV39k (31,088 clips to train on and 7,847 to test on) with its folders and the
-index of its cache; the shards are holes of the right length, as no crop is read. Everything is measured as CPU time, in
-one run: the ratio says more than the seconds, which depend on the machine and on what else it does.
+index of its cache; the shards are holes of the right length, as no crop is read. Everything is measured as CPU time,
+in one run: the ratio says more than the seconds, which depend on the machine and on what else it does.
 """
 
 import argparse
