@@ -229,6 +229,7 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
         thinned = StillSource(valid.subset(range(0, len(valid), every)))
         training = StillClips(stills, neutral_label=NEUTRAL)
         validation = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=0.5)
+    grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
     record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}
-    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(do_grayscale=True), record)
+    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)
