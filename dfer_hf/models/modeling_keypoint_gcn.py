@@ -219,8 +219,8 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
         Returns:
             `frame_logits` are the auxiliary classifier's of each frame's token; their mean over the frames is what the
             spatial loss of Eq. 5 compares with the label. `frame_weights` are the class token's attention to the
-            frames, multiplied through the layers; with `temporal="lstm"` what each frame wrote of the last memory; with
-            `temporal="none"` equal, because the mean treats the frames so.
+            frames, multiplied through the layers; with `temporal="lstm"` what each frame wrote of the last memory;
+            with `temporal="none"` equal, because the mean treats the frames so.
 
         Raises:
             ValueError: If a shape, a label, a landmark or a pixel value is not what the configuration says.
