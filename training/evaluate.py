@@ -122,7 +122,7 @@ def evaluate(
         output = default_output(Path(checkpoint), results)
     if output is not None:
         refuse_other_results(output, results, IDENTITY)
-    predictions = judge(model, source, batch_size=batch_size, accelerator=accelerator, with_features=figures)
+    predictions = predict_source(model, source, batch_size=batch_size, accelerator=accelerator, with_features=figures)
     predictions = add_persons(predictions, division)
     results |= measure(predictions, temperature=model.config.temperature)
     results["clips"] |= coverage(division, predictions)
@@ -145,7 +145,7 @@ def default_output(folder: Path, results: Mapping[str, Any]) -> Path:
 
 
 def describe_run(run: RunFolder | None, split: Split, prepared: PreparedClips, *, allow_seen: bool) -> dict[str, Any]:
-    """What is known of the training of a checkpoint, once it is sure that it may be measured on these clips.
+    """Say what is known of a checkpoint's training, and make sure that it may be measured on these clips.
 
     Raises:
         SeenClipsError: If its run has learnt from some of them, and that is not allowed.
@@ -168,7 +168,7 @@ def describe_run(run: RunFolder | None, split: Split, prepared: PreparedClips, *
     }
 
 
-def judge(
+def predict_source(
     model: DferPreTrainedModel,
     source: Source | FrameSource,
     *,

@@ -214,10 +214,10 @@ def test_the_temperature_of_a_checkpoint_is_measured_beside_one(run, corpus_modu
     assert cool["fine"]["nll"] != results["calibration"]["fine"]["nll"]
 
 
-def test_a_source_of_stills_is_judged_as_well(corpus, run):
+def test_a_source_of_stills_is_predicted_as_well(corpus, run):
     source = StillSource(load_ferplus(corpus, "valid"))
     model = evaluate.load_checkpoint(run / "checkpoint").model
-    predictions = evaluate.judge(model, source, batch_size=8)
+    predictions = evaluate.predict_source(model, source, batch_size=8)
     assert len(predictions) == 21
     assert predictions.names[:2] == ("0", "1")
     np.testing.assert_array_equal(np.bincount(predictions.labels), [3] * 7)

@@ -1,1 +1,1 @@
-"""What a system said, and how good it is."""
+"""Predictions of systems, and how good they are."""

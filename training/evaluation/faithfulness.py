@@ -33,7 +33,7 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """What of the probability of an answer is lost, one value for each clip, `(clips,)`.
+    """How much of the probability of an answer is lost, one value for each clip, `(clips,)`.
 
     Args:
         marked: By covering what the clip's own map marks.

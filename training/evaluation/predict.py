@@ -1,4 +1,4 @@
-"""What a system says of every clip of a source; the same on one process and on several."""
+"""Predict every clip of a source, in the same way on one process and on several."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -244,7 +244,7 @@ def predict_frames(
 
 
 @contextmanager
-def _judging(model: DferPreTrainedModel, image_size: int) -> Iterator[None]:
+def _evaluating(model: DferPreTrainedModel, image_size: int) -> Iterator[None]:
     """Put the model into evaluation at a size of pictures, and back again."""
     was_training, size_before = model.training, model.config.image_size
     model.eval()
@@ -278,7 +278,7 @@ def _answer(
     answered: list[tuple[int, tuple[np.ndarray, ...]]] = []
     watching = watch_features(model) if with_features else nullcontext()
     autocast = accelerator.autocast() if accelerator is not None else nullcontext()
-    with _judging(model, image_size), watching as watch, autocast:
+    with _evaluating(model, image_size), watching as watch, autocast:
         for chunk, pixel_values in prefetch(batches, BATCHES_AHEAD):
             output = model(pixel_values_videos=pixel_values.to(model.device))
             answered += zip(chunk.tolist(), read(output, watch, len(chunk)), strict=True)
@@ -304,7 +304,7 @@ def _frame_answers(output: Any, _watch: FeatureWatch | None, _batch_size: int) -
 
 def _check_not_empty(source: Source | FrameSource) -> None:
     if not len(source):
-        raise PredictionsError("Expected clips to judge, got a source without any. Check split and cache.")
+        raise PredictionsError("Expected clips to predict, got a source without any. Check split and cache.")
 
 
 def _classes_of(model: DferPreTrainedModel) -> dict[str, Any]:
