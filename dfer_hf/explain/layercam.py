@@ -1,9 +1,9 @@
 """LayerCAM (Jiang et al. 2021) for every frame of a clip.
 
 Unlike Grad-CAM it weighs every place by its own gradient, so it can look at an early, fine layer. Which one a system
-names was chosen by `training/evaluation/faithfulness.py` where it has a shipped checkpoint: covering the fifth of each frame
-that is marked takes 0.40 of the probability of AEN's answer at the second stage, 0.22 at the third. The first takes
-0.48, but its maps are a grid of points.
+names was chosen by `training/evaluation/faithfulness.py` where it has a shipped checkpoint: covering the fifth of each
+frame that is marked takes 0.40 of the probability of AEN's answer at the second stage, 0.22 at the third. The first
+takes 0.48, but its maps are a grid of points.
 """
 
 import torch
