@@ -56,6 +56,7 @@ def test_every_recipe_of_a_corpus_is_listed_or_says_why_not():
         "cfc_sp_aff_wild2_hrnet",
         "cfc_sp_aff_wild2_iresnet",
         "cfc_sp_aff_wild2_repvgg",
+        *(f"cfc_sp_aff_wild2_{net}_negative" for net in ("hrnet", "iresnet", "repvgg", "swin")),
         "frame_resnet_dfew",  # no paper prints it
         "m3dfel_ferv39k",  # nor this
     }
