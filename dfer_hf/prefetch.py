@@ -12,14 +12,15 @@ def prefetch(items: Iterable[Item], num_ahead: int) -> Generator[Item, None, Non
     """Yield `items` in order while a thread fetches up to `num_ahead` of them in advance.
 
     An error of the iterator is raised here, at its place. The thread ends when the last item was taken, when the
-    iterator fails, or when this one is closed.
+    iterator fails, when this one is closed, or with the thread that started it: no decoder may still call back into an
+    interpreter that is shut down.
     """
     waiting: queue.Queue = queue.Queue(maxsize=num_ahead)
     abandoned = threading.Event()
-    done = object()
+    done, consumer = object(), threading.current_thread()
 
     def put(entry: tuple[object, BaseException | None]) -> bool:
-        while not abandoned.is_set():
+        while not abandoned.is_set() and consumer.is_alive():
             try:
                 waiting.put(entry, timeout=0.1)
             except queue.Full:
@@ -41,7 +42,7 @@ def prefetch(items: Iterable[Item], num_ahead: int) -> Generator[Item, None, Non
             if close is not None:
                 close()
 
-    thread = threading.Thread(target=fetch, name="dfer-reader", daemon=True)
+    thread = threading.Thread(target=fetch, name="dfer-reader", daemon=False)
     thread.start()
     try:
         while True:

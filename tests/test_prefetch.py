@@ -75,3 +75,26 @@ def test_thread_ends_and_source_is_closed_when_the_consumer_stops_early():
     items.close()
     assert closed.is_set()
     assert not reader_threads()
+
+
+def test_thread_ends_with_the_thread_that_started_it():
+    """At the end of a process the main thread ends while it still holds the items."""
+    kept, closed = [], threading.Event()
+
+    def endless():
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    def begin_only():
+        kept.append(prefetch(endless(), 2))
+        next(kept[0])
+        assert not any(thread.daemon for thread in reader_threads())
+
+    consumer = threading.Thread(target=begin_only)
+    consumer.start()
+    consumer.join()
+    assert closed.wait(timeout=5)
+    kept[0].close()
+    assert not reader_threads()

@@ -3,8 +3,8 @@
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -151,15 +151,21 @@ def _read_film(
     if limits.max_pixels is not None:
         codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_pixels)}
     clock, damage, index = start_clock(container, track), _Damage(), 0
-    for frame, seconds in _deinterlace(_decode(container, track, clock, damage)):
-        _check_progress(info, index, seconds, limits)
-        try:
-            rgb = easel.paint(frame, info.name, limits)
-        except av.FFmpegError:
-            damage.add(seconds, seconds)
-            continue
-        yield Frame(index, seconds, rgb, easel.scale)
-        index += 1
+    # Whatever decodes ends before its container is closed, even where a traceback keeps it.
+    with (
+        closing(_packets(container, track)) as packets,
+        closing(_decode(packets, clock, damage)) as decoded,
+        closing(_deinterlace(decoded)) as shown,
+    ):
+        for frame, seconds in shown:
+            _check_progress(info, index, seconds, limits)
+            try:
+                rgb = easel.paint(frame, info.name, limits)
+            except av.FFmpegError:
+                damage.add(seconds, seconds)
+                continue
+            yield Frame(index, seconds, rgb, easel.scale)
+            index += 1
     if index == 0:
         raise nothing_decodable(info.name)
     problems = _what_is_missing(info, index, clock, damage)
@@ -177,11 +183,11 @@ def _read_film(
 
 
 def _decode(
-    container: InputContainer, track: VideoStream, clock: Clock, damage: "_Damage"
-) -> Iterator[tuple[VideoFrame, float]]:
+    packets: Iterable[av.Packet | None], clock: Clock, damage: "_Damage"
+) -> Generator[tuple[VideoFrame, float], None, None]:
     """Decode on past damage, and give every frame its time."""
     is_damaged, marked = False, set[int | None]()
-    for packet in _packets(container, track):
+    for packet in packets:
         try:
             frames = [] if packet is None else packet.decode()
         except DECODING_ERRORS:
@@ -201,7 +207,7 @@ def _decode(
         damage.add(clock.seconds, clock.end_seconds)
 
 
-def _packets(container: InputContainer, track: VideoStream) -> Iterator[av.Packet | None]:
+def _packets(container: InputContainer, track: VideoStream) -> Generator[av.Packet | None, None, None]:
     """Read packets, and `None` where something between them cannot be read."""
     for _ in range(_MAX_READ_ERRORS):
         with suppress(av.FFmpegError):
@@ -210,7 +216,7 @@ def _packets(container: InputContainer, track: VideoStream) -> Iterator[av.Packe
         yield None
 
 
-def _deinterlace(frames: Iterator[tuple[VideoFrame, float]]) -> Iterator[tuple[VideoFrame, float]]:
+def _deinterlace(frames: Iterable[tuple[VideoFrame, float]]) -> Generator[tuple[VideoFrame, float], None, None]:
     """Send frames through FFmpeg's filter from the first interlaced one on; as many come out as go in."""
     graph, kind, times = None, None, deque[float]()
     for frame, seconds in frames:

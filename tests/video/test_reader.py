@@ -1,4 +1,5 @@
 import gc
+import threading
 import warnings
 from pathlib import Path
 
@@ -339,3 +340,27 @@ def test_real_clips_read_with_monotone_times():
 def _open_paths():
     links = [link for link in OPEN_FILES.iterdir() if link.is_symlink()]
     return {link.readlink() for link in links}
+
+
+def test_readers_of_bytes_are_closed_midway_in_any_thread(tmp_path):
+    data = clips.encode_clip(tmp_path / "clip.mp4", "libx264", options={"x264-params": "tff=1"}).read_bytes()
+    kept, numbers = [], []
+
+    def read_some(count):
+        for _ in range(5):
+            frames = read_frames(data)
+            numbers.append([clips.number_of(next(frames).rgb) for _ in range(count)])
+            kept.append(frames)
+            if count % 2:
+                frames.close()
+
+    threads = [threading.Thread(target=read_some, args=(count,)) for count in range(1, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # The others are closed here, where they were not opened.
+    for frames in kept:
+        frames.close()
+    assert all(shown == list(range(len(shown))) for shown in numbers)
+    assert len(numbers) == 25
