@@ -30,6 +30,7 @@ from training.config import TrainConfig, build_config, change_settings
 from training.datasets.folder import OWN_CLASSES
 from training.datasets.labels import emotion_of_word
 from training.engine.run_folder import RunFolder, locate_checkpoint
+from training.evaluate import evaluate
 from training.prepare import corpus_clips, prepare
 from training.train import train
 
@@ -61,6 +62,8 @@ def finetune(
     num_workers: int = 0,
 ) -> RunFolder:
     """Prepare a folder of clips, train a checkpoint on it, and write a run with its card.
+
+    Where the folder has a part to test on, the run is measured on it in the end.
 
     Args:
         clips: A folder of clips for each class, or with a `metadata.csv`.
@@ -99,7 +102,10 @@ def finetune(
     if not report.num_prepared:
         raise FinetuneError(f"Expected clips that show a face in {clips}, got none. See what is said of each above.")
     train(config, clips, output, prepared_root=output / CACHE, num_workers=num_workers)
-    return RunFolder(output)
+    run = RunFolder(output)
+    if split.test and not run.evaluation.exists():
+        evaluate(run.folder, OWN_CLASSES.name, clips, output / CACHE)
+    return run
 
 
 def build_recipe(
