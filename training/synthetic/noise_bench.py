@@ -37,6 +37,7 @@ from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassificati
 from training.data import transforms
 from training.data.still_dataset import to_pixel_values
 from training.engine.guards import in_3d
+from training.engine.optim import TRUNK
 from training.synthetic.noise_bank import FaceBank, make_bank
 from training.synthetic.noise_clips import NoiseClips
 from training.synthetic.noise_measures import Figure, Observed, measure
@@ -143,7 +144,7 @@ def fit(
     generator, draws = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     torch.manual_seed(seed)  # dropout
     steps_per_epoch = max(1, study.epoch_length // study.batch_size)
-    trunk = {name for name, _ in model.named_parameters() if name.startswith("trunk.")}
+    trunk = {name for name, _ in model.named_parameters() if name.startswith(TRUNK)}
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     rates = (study.learning_rate, study.learning_rate * study.trunk_share)
     groups = [

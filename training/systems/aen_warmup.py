@@ -19,6 +19,7 @@ from training.data import transforms
 from training.data.clips_from_stills import RUN_LENGTH, StillClips
 from training.data.protocols import TrainingSource
 from training.data.still_dataset import to_pixel_values
+from training.engine.optim import TRUNK
 
 STILLS_PER_PASS = 64
 
@@ -108,9 +109,7 @@ def give_head_start(
     Returns:
         Mean loss of the last tenth of the steps.
     """
-    parameters = [
-        parameter for name, parameter in model.named_parameters() if not name.startswith(("trunk.", "guide."))
-    ]
+    parameters = [parameter for name, parameter in model.named_parameters() if not name.startswith((TRUNK, "guide."))]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.num_steps)
     model.train()
