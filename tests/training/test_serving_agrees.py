@@ -1,4 +1,4 @@
-"""A clip of one window has one answer: in the product, in evaluation, and through the processor that goes to the Hub."""
+"""A clip of one window has one answer: in the product, in evaluation, and through the processor on the Hub."""
 
 import numpy as np
 import pytest
