@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 import torch
 
+import dfer_cli
 import dfer_hf
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
@@ -98,3 +99,22 @@ def predictor(tiny_checkpoint, detector) -> dfer_hf.VideoPredictor:
 def prediction(predictor, clips) -> dfer_hf.ClipPrediction:
     """What the predictor says of `face.webm`, with heat maps."""
     return predictor(clips / "face.webm", explain=True)
+
+
+@pytest.fixture
+def dfer(tiny_checkpoint, tmp_path, monkeypatch, capfd):
+    """Runs the command in an empty folder; returns its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, model=tiny_checkpoint):
+        options = ("--model", model, "--device", "cpu") if arguments[0] == "predict" and model else ()
+        capfd.readouterr()
+        try:
+            code = dfer_cli.main([str(argument) for argument in (*arguments, *options)])
+        except SystemExit as stop:
+            code = stop.code
+        printed = capfd.readouterr()
+        assert "Traceback" not in printed.err
+        return code, printed.out, printed.err
+
+    return run

@@ -1,0 +1,115 @@
+"""What a predictor takes, and where it works: any source of frames, in threads and other processes."""
+
+import io
+import multiprocessing
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dfer_hf.video import VideoNotFoundError, read_frames
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "array", "list", "iterator", "frames"])
+def test_whatever_holds_the_frames_gives_the_same_answer(predictor, prediction, clips, kind):
+    path = clips / "face.webm"
+    frames = list(read_frames(path))
+    source = {
+        "bytes": path.read_bytes(),
+        "file": io.BytesIO(path.read_bytes()),
+        "array": np.stack([frame.rgb for frame in frames]),
+        "list": [frame.rgb for frame in frames],
+        "iterator": (frame.rgb for frame in frames),
+        "frames": iter(frames),
+    }[kind]
+    answer = predictor(source, frames_per_second=10, name="face.webm")
+    assert (answer.source, answer.num_frames) == ("face.webm", 24)
+    ours, theirs = answer.faces[0], prediction.faces[0]
+    # A file's times are rounded, and with them the frames on which faces are searched.
+    tolerance = 0.02 if kind in ("array", "list", "iterator") else 1e-4
+    assert ours.fine.probabilities == pytest.approx(theirs.fine.probabilities, abs=tolerance)
+    boxes, expected = ([frame.box for frame in face.frames] for face in (ours, theirs))
+    np.testing.assert_allclose(boxes, expected, atol=3 if kind in ("array", "list", "iterator") else 0.01)
+
+
+def test_a_picture_is_a_clip_of_one_frame(predictor, clips):
+    expected = predictor(clips / "still.png").faces[0].fine.probabilities
+    with Image.open(clips / "still.png") as picture:
+        for source in (picture, np.array(picture)):
+            answer = predictor(source)
+            assert answer.num_frames == 1
+            assert answer.faces[0].fine.probabilities == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (np.zeros((4, 60, 60, 3), np.uint8), "frames_per_second"),
+        (np.zeros((4, 60, 60, 3), np.float32), "float32"),
+        (np.zeros((60, 60), np.uint8), r"\(60,\)|shape"),
+        (17, "got int"),
+    ],
+)
+def test_what_holds_no_frames_is_refused(predictor, source, said):
+    with pytest.raises(ValueError, match=said):
+        predictor(source)
+
+
+def test_addresses_are_refused_by_name(predictor):
+    with pytest.raises(VideoNotFoundError, match=r"clip\.mp4"):
+        predictor("https://example.org/clip.mp4")
+
+
+def test_every_frame_that_was_read_is_handed_on(predictor, clips):
+    seen = []
+    predictor(clips / "face.webm", on_frame=lambda frame: seen.append(frame.index))
+    assert seen == list(range(24))
+
+
+def test_threads_share_one_predictor(predictor, clips):
+    """With and without heat maps, over good and odd files: each gets the answer it has alone."""
+    names = ["face.webm", "truncated.webm", "pair.webm"]
+    alone = {(name, explain): predictor(clips / name, explain=explain) for name in names for explain in (False, True)}
+    answers = {}
+
+    def run(name, explain):
+        answers[name, explain] = predictor(clips / name, explain=explain)
+
+    threads = [threading.Thread(target=run, args=key) for key in alone]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for key, expected in alone.items():
+        assert answers[key].warnings == expected.warnings
+        for ours, theirs in zip(answers[key].faces, expected.faces, strict=True):
+            assert ours.fine.probabilities == pytest.approx(theirs.fine.probabilities, abs=1e-5)
+            assert [frame.box for frame in ours.frames] == [frame.box for frame in theirs.frames]
+
+
+def test_explaining_works_where_gradients_are_off(predictor, prediction, clips):
+    for off in (torch.inference_mode, torch.no_grad):
+        with off():
+            answer = predictor(clips / "face.webm", explain=True)
+        maps = [frame.heat_map for frame in answer.faces[0].frames]
+        assert np.allclose(maps, [frame.heat_map for frame in prediction.faces[0].frames], atol=1e-4)
+
+
+def test_a_predictor_can_be_handed_to_another_process(predictor, clips):
+    copy = pickle.loads(pickle.dumps(predictor))
+    answer = copy(clips / "short.webm")
+    assert answer.to_dict() == predictor(clips / "short.webm").to_dict()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_answers_too(predictor, clips):
+    """Torch's threads do not survive a fork: without care, the first large convolution there waits forever."""
+    expected = predictor(clips / "short.webm")
+    context = multiprocessing.get_context("fork")
+    with context.Pool(1) as pool:
+        answer = pool.apply_async(predictor, (clips / "short.webm",), {"explain": True}).get(timeout=120)
+    assert answer.faces[0].fine.probabilities == pytest.approx(expected.faces[0].fine.probabilities, abs=1e-4)
