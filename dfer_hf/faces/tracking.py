@@ -1,9 +1,8 @@
 """Follow faces through a clip: one identity per person, a box and five points for every frame.
 
 Detection is the slow part, so it runs a few times a second; boxes and points in between are interpolated.
-Frames are held back until no later detection can change what is said of them. At 30 frames a second that is
-up to 21 frames for a gap and one interval, and 6 more for every detected frame of a batch. At any rate it is
-never more than `MAX_HELD_FRAMES`, and 16 for every detected frame of a batch.
+Frames are held back until no later detection can change what is said of them: up to `MAX_HELD_FRAMES`, and 16 for
+every detected frame of a batch; at 30 frames a second 21, and 6 for every detected frame.
 """
 
 from collections import deque
@@ -97,7 +96,7 @@ def track_faces(
             "Expected detect_every_seconds and max_gap_seconds of 0 or more and batch_size of 1 or more, "
             f"got {detect_every_seconds}, {max_gap_seconds} and {batch_size}."
         )
-    return _track(frames, detector, detect_every_seconds, max_gap_seconds, batch_size)
+    return _track(_detected(_moments(frames, detect_every_seconds), detector, batch_size), max_gap_seconds)
 
 
 def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
@@ -146,8 +145,7 @@ class _Moment:
 
     position: int
     frame: Frame
-    # Whether faces are detected on it.
-    is_key: bool
+    is_key: bool  # faces are detected on it
     starts_shot: bool
     detections: list[Detection] = field(default_factory=list)
     faces: list[tuple[_Track, Detection, bool]] = field(default_factory=list)
@@ -157,15 +155,9 @@ class _Moment:
         return self.frame.time_seconds
 
 
-def _track(
-    frames: Iterable[Frame],
-    detector: FaceDetector,
-    detect_every_seconds: float,
-    max_gap_seconds: float,
-    batch_size: int,
-) -> Iterator[TrackedFrame]:
+def _track(moments: Iterable[_Moment], max_gap_seconds: float) -> Iterator[TrackedFrame]:
     tracker = _Tracker(max_gap_seconds)
-    for moment in _detected(_moments(frames, detect_every_seconds), detector, batch_size):
+    for moment in moments:
         if moment.starts_shot:
             yield from tracker.end_shot()
         tracker.held.append(moment)
@@ -245,8 +237,7 @@ class _Tracker:
         self.max_gap_seconds = max_gap_seconds
         self.held: deque[_Moment] = deque()
         self.tracks: list[_Track] = []
-        self.num_keys = 0
-        self.num_people = 0
+        self.num_keys, self.num_people = 0, 0
         # Its position, in this shot.
         self.last_key: int | None = None
 
@@ -305,9 +296,8 @@ class _Tracker:
         track.velocity = np.zeros(2)
         if not is_gap:
             for moment in self._between(first_position, now.position):
-                weight = (moment.position - first_position) / steps
-                if elapsed > 0:
-                    weight = (moment.seconds - track.seconds) / elapsed
+                passed = moment.seconds - track.seconds
+                weight = passed / elapsed if elapsed > 0 else (moment.position - first_position) / steps
                 moment.faces.append((track, _blend(start, detection, weight), True))
             if elapsed > 0:
                 track.velocity = (_centre(detection) - _centre(start)) / elapsed
@@ -348,8 +338,8 @@ class _Tracker:
                     continue
                 track.track_id = self.num_people
                 self.num_people += 1
-            box, points, confidence = detection.box, detection.points, detection.confidence
-            faces.append(TrackedFace(track.track_id, box, points, confidence, is_interpolated))
+            found = detection.box, detection.points, detection.confidence
+            faces.append(TrackedFace(track.track_id, *found, is_interpolated))
         return TrackedFrame(moment.frame, tuple(sorted(faces, key=lambda face: face.track_id)))
 
 

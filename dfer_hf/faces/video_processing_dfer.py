@@ -127,7 +127,7 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
         return self._sampling(num_frames or self.num_frames).indices(metadata.total_num_frames)
 
     def _read_clip(self, path: str | os.PathLike, sampling: Sampling, *, crop: bool) -> np.ndarray:
-        """Frames of a file that the model looks at, uint8 `(num_frames, height, width, 3)`: of its main face, or whole."""
+        """Frames of a file for the model, uint8 `(num_frames, height, width, 3)`: of its main face, or whole."""
         if not crop:
             frames = [frame.rgb for frame in read_frames(path, max_side=WORKING_SIDE)]
             return np.stack(frames)[sampling.indices(len(frames))]
