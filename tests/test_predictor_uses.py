@@ -10,6 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+import dfer_hf
+from dfer_hf.models.configuration_aen import AenConfig
+from dfer_hf.models.modeling_aen import AenForVideoClassification
 from dfer_hf.video import VideoNotFoundError, read_frames
 
 
@@ -113,3 +116,15 @@ def test_a_forked_process_answers_too(predictor, clips):
     with context.Pool(1) as pool:
         answer = pool.apply_async(predictor, (clips / "short.webm",), {"explain": True}).get(timeout=120)
     assert answer.faces[0].fine.probabilities == pytest.approx(expected.faces[0].fine.probabilities, abs=1e-4)
+
+
+def test_the_map_of_a_repeated_frame_is_that_of_the_copy_that_counts_most(clips, detector):
+    torch.manual_seed(0)
+    config = AenConfig.from_preset("tiny")
+    size = {"height": config.image_size, "width": config.image_size}
+    processor = dfer_hf.DferVideoProcessor(num_frames=config.num_frames, size=size)
+    predictor = dfer_hf.VideoPredictor(
+        AenForVideoClassification(config).eval(), processor, name="tiny", detector=detector
+    )
+    (face,) = predictor(clips / "still.png", explain=True).faces
+    assert face.frames[0].heat_map.max() == 1

@@ -6,8 +6,6 @@ from torch import nn
 
 import dfer_hf
 from dfer_hf.explain import layer_cam
-from dfer_hf.models.configuration_aen import AenConfig
-from dfer_hf.models.modeling_aen import AenForVideoClassification
 
 
 class Corners(nn.Module):
@@ -150,15 +148,3 @@ def test_each_place_is_weighed_by_its_own_gradient():
     # The lower right is as bright, but speaks against the class.
     expected[..., 0, 0] = 1.0
     torch.testing.assert_close(maps, expected)
-
-
-def test_the_map_of_a_repeated_frame_is_that_of_the_copy_that_counts_most(clips, detector):
-    torch.manual_seed(0)
-    config = AenConfig.from_preset("tiny")
-    size = {"height": config.image_size, "width": config.image_size}
-    processor = dfer_hf.DferVideoProcessor(num_frames=config.num_frames, size=size)
-    predictor = dfer_hf.VideoPredictor(
-        AenForVideoClassification(config).eval(), processor, name="tiny", detector=detector
-    )
-    (face,) = predictor(clips / "still.png", explain=True).faces
-    assert face.frames[0].heat_map.max() == 1
