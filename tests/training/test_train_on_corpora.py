@@ -148,9 +148,7 @@ def test_weights_of_faces_that_were_prepared_or_normalised_otherwise_are_refused
     alike = dataclasses.replace(config, initialise_from=(str(tmp_path / "grey"),))
     training.train.train(alike, output=tmp_path / "alike", **colours)
     other = dataclasses.replace(alike, normalisation=Normalisation())
-    with pytest.raises(
-        PreparationMismatchError, match=r"image_mean \[0\.0, .*those of .*grey were trained"
-    ):
+    with pytest.raises(PreparationMismatchError, match=r"image_mean \[0\.0, .*those of .*grey were trained"):
         training.train.train(other, output=tmp_path / "other", **colours)
     # What the first run has seen, the second has seen too.
     seen = RunFolder(tmp_path / "alike").clips_file.read_text(encoding="utf-8")
