@@ -86,6 +86,9 @@ class OrderedBatches(Dataset[torch.Tensor]):
 
 def load_in_workers(batches: Dataset, num_workers: int) -> DataLoader:
     """Make batches in other processes while the model works; in this one where `num_workers` is 0."""
+    if num_workers:
+        # Before they are forked: a forked process would wait forever for the end of threads that it does not have.
+        cv2.setNumThreads(1)
     return DataLoader(
         batches,
         batch_size=None,
@@ -98,5 +101,6 @@ def load_in_workers(batches: Dataset, num_workers: int) -> DataLoader:
 
 
 def _use_one_thread(_worker: int) -> None:
-    # OpenCV would take a thread for every core in every worker; torch takes one there by itself.
-    cv2.setNumThreads(1)
+    # OpenCV would take a thread for every core in every spawned worker; torch takes one there by itself.
+    if cv2.getNumThreads() > 1:
+        cv2.setNumThreads(1)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -145,6 +146,17 @@ def test_every_clip_is_judged_once_and_in_order(model):
     assert predictions.features is None
 
 
+@pytest.fixture
+def opencv_with_threads():
+    """OpenCV with threads of its own at work, as after decoding; a forked worker would not have them."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    cv2.resize(np.zeros((2000, 2000, 3), np.uint8), (1500, 1500))
+    yield
+    cv2.setNumThreads(before)
+
+
+@pytest.mark.usefixtures("opencv_with_threads")
 def test_workers_read_the_same_clips_and_leave_the_random_numbers_alone(model):
     state = torch.get_rng_state()
     here, elsewhere = (
