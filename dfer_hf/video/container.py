@@ -53,8 +53,8 @@ DECODING_ERRORS = (av.FFmpegError, ValueError)
 
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _ASSUMED_FRAMES_PER_SECOND = 25.0
-# Of a film of a frame or two, FFmpeg takes the clock's ticks for the frames, such as 1000 a second.
-_HIGHEST_RATE = 240.0
+# Where nothing states the rate, FFmpeg takes the clock's ticks for frames, such as 1000 a second; slower ticks are real.
+_SLOWEST_TICK = 240.0
 # Tracks much shorter than the longest are something else; small differences are due to rounding.
 _SAME_LENGTH_SHARE = 0.9
 _MAX_DAMAGED_PACKETS = 300
@@ -307,7 +307,8 @@ def _not_found(name: str) -> CorruptVideoError:
 
 def _stated_rate(track: VideoStream) -> float | None:
     rate = float(track.average_rate or track.guessed_rate or 0)
-    return rate if 0 < rate <= _HIGHEST_RATE else None
+    is_tick = rate > _SLOWEST_TICK and rate * (track.time_base or 0) == 1
+    return rate if rate > 0 and not is_tick else None
 
 
 def _track_seconds(track: VideoStream) -> float:

@@ -178,7 +178,7 @@ def _probe_film(stream: BinaryIO, path: Path | None, name: str, size_bytes: int,
         index, stored = track.index, (track.codec_context.width, track.codec_context.height)
         limits.check_size(name, *stored, is_turned=False)
         timing = read_timing(container, track)
-        if not timing.is_indexed and (not timing.seconds or _is_doubtful(timing, size_bytes, limits)):
+        if not timing.is_indexed and (not timing.rate or _is_doubtful(timing, size_bytes, limits)):
             timing = measure_timing(container, track, max_seconds=limits.max_seconds, max_frames=limits.max_frames)
         limits.check_timing(name, timing, math.prod(stored))
         ends_early = is_cut_off(stream, size_bytes, track, timing)

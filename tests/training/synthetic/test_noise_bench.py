@@ -141,7 +141,9 @@ def test_a_head_start_takes_the_recognisers_trunk(system, recogniser):
 
 
 def test_a_trunk_of_other_widths_is_refused(recogniser):
-    with pytest.raises(ValueError, match=r"Expected a trunk of widths \[4, 6, 8, 10\].*Give the system the same widths and depths"):
+    with pytest.raises(
+        ValueError, match=r"Expected a trunk of widths \[4, 6, 8, 10\].*Give the system the same widths and depths"
+    ):
         start_trunk(build("m3dfel", Study()), recogniser)
 
 
