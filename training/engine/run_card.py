@@ -46,7 +46,7 @@ def render_card(
         "",
         f"# {name}",
         "",
-        f"`{config['system']}` of dfer_hf, preset `{config['preset']}`, trained on `{config['data']}`"
+        f"`{config['system']}` of dfer_hf{_start(config)}, trained on `{config['data']}`"
         f"{_fold(run['fold'])} for {len(progress.rows)} epochs, seed {config['seed']}, by {run['num_processes']} "
         "process(es). The licence above is that of the code and weights; that of the data may ask for more.",
         *(["", f"Of the data: {' '.join(left_out)}"] if left_out else []),
@@ -70,7 +70,7 @@ def render_card(
         lines += ["", *_evaluated(name, results)]
     lines += [
         "",
-        "Run it again with the recipe in `run.json`, by `training/train.py`; measure it by `training/evaluate.py`.",
+        "Run it again with the recipe in `run.json`, by `dfer-train train`; measure it with `dfer-train evaluate`.",
         "",
         "## What it is not for",
         "",
@@ -116,6 +116,14 @@ def _evaluated(name: str, results: Mapping[str, Any]) -> list[str]:
             "new clips.",
         ]
     return lines
+
+
+def _start(config: Mapping[str, Any]) -> str:
+    """Say what the run began with; of a folder only its name, as the rest says who trained it and where."""
+    # All sizes of a checkpoint that is fine-tuned are its own, whatever the preset.
+    size = "" if config["data"] == "own_classes" else f", preset `{config['preset']}`"
+    names = ", ".join(f"`{name.rstrip('/').rsplit('/', 1)[-1]}`" for name in config["initialise_from"])
+    return f"{size}, started from the weights of {names} (see there for what they learnt from)" if names else size
 
 
 def _fold(fold: int | None) -> str:
