@@ -18,7 +18,7 @@ else:
 
 
 @dataclass(frozen=True)
-class HeadStart:
+class AenWarmup:
     """Training of everything but the frozen backbone, on its cached features, before everything is trained together.
 
     Args:
@@ -184,7 +184,7 @@ class TrainConfig:
         trainable: `all` weights; the `head`, which is what depends on the classes; or the head and `lora` adapters of
             all other layers. What is not trained stays frozen, batch statistics included.
         lora_rank: Rank of the adapters.
-        head_start: Training of the other parts beforehand; for `aen` on clips of FER+.
+        aen_warmup: Training of the other parts beforehand; for `aen` on clips of FER+.
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
             as the literature does, or the `last`.
         select_by: `war`, `uar` or `f1`.
@@ -229,7 +229,7 @@ class TrainConfig:
     trunk_learning_rate_share: float = 1.0
     trainable: str = "all"
     lora_rank: int = 8
-    head_start: HeadStart | None = None
+    aen_warmup: AenWarmup | None = None
     select: str = "validation"
     select_by: str = "war"
     also_measured: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -46,7 +46,7 @@ from training.engine.trainable import hold_statistics, merge_adapters, restrict_
 from training.evaluation.metrics import Confusion
 from training.evaluation.predict import predict
 from training.systems.aen_guide import fit_guide
-from training.systems.aen_warmup import start_ahead
+from training.systems.aen_warmup import warm_up_aen
 
 
 def train(
@@ -82,7 +82,7 @@ def train(
         if accelerator.is_main_process and run.is_new:
             write_clips(run, data, config)
             write_report(taken, run.initialisation_file)
-            start_ahead(model, data.training, config, accelerator)
+            warm_up_aen(model, data.training, config, accelerator)
             fit_guide(model, data.training, taken, config.stage(0)[0])
         for part in (data, *taken):
             accelerator.print(part)

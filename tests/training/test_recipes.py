@@ -187,8 +187,8 @@ def test_an_unknown_system_is_refused(recipe):
         ("schedule = 3", "Expected a table for schedule of recipe.toml, got 3"),
         ("[schedule]\nkinds = 3", r"schedule of recipe.toml has unknown keys \['kinds'\]; known are"),
         (
-            "[head_start]\nnum_steps = 3",
-            r"head_start of recipe.toml lacks \['batch_size', 'learning_rate', 'num_views'\]",
+            "[aen_warmup]\nnum_steps = 3",
+            r"aen_warmup of recipe.toml lacks \['batch_size', 'learning_rate', 'num_views'\]",
         ),
         ("seed = = 3", "recipe.toml is not TOML"),
     ],

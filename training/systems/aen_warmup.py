@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dfer_hf.models.modeling_aen import AenForVideoClassification
-from training.config import HeadStart, TrainConfig
+from training.config import AenWarmup, TrainConfig
 from training.data import transforms
 from training.data.clips_from_stills import RUN_LENGTH, StillClips
 from training.data.protocols import TrainingSource
@@ -89,10 +89,10 @@ class StoredViews:
         return maps, self.frame_logits[shown, view], self.clips.stills.votes[indices]
 
 
-def give_head_start(
+def warm_up(
     model: AenForVideoClassification,
     views: StoredViews,
-    config: HeadStart,
+    config: AenWarmup,
     *,
     generator: torch.Generator,
     autocast: Callable[..., AbstractContextManager] = nullcontext,
@@ -114,7 +114,7 @@ def give_head_start(
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.num_steps)
     model.train()
     losses = []
-    for _ in tqdm(range(config.num_steps), desc="head start", disable=None):
+    for _ in tqdm(range(config.num_steps), desc="warm-up", disable=None):
         indices = torch.multinomial(
             views.clips.sampling_weights, config.batch_size, replacement=True, generator=generator
         )
@@ -134,16 +134,16 @@ def give_head_start(
     return sum(tail) / len(tail)
 
 
-def start_ahead(model: PreTrainedModel, source: TrainingSource, config: TrainConfig, accelerator: Accelerator) -> None:
-    """Give a system of clips its head start, where the recipe asks for one.
+def warm_up_aen(model: PreTrainedModel, source: TrainingSource, config: TrainConfig, accelerator: Accelerator) -> None:
+    """Warm AEN up, where the recipe asks for one.
 
     Raises:
         ValueError: If the recipe asks for it with another system or other data.
     """
-    if config.head_start is None:
+    if config.aen_warmup is None:
         return
     if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
-        raise ValueError("Expected `head_start` with system aen and data ferplus_clips. Take it out of the recipe.")
+        raise ValueError("Expected `aen_warmup` with system aen and data ferplus_clips. Take it out of the recipe.")
     image_size, strength = config.stage(0)
     generator = torch.Generator().manual_seed(config.seed)
     model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
@@ -154,10 +154,10 @@ def start_ahead(model: PreTrainedModel, source: TrainingSource, config: TrainCon
             model,
             source,
             image_size=image_size,
-            num_views=config.head_start.num_views,
+            num_views=config.aen_warmup.num_views,
             generator=generator,
             strength=strength,
         )
-    loss = give_head_start(model, views, config.head_start, generator=generator, autocast=accelerator.autocast)
+    loss = warm_up(model, views, config.aen_warmup, generator=generator, autocast=accelerator.autocast)
     torch.set_num_threads(threads)
-    tqdm.write(f"head start: loss {loss:.4g}")
+    tqdm.write(f"warm-up: loss {loss:.4g}")

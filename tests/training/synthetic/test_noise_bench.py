@@ -129,7 +129,7 @@ def test_an_inflated_trunk_knows_what_the_recogniser_knows(recogniser):
 
 
 @pytest.mark.parametrize("system", TINY)
-def test_a_head_start_takes_the_recognisers_trunk(system, recogniser):
+def test_a_warm_start_takes_the_recognisers_trunk(system, recogniser):
     model = build(system, Study(TINY[system]))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     taken = start_trunk(model, recogniser)
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
         fit(model, lambda _generator: bars(num_frames=1), study)
 
 
-def test_a_trunk_with_a_head_start_learns_slower():
+def test_a_pretrained_trunk_learns_slower():
     """With a share of nothing it stands still, and nothing else does."""
     study = Study(TINY["aen"], num_epochs=1, epoch_length=14, trunk_share=0.0, batch_size=7)
     model = build("aen", study)

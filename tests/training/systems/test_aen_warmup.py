@@ -8,16 +8,16 @@ import training.systems.aen_warmup
 import training.train
 from dfer_hf.models.configuration_aen import AenConfig
 from dfer_hf.models.modeling_aen import AenForVideoClassification
-from training.config import HeadStart, load_config
+from training.config import AenWarmup, load_config
 from training.data.clips_from_stills import StillClips
 from training.data.sources import NEUTRAL
 from training.data.still_dataset import StillSource
 from training.datasets.ferplus import load_ferplus
-from training.systems.aen_warmup import StoredViews, give_head_start
+from training.systems.aen_warmup import StoredViews, warm_up
 
 from ..runs import CLIPS, STILLS, StoppedError, log_of, stop_after
 
-HEAD_START = HeadStart(num_steps=40, batch_size=32, num_views=2, learning_rate=3e-3)
+WARMUP = AenWarmup(num_steps=40, batch_size=32, num_views=2, learning_rate=3e-3)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_clip_of_stored_views_shows_its_still_and_covers_what_the_script_cover
     assert len(same[~covered].float().argmax(dim=1).unique()) == 2
 
 
-def test_a_head_start_teaches_everything_but_trunk_and_guide(model, clips):
+def test_the_warm_up_trains_everything_but_trunk_and_guide(model, clips):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     views = store(model, clips)
 
@@ -82,7 +82,7 @@ def test_a_head_start_teaches_everything_but_trunk_and_guide(model, clips):
             return model.eval().answer_levels(maps, frame_logits, votes).loss.item()
 
     first = loss()
-    last_losses = give_head_start(model, views, HEAD_START, generator=torch.Generator().manual_seed(2))
+    last_losses = warm_up(model, views, WARMUP, generator=torch.Generator().manual_seed(2))
     assert loss() < first - 0.3
     assert last_losses < first - 0.3
     for name, tensor in model.state_dict().items():
@@ -91,19 +91,17 @@ def test_a_head_start_teaches_everything_but_trunk_and_guide(model, clips):
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_a_run_gets_its_head_start_once(corpus, tmp_path, monkeypatch, precision):
+def test_a_run_is_warmed_up_once(corpus, tmp_path, monkeypatch, precision):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
     AcceleratorState._reset_state(reset_partial_state=True)
-    config = dataclasses.replace(
-        CLIPS, stages=((32, 2, 0.5),), head_start=dataclasses.replace(HEAD_START, num_steps=2)
-    )
+    config = dataclasses.replace(CLIPS, stages=((32, 2, 0.5),), aen_warmup=dataclasses.replace(WARMUP, num_steps=2))
     given = []
 
     def give(*args, **kwargs):
         given.append(1)
-        return give_head_start(*args, **kwargs)
+        return warm_up(*args, **kwargs)
 
-    monkeypatch.setattr(training.systems.aen_warmup, "give_head_start", give)
+    monkeypatch.setattr(training.systems.aen_warmup, "warm_up", give)
     training.train.train(config, corpus, tmp_path / "whole")
     with monkeypatch.context() as patched:
         stop_after(patched, config.epoch_length // config.batch_size + 1)
@@ -112,23 +110,23 @@ def test_a_run_gets_its_head_start_once(corpus, tmp_path, monkeypatch, precision
     training.train.train(config, corpus, tmp_path / "parted")
     assert len(given) == 2
     assert log_of(tmp_path / "parted") == log_of(tmp_path / "whole")
-    without = dataclasses.replace(config, head_start=None)
+    without = dataclasses.replace(config, aen_warmup=None)
     training.train.train(without, corpus, tmp_path / "without")
     assert log_of(tmp_path / "without") != log_of(tmp_path / "whole")
 
 
-def test_a_head_start_for_another_system_is_refused(corpus, tmp_path):
-    config = dataclasses.replace(STILLS, head_start=HEAD_START)
-    with pytest.raises(ValueError, match="Expected `head_start` with system aen"):
+def test_a_warm_up_for_another_system_is_refused(corpus, tmp_path):
+    config = dataclasses.replace(STILLS, aen_warmup=WARMUP)
+    with pytest.raises(ValueError, match="Expected `aen_warmup` with system aen"):
         training.train.train(config, corpus, tmp_path)
 
 
-def test_a_recipe_names_its_head_start(tmp_path):
+def test_a_recipe_names_its_warm_up(tmp_path):
     path = tmp_path / "recipe.toml"
     base = 'system = "aen"\ndata = "ferplus_clips"\nstages = [[32, 1, 0.5]]\nepoch_length = 4\nbatch_size = 2\n'
-    base += "learning_rate = 0.1\n\n[head_start]\nnum_steps = 40\nbatch_size = 32\nnum_views = 2\n"
+    base += "learning_rate = 0.1\n\n[aen_warmup]\nnum_steps = 40\nbatch_size = 32\nnum_views = 2\n"
     path.write_text(base + "learning_rate = 3e-3\n")
-    assert load_config(path).head_start == HEAD_START
+    assert load_config(path).aen_warmup == WARMUP
     path.write_text(base)
-    with pytest.raises(ValueError, match=r"head_start of recipe.toml lacks \['learning_rate'\]"):
+    with pytest.raises(ValueError, match=r"aen_warmup of recipe.toml lacks \['learning_rate'\]"):
         load_config(path)
