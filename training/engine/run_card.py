@@ -1,8 +1,7 @@
 """Turn a finished run into a folder ready for the Hub: weights, code, processor, and a card of what was done."""
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
@@ -99,7 +98,9 @@ def write_repository(run: RunFolder) -> None:
     # The exporter refuses files that are not its own.
     record.unlink(missing_ok=True)
     export_repository(model, processor, run.hub)
-    shutil.copyfile(run.record_file, record)
+    content = dict(run.read_record())
+    content["config"] = content["config"] | {"initialise_from": _names_of(content["config"]["initialise_from"])}
+    record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     write_card(run)
 
 
@@ -119,11 +120,16 @@ def _evaluated(name: str, results: Mapping[str, Any]) -> list[str]:
 
 
 def _start(config: Mapping[str, Any]) -> str:
-    """Say what the run began with; of a folder only its name, as the rest says who trained it and where."""
+    """Say what the run began with."""
     # All sizes of a checkpoint that is fine-tuned are its own, whatever the preset.
     size = "" if config["data"] == "own_classes" else f", preset `{config['preset']}`"
-    names = ", ".join(f"`{name.rstrip('/').rsplit('/', 1)[-1]}`" for name in config["initialise_from"])
+    names = ", ".join(f"`{name}`" for name in _names_of(config["initialise_from"]))
     return f"{size}, started from the weights of {names} (see there for what they learnt from)" if names else size
+
+
+def _names_of(checkpoints: Sequence[str]) -> list[str]:
+    """Leave of folders their names alone, as the rest says who trained the model and where."""
+    return [name.rstrip("/").rsplit("/", 1)[-1] for name in checkpoints]
 
 
 def _fold(fold: int | None) -> str:
