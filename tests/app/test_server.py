@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -55,10 +56,12 @@ def processes_of(process):
     """Processes that a process has started, and those that they have."""
     found, parents = set(), [str(process.pid)]
     while parents:
-        for task in Path(f"/proc/{parents.pop()}/task").iterdir():
-            started = set((task / "children").read_text(encoding="ascii").split())
-            found |= started
-            parents += started
+        # Threads and processes may end while they are looked at.
+        for children in Path("/proc").glob(f"{parents.pop()}/task/*/children"):
+            with suppress(OSError):
+                started = set(children.read_text(encoding="ascii").split())
+                found |= started
+                parents += started
     return found
 
 

@@ -24,9 +24,10 @@ def ignore_progress(*_, **__):
 
 def wait_until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    # Not asked again once it held: what it waits for may be over in a moment.
+    while not (held := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return condition()
+    return held
 
 
 def named(path):
