@@ -70,9 +70,9 @@ def write_much(_shared, _report, path):
 
 def wait_until(condition, seconds=5.0):
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not (held := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return condition()
+    return held
 
 
 @contextlib.contextmanager
