@@ -53,7 +53,7 @@ DECODING_ERRORS = (av.FFmpegError, ValueError)
 
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _ASSUMED_FRAMES_PER_SECOND = 25.0
-# Where nothing states the rate, FFmpeg takes the clock's ticks for frames, such as 1000 a second; slower ticks are real.
+# Where nothing states the rate, FFmpeg takes the clock's ticks for frames, such as 1000 a second; slow ticks are real.
 _SLOWEST_TICK = 240.0
 # Tracks much shorter than the longest are something else; small differences are due to rounding.
 _SAME_LENGTH_SHARE = 0.9
