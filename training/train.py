@@ -24,12 +24,11 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from transformers import PreTrainedConfig
 
-from dfer_hf.models.modeling_dfer import DferPreTrainedModel
+from dfer_hf.models.modeling_dfer import DferPreTrainedModel, use_channels_last
 from training.config import TrainConfig, build_config, load_config
 from training.data.batches import EpochBatches, load_in_workers
 from training.data.samplers import epoch_indices, epoch_length
@@ -73,11 +72,10 @@ def train(
         set_seed(config.seed)
         model, taken = build_model(config, data.label_names, data.processor)
         check_precision(model, accelerator)
-        # A fifth faster on CPUs. Narrow convolutions would get wrong gradients: our models guard theirs
-        # (`StridedPointwise`).
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
+        # Said now, not after an epoch.
+        for fields in config.also_measured.values():
+            check_fields(model.config, fields)
+        use_channels_last(model)
         # `prepare` hands its weights to all processes.
         if accelerator.is_main_process and run.is_new:
             write_clips(run, data, config)
@@ -197,9 +195,8 @@ def measure(
     return {"war": confusion.war, "uar": confusion.uar, "f1": confusion.macro_f1}
 
 
-@contextmanager
-def changed_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> Iterator[None]:
-    """Give a configuration other fields while the context lasts.
+def check_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> None:
+    """Refuse to measure with fields that a configuration does not have.
 
     Raises:
         ValueError: If it has no such field.
@@ -207,6 +204,11 @@ def changed_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> Itera
     unknown = [name for name in fields if not hasattr(config, name)]
     if unknown:
         raise ValueError(f"Expected fields of {type(config).__name__} in `also_measured`, got {', '.join(unknown)}.")
+
+
+@contextmanager
+def changed_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> Iterator[None]:
+    """Give a configuration other fields while the context lasts."""
     before = {name: getattr(config, name) for name in fields}
     for name, value in fields.items():
         setattr(config, name, value)

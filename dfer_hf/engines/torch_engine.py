@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..explain import layer_cam
-from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
+from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
 
 _IMPORTED_IN = os.getpid()
 
@@ -48,10 +48,8 @@ class TorchEngine:
 
     def __init__(self, model: DferPreTrainedModel, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
-        # A fifth faster on CPUs.
-        for module in model.modules():
-            if isinstance(module, torch.nn.Conv2d) and model.device.type == "cpu":
-                module.to(memory_format=torch.channels_last)
+        if model.device.type == "cpu":
+            use_channels_last(model)
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
