@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ from training.engine.run_folder import RunFolder, locate_checkpoint
 from training.evaluation.figures import draw_confusion_on, draw_points, embed, new_grid, plain_axes, write_figure
 from training.evaluation.metrics import Confusion
 from training.evaluation.predict import Predictions, predict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, float]
 WITHOUT = "_without_filter"
@@ -108,12 +112,8 @@ def draw_attention(
         weights: By name of the model and the clip, `(num_frames - 1,)`.
         path: PNG file to write.
     """
-    num_frames = max(map(len, clips.values()))
-    per_clip = 1 + len(weights)
-    figure, panels = new_grid(per_clip * len(clips), num_frames, width=0.9, height=0.9)
-    for clip_place, (name, frames) in enumerate(clips.items()):
-        block = panels[per_clip * clip_place : per_clip * (clip_place + 1)]
-        block[0, 0].set_title(name, loc="left", fontsize=8)
+    figure, blocks = _grid_of_clips(clips, rows_per_clip=1 + len(weights))
+    for (name, frames), block in zip(clips.items(), blocks, strict=True):
         for axes, frame in zip(block[0], frames, strict=False):
             axes.imshow(frame)
         for row, (model, of_clips) in zip(block[1:], weights.items(), strict=True):
@@ -122,7 +122,6 @@ def draw_attention(
             for axes, weight in zip(row, of_clips[name], strict=False):
                 axes.imshow([[weight]], vmin=0, vmax=strongest, cmap="Reds")
                 axes.text(0, 0, f"{weight:.2f}", ha="center", va="center", fontsize=7)
-    _bare(panels)
     write_figure(figure, path)
 
 
@@ -148,12 +147,8 @@ def draw_levels(clips: Mapping[str, np.ndarray], evidence: Mapping[str, Mapping[
         evidence: By name of the clip and level, `(num_frames, h, w)`.
         path: PNG file to write.
     """
-    num_frames = max(map(len, clips.values()))
-    per_clip = 1 + len(AEN_LEVELS)
-    figure, panels = new_grid(per_clip * len(clips), num_frames, width=0.9, height=0.9)
-    for clip_place, (name, frames) in enumerate(clips.items()):
-        block = panels[per_clip * clip_place : per_clip * (clip_place + 1)]
-        block[0, 0].set_title(name, loc="left", fontsize=8)
+    figure, blocks = _grid_of_clips(clips, rows_per_clip=1 + len(AEN_LEVELS))
+    for (name, frames), block in zip(clips.items(), blocks, strict=True):
         for row, level in zip(block, [None, *AEN_LEVELS], strict=True):
             row[0].set_ylabel("" if level is None else f"s = {level}", fontsize=8)
             for place, (axes, frame) in enumerate(zip(row, frames, strict=False)):
@@ -163,7 +158,6 @@ def draw_levels(clips: Mapping[str, np.ndarray], evidence: Mapping[str, Mapping[
                     maps = torch.from_numpy(evidence[name][level][place])[None, None]
                     maps = nn.functional.interpolate(maps, size=(height, width), mode="bilinear")[0, 0]
                     axes.imshow(maps.numpy(), cmap="jet", vmin=0, vmax=1, alpha=0.45)
-    _bare(panels)
     write_figure(figure, path)
 
 
@@ -215,10 +209,16 @@ def _inputs(checkpoint: LoadedCheckpoint, clip: np.ndarray) -> dict[str, torch.T
     return dict(checkpoint.processor([frames], return_tensors="pt"))
 
 
-def _bare(panels: np.ndarray) -> None:
+def _grid_of_clips(clips: Mapping[str, np.ndarray], *, rows_per_clip: int) -> tuple["Figure", np.ndarray]:
+    """A column of bare panels for each frame; the rows of each clip, under its name, `(clips, rows, frames)`."""
+    figure, panels = new_grid(rows_per_clip * len(clips), max(map(len, clips.values())), width=0.9, height=0.9)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
+    blocks = panels.reshape(len(clips), rows_per_clip, -1)
+    for name, block in zip(clips, blocks, strict=True):
+        block[0, 0].set_title(name, loc="left", fontsize=8)
+    return figure, blocks
 
 
 def _load(word: str) -> LoadedCheckpoint:
