@@ -64,7 +64,7 @@ def finish(program: str, main: Callable[[argparse.Namespace], int], arguments: a
     except (ValueError, OSError, ArithmeticError, ImportError) as error:
         if arguments.traceback:
             raise
-        advice = "" if not isinstance(error, ModuleNotFoundError) else '. Run `pip install --editable ".[train]"`.'
+        advice = '. Run `pip install --editable ".[train]"`.' if isinstance(error, ModuleNotFoundError) else ""
         sys.stderr.write(f"{program}: {type(error).__name__}: {error}{advice}\n")
         return 1
 

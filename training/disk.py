@@ -1,10 +1,12 @@
-"""Write files that are whole or not there, and say in one sentence when the disk is full."""
+"""Write files that are whole or not there, hash them, and say in one sentence when the disk is full."""
 
 import errno
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -31,6 +33,11 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def plain_hash(values: Any) -> str:
+    """SHA-256 of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def evaluate(
     results = describe(name, model, division, part=split, batch_size=batch_size)
     results |= describe_run(run, division, prepared, allow_seen=allow_seen)
     results["mixed_precision"] = accelerator.mixed_precision
-    if output is None and (Path(checkpoint) / "checkpoint").is_dir():
+    if output is None and RunFolder(Path(checkpoint)).checkpoint.is_dir():
         output = default_output(Path(checkpoint), results)
     if output is not None:
         refuse_other_results(output, results, IDENTITY)
@@ -158,12 +158,13 @@ def describe_run(run: RunFolder | None, split: Split, prepared: PreparedClips, *
     if cache:
         prepared.check_described(cache["preparation"])
     names = [clip.name for clip in split.test]
+    seen = seen_clips(run, split, names)
     if not allow_seen:
-        check_unseen(run, split, names)
+        check_unseen(run, seen, len(names))
     known = {name: record.get(name) for name in ("corpus", "fold", "recipe_sha256")}
     return {
         "run": known | {"preparation_sha256": cache.get("preparation_sha256")},
-        "seen_in_training": len(seen_clips(run, split, names)),
+        "seen_in_training": len(seen),
         "epoch_selected_on": record["config"]["select"],
     }
 

@@ -31,7 +31,7 @@ from training.datasets.folder import OWN_CLASSES
 from training.datasets.labels import emotion_of_word
 from training.engine.run_folder import RunFolder, locate_checkpoint
 from training.evaluate import evaluate
-from training.prepare import corpus_clips, prepare
+from training.prepare import prepare
 from training.train import train
 
 CACHE = "cache"
@@ -91,7 +91,7 @@ def finetune(
     config = build_config(TrainConfig, change_settings(recipe, settings), " ".join(["the recipe", *settings]))
     cropper = FaceCropper(processor.alignment, processor.low_light, detector or MtcnnFaceDetector())
     report = prepare(
-        corpus_clips(OWN_CLASSES, clips),
+        [*split.train, *split.test],
         output / CACHE,
         corpus=OWN_CLASSES.name,
         cropper=cropper,

@@ -1,6 +1,5 @@
 """Read the cache that prepare writes: any frames of any clip, mapped into memory, nothing decoded."""
 
-import hashlib
 import io
 import json
 import tarfile
@@ -14,7 +13,7 @@ import numpy as np
 import dfer_hf
 from dfer_hf.faces.alignment import CROP_SIZE
 from training.cache.shards import SHARD_BYTES, CacheError, CacheWriter, ClipDetails, key_of, read_index
-from training.disk import write_whole
+from training.disk import plain_hash, write_whole
 
 FORMAT_VERSION = 1
 RECORD_NAME = "preparation.json"
@@ -303,7 +302,7 @@ class PreparedClips:
         for name in sorted(set(names)):
             row = self._rows.get(name)
             lines.append([name, self.errors.get(name)] if row is None else [name, row.num_frames, row.num_with_face])
-        return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+        return plain_hash(lines)
 
     def _row(self, name: str):
         if name in self._rows:
@@ -318,9 +317,14 @@ class PreparedClips:
 
 def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, str]:
     """What two descriptions say of the fields in which they differ, ours and theirs; both empty where they do not."""
-    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    names = differing_fields(ours, theirs)
     said = [", ".join(f"{name} {kind.get(name)!r}" for name in names) for kind in (ours, theirs)]
     return said[0], said[1]
+
+
+def differing_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Names of the fields in which two descriptions differ."""
+    return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
 
 
 def write_prepared(

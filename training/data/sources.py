@@ -1,7 +1,5 @@
 """The data a recipe names: what is trained on, what chooses the epoch, and how pixels reach the model."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +22,9 @@ from training.data.still_dataset import StillSource
 from training.data.validation import cut_validation
 from training.datasets.corpus import Clip, Split
 from training.datasets.ferplus import load_ferplus
+from training.datasets.folds import name_fold
 from training.datasets.registry import CORPORA, find_corpus
+from training.disk import plain_hash
 
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 VALIDATION_CLIPS = 150
@@ -53,9 +53,8 @@ class Data:
     clips: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        fold = "" if self.record["fold"] is None else f", fold {self.record['fold']}"
         counts = [f"{part} {content['clips']}" for part, content in self.record["split"].items()]
-        said = f"{self.record['corpus']}{fold}: clips of {', '.join(counts)}"
+        said = f"{self.record['corpus']}{name_fold(self.record['fold'])}: clips of {', '.join(counts)}"
         return "; ".join([said, *left_out_sentences(self.record["left_out"])])
 
 
@@ -167,11 +166,6 @@ def left_out_sentences(left_out: Mapping[str, Mapping[str, int]]) -> list[str]:
 def names_hash(names: Iterable[str]) -> str:
     """Hash of names, in whatever order they come."""
     return plain_hash(sorted(set(names)))
-
-
-def plain_hash(values: Any) -> str:
-    """Hash of plain values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def build_test_source(

@@ -52,9 +52,14 @@ def load(root: Path, fold: int | None = None) -> Split:
     return Split(CORPUS.name, None, SEVEN_EMOTIONS, tuple(parts["train"]), tuple(parts["test"]), dict(left_out))
 
 
+def find_table(release: Path) -> Path | None:
+    """The table of the release in a folder, where there is one."""
+    return next((release / name for name in RELEASE_FILES if (release / name).is_file()), None)
+
+
 def how_to_unpack(root: Path, beside: str = "") -> str:
     """Say how to get from what is in a folder to pictures in files."""
-    table = next((root / name for name in RELEASE_FILES if (root / name).is_file()), None)
+    table = find_table(root)
     if table is None:
         return f"Pass the folder written with `{UNPACK}`."
     return f"The table {table} is there: write its pictures once with `{UNPACK}`{beside}, and pass that folder."

@@ -22,6 +22,11 @@ def check_fold(title: str, fold: int | None, num_folds: int) -> int:
     return fold
 
 
+def name_fold(fold: int | None) -> str:
+    """What follows the name of a dataset where it has folds, such as `, fold 3`."""
+    return "" if fold is None else f", fold {fold}"
+
+
 def deal_people(people: Sequence[str], num_folds: int, first_fold: int) -> dict[str, int]:
     """Deal people to folds like cards, one to each in turn, so that folds differ by one person at most.
 

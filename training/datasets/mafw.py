@@ -106,9 +106,7 @@ def load(root: Path, fold: int | None, *, compound: bool = False) -> Split:
 
 def _layouts(fold: int | None, kind: str) -> list[tuple[str, str]]:
     folders = [f"{top}{kind}/{caption}/set_{fold}" for caption in ("no_caption", "with_caption") for top in TOPS]
-    layouts = [
-        (f"{folder}/train.txt".removeprefix("./"), f"{folder}/test.txt".removeprefix("./")) for folder in folders
-    ]
+    layouts = [(f"{folder}/train.txt", f"{folder}/test.txt") for folder in folders]
     if kind == "single":
         layouts.append((f"annotation/MAFW_set_{fold}_train.txt", f"annotation/MAFW_set_{fold}_test.txt"))
     return layouts

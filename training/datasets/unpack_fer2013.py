@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfer_hf.taxonomy import Emotion
 from training.datasets.corpus import CorpusError
-from training.datasets.fer2013 import COLUMNS, METADATA, RELEASE_FILES
+from training.datasets.fer2013 import COLUMNS, METADATA, RELEASE_FILES, find_table
 from training.datasets.fer2013_plus import VOTE_COLUMNS, VOTES_FILE, read_votes
 
 SIZE = 48
@@ -45,7 +45,7 @@ def unpack(release: Path, folder: Path) -> int:
         CorpusError: If the release has no table, a line is malformed, the votes belong to another table, or the
             folder has been written already.
     """
-    table = next((release / name for name in RELEASE_FILES if (release / name).is_file()), None)
+    table = find_table(release)
     if table is None:
         raise CorpusError(f"Expected {' or '.join(RELEASE_FILES)} in {release}, found neither. Pass the release.")
     if (folder / METADATA).exists():

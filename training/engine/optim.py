@@ -7,6 +7,9 @@ from training.config import TrainConfig
 TRUNK = "trunk."
 """What the names of a backbone's parameters begin with, in every system that has one."""
 
+GUIDE = "guide."
+"""What the names of the weights of AEN's guide begin with, which AEN itself keeps frozen."""
+
 
 def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Decay weights as the recipe says; give a trunk that is already trained its own learning rate."""

@@ -23,7 +23,7 @@ import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
 from training.cache.prepared import PreparationMismatchError, differing
 from training.config import TrainConfig
-from training.engine.optim import TRUNK
+from training.engine.optim import GUIDE, TRUNK
 from training.engine.run_folder import locate_checkpoint
 from training.engine.trainable import class_tensors
 
@@ -184,7 +184,7 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
         raise ValueError(
             f"Expected the classes {model.config.id2label} of a guide, but {source} has {giver.config.id2label}."
         )
-    return trunk | {f"guide.{name}": tensor for name, tensor in tensors.items()}
+    return trunk | {f"{GUIDE}{name}": tensor for name, tensor in tensors.items()}
 
 
 def torchvision_trunk(name: str) -> dict[str, torch.Tensor]:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from training.config import TrainConfig
-from training.data.sources import Data, names_hash, plain_hash
+from training.data.sources import Data, names_hash
 from training.datasets.corpus import Split
+from training.datasets.folds import name_fold
+from training.disk import plain_hash
 from training.engine.run_folder import RunFolder
 
 COLUMNS = ("corpus", "name", "part")
@@ -65,19 +67,23 @@ def seen_clips(run: RunFolder, split: Split, names: Sequence[str]) -> list[str]:
     return list(names) if is_related(record.get("corpus", ""), split.corpus) and not is_test_part else []
 
 
-def check_unseen(run: RunFolder, split: Split, names: Sequence[str]) -> None:
+def check_unseen(run: RunFolder, seen: Sequence[str], num_clips: int) -> None:
     """Refuse to test a run on what it has learnt from.
+
+    Args:
+        run: The run.
+        seen: What `seen_clips` found among the clips.
+        num_clips: How many clips it would be tested on.
 
     Raises:
         SeenClipsError: If it has seen any of the clips.
     """
-    seen = seen_clips(run, split, names)
     if seen:
         record = run.read_record()
-        fold = "" if record.get("fold") is None else f", fold {record['fold']}"
         raise SeenClipsError(
             "Expected clips that the checkpoint has not seen, but it was trained on "
-            f"{record.get('corpus')}{fold}, and as far as is known {len(seen)} of the {len(names)} clips, such as "
+            f"{record.get('corpus')}{name_fold(record.get('fold'))}, and as far as is known {len(seen)} of the "
+            f"{num_clips} clips, such as "
             f"{seen[0]!r}, are among those it has learnt from. Evaluate on the fold it was trained on, or give "
             "--allow-seen, which the results will say."
         )

@@ -10,6 +10,7 @@ import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
 from dfer_hf.hub.card import scorecard_table
 from dfer_hf.hub.export import export_repository
 from training.data.sources import left_out_sentences
+from training.datasets.folds import name_fold
 from training.engine.run_folder import Progress, RunFolder
 
 KEPT = {
@@ -46,7 +47,7 @@ def render_card(
         f"# {name}",
         "",
         f"`{config['system']}` of dfer_hf{_start(config)}, trained on `{config['data']}`"
-        f"{_fold(run['fold'])} for {len(progress.rows)} epochs, seed {config['seed']}, by {run['num_processes']} "
+        f"{name_fold(run['fold'])} for {len(progress.rows)} epochs, seed {config['seed']}, by {run['num_processes']} "
         "process(es). The licence above is that of the code and weights; that of the data may ask for more.",
         *(["", f"Of the data: {' '.join(left_out)}"] if left_out else []),
         "",
@@ -105,7 +106,7 @@ def write_repository(run: RunFolder) -> None:
 
 
 def _evaluated(name: str, results: Mapping[str, Any]) -> list[str]:
-    title = f"on {results['corpus']}{_fold(results['fold'])}, {results['split']} part"
+    title = f"on {results['corpus']}{name_fold(results['fold'])}, {results['split']} part"
     lines = scorecard_table({name: results["fine"]}, ("war", "uar", "macro_f1", "count"), title=title)
     missing = results["clips"]["without_crops"]["count"]
     if missing:
@@ -130,7 +131,3 @@ def _start(config: Mapping[str, Any]) -> str:
 def _names_of(checkpoints: Sequence[str]) -> list[str]:
     """Leave of folders their names alone, as the rest says who trained the model and where."""
     return [name.rstrip("/").rsplit("/", 1)[-1] for name in checkpoints]
-
-
-def _fold(fold: int | None) -> str:
-    return "" if fold is None else f", fold {fold}"

@@ -9,9 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from training.config import TrainConfig
-
-NEVER_TRAINED = "guide."
-"""What the names of weights begin with that AEN itself keeps frozen."""
+from training.engine.optim import GUIDE
 
 
 def class_tensors(model: PreTrainedModel) -> set[str]:
@@ -32,7 +30,7 @@ def restrict_training(model: PreTrainedModel, config: TrainConfig) -> None:
     """
     if config.trainable == "all":
         return
-    head = {name for name in class_tensors(model) if not name.startswith(NEVER_TRAINED)}
+    head = {name for name in class_tensors(model) if not name.startswith(GUIDE)}
     if config.trainable == "lora":
         add_adapters(model, head, config.lora_rank)
     for name, parameter in model.named_parameters():
@@ -49,8 +47,8 @@ def add_adapters(model: PreTrainedModel, head: set[str], rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ImportError(
-            'Expected `peft` for adapters, but it is not installed. Run `pip install "peft>=0.17"`, or train without '
-            "`--lora`."
+            'Expected `peft` for adapters, but it is not installed. Run `pip install --editable ".[lora]"`, or train '
+            "without `--lora`."
         ) from error
     targets = [
         name
@@ -58,7 +56,7 @@ def add_adapters(model: PreTrainedModel, head: set[str], rank: int) -> None:
         # peft knows no adapters of grouped convolutions whose rank is no multiple of the groups.
         if (isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1))
         and f"{name}.weight" not in head
-        and not name.startswith(NEVER_TRAINED)
+        and not name.startswith(GUIDE)
     ]
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), model)
 

@@ -15,7 +15,6 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
-import hashlib
 import importlib
 import json
 import shutil
@@ -34,7 +33,7 @@ import dfer_hf
 from dfer_hf.complexity import measure
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.config import TrainConfig, change_settings, load_config
-from training.disk import write_whole
+from training.disk import plain_hash, write_whole
 from training.engine.run_folder import RunFolder
 from training.evaluation.metrics import Confusion
 from training.evaluation.prediction_files import SUFFIXES, load_predictions
@@ -220,8 +219,7 @@ def decide(checkpoint: Path, output: Path, decision: Mapping[str, Any]) -> None:
 
 
 def _name(base: str, named: Any, fold: int | None) -> str:
-    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
-    return base + (f"-{digest}" if named else "") + ("" if fold is None else f"_{fold}")
+    return base + (f"-{plain_hash(named)[:8]}" if named else "") + ("" if fold is None else f"_{fold}")
 
 
 def run_table(table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fold: int | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from dfer_hf.models.modeling_aen import AenForVideoClassification
 from training.data.protocols import TrainingSource
+from training.engine.optim import GUIDE, TRUNK
 from training.engine.pretrained import Taken
 
 MAX_CLIPS = 2000
@@ -28,9 +29,9 @@ def fit_guide(model: PreTrainedModel, source: TrainingSource, taken: Sequence[Ta
         image_size: Side of the pictures in pixels.
     """
     names = {name for part in taken for name in part.tensors}
-    if not isinstance(model, AenForVideoClassification) or "guide.classifier.weight" in names:
+    if not isinstance(model, AenForVideoClassification) or f"{GUIDE}classifier.weight" in names:
         return
-    if not any(name.startswith("guide.trunk.") for name in names):
+    if not any(name.startswith(GUIDE + TRUNK) for name in names):
         return
     guide, every = model.guide.eval(), -(-len(source) // MAX_CLIPS)
     features, labels = [], []

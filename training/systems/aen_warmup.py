@@ -19,7 +19,7 @@ from training.data import transforms
 from training.data.clips_from_stills import RUN_LENGTH, StillClips
 from training.data.protocols import TrainingSource
 from training.data.still_dataset import to_pixel_values
-from training.engine.optim import TRUNK
+from training.engine.optim import GUIDE, TRUNK
 
 STILLS_PER_PASS = 64
 
@@ -109,7 +109,7 @@ def warm_up(
     Returns:
         Mean loss of the last tenth of the steps.
     """
-    parameters = [parameter for name, parameter in model.named_parameters() if not name.startswith((TRUNK, "guide."))]
+    parameters = [parameter for name, parameter in model.named_parameters() if not name.startswith((TRUNK, GUIDE))]
     optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.num_steps)
     model.train()

@@ -20,6 +20,8 @@ from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
 from dfer_hf.models.configuration_cfc_sp import NETS, CfcSpConfig
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
+from training.cache.prepared import differing_fields
+from training.engine.run_folder import RunFolder
 
 PAPER = CfcSpConfig()
 RECIPES = {"coarse": "cfc_sp_aff_wild2_{}.toml", "fine": "cfc_sp_aff_wild2_{}_negative.toml"}
@@ -53,8 +55,8 @@ def assemble(
     givers = [_load(role, kind, checkpoint) for role, kind, checkpoint in nets]
     processors = [AutoVideoProcessor.from_pretrained(checkpoint) for _, _, checkpoint in nets]
     for (role, kind, _), giver, processor in zip(nets[1:], givers[1:], processors[1:], strict=True):
-        differing = _differing(_shared(givers[0].config), _shared(giver.config))
-        differing += _differing(processors[0].to_dict(), processor.to_dict())
+        differing = sorted(differing_fields(_shared(givers[0].config), _shared(giver.config)))
+        differing += sorted(differing_fields(processors[0].to_dict(), processor.to_dict()))
         if differing:
             raise ValueError(
                 f"Expected nets that were trained alike, but the {nets[0][0]} {nets[0][1]} and the {role} {kind} "
@@ -135,18 +137,14 @@ def _shared(config: CfcSpConfig) -> dict[str, Any]:
     return {name: value for name, value in config.to_dict().items() if name not in OF_EACH_RUN}
 
 
-def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    return sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
-
-
 def _checkpoint_of(word: str) -> tuple[str, Path]:
     kind, _, place = word.partition("=")
     if kind not in NETS or not place:
         raise argparse.ArgumentTypeError(
             f"expected a net and its run, such as swin=runs/cfc_swin, got {word!r}; nets are {', '.join(NETS)}"
         )
-    run = Path(place)
-    return kind, run / "checkpoint" if (run / "checkpoint").is_dir() else run
+    run = RunFolder(Path(place))
+    return kind, run.checkpoint if run.checkpoint.is_dir() else run.folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
