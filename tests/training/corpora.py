@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import training.data.sources
 from dfer_hf.taxonomy import Emotion
 from training.cache.prepared import Preparation, write_prepared
 from training.datasets.corpus import Clip, Corpus, Split
@@ -34,6 +35,13 @@ def make_corpus(root, *, train=12, test=7, missing=(), failed=()):
     split = Split("colours", None, LABELS, tuple(clips["train"]), tuple(clips["test"]), {"compound label": 2})
     corpus = Corpus("colours", "Colours", lambda _root, _fold: split, 1, {}, "made here")
     return corpus, root / "cache"
+
+
+def name_colours(monkeypatch, root, **options):
+    """Make a corpus that recipes may name `colours`, and return where it and its cache are."""
+    corpus, cache = make_corpus(root, **options)
+    monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
+    return {"data_root": root, "prepared_root": cache}
 
 
 def make_folds(root, *, count=12, low_light=False):

@@ -3,11 +3,10 @@ import dataclasses
 import pytest
 from transformers import AutoModelForVideoClassification
 
-import training.data.sources
 import training.train
 from training.config import Sampling, TrainConfig
 
-from .corpora import make_corpus
+from .corpora import name_colours
 from .runs import log_of
 
 CONFIG = TrainConfig(
@@ -28,9 +27,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    corpus, cache = make_corpus(tmp_path)
-    monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
-    return {"data_root": tmp_path, "prepared_root": cache, "output": tmp_path / "run"}
+    return name_colours(monkeypatch, tmp_path) | {"output": tmp_path / "run"}
 
 
 def test_each_epoch_is_measured_with_and_without_the_filter(places, monkeypatch):

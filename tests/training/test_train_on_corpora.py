@@ -15,14 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf
-import training.data.sources
 import training.train
 from training.cache.prepared import PreparationMismatchError, PreparedClips
 from training.config import Augmentation, Normalisation, Sampling, Schedule, TrainConfig
 from training.engine.run_folder import RunFolder, RunFolderError
 from training.engine.trackers import TrackerError
 
-from .corpora import make_corpus
+from .corpora import make_corpus, name_colours
 from .runs import StoppedError, log_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -43,9 +42,7 @@ CONFIG = TrainConfig(
 
 @pytest.fixture
 def colours(tmp_path, monkeypatch):
-    corpus, cache = make_corpus(tmp_path, failed=("test/003",))
-    monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
-    return {"data_root": tmp_path, "prepared_root": cache}
+    return name_colours(monkeypatch, tmp_path, failed=("test/003",))
 
 
 @pytest.mark.parametrize("system", sorted(dfer_hf.systems()))

@@ -10,7 +10,7 @@ from training.data.clip_dataset import Sample
 from training.data.sources import build_data
 from training.datasets.corpus import Corpus
 
-from ..corpora import make_corpus
+from ..corpora import name_colours
 
 NAMES = ("happiness", "sadness", "neutral")
 SAMPLES = [Sample(f"clip{number}", number % 3) for number in range(6)]
@@ -36,8 +36,7 @@ def test_classes_that_are_not_there_or_come_twice_are_refused(classes):
 
 @pytest.fixture
 def build(tmp_path, monkeypatch):
-    corpus, cache = make_corpus(tmp_path)
-    monkeypatch.setitem(training.data.sources.CORPORA, "colours", corpus)
+    places = name_colours(monkeypatch, tmp_path)
     config = TrainConfig(
         system="frame_resnet",
         data="colours",
@@ -49,9 +48,9 @@ def build(tmp_path, monkeypatch):
 
     def build_with(**fields):
         wanted = dataclasses.replace(config, **fields)
-        return build_data(wanted, tmp_path, fold=None, prepared_root=cache)
+        return build_data(wanted, fold=None, **places)
 
-    assert isinstance(corpus, Corpus)
+    assert isinstance(training.data.sources.CORPORA["colours"], Corpus)
     return build_with
 
 
