@@ -43,18 +43,18 @@ def find_prepared(clips: Sequence[Clip], prepared: PreparedClips) -> tuple[list[
     Raises:
         ValueError: If the cache knows nothing of a clip, as when it was made from another corpus.
     """
-    found, left_out = [], Counter()
     for clip in clips:
-        if clip.name in prepared:
-            found.append(clip)
-        elif clip.name in prepared.errors:
-            left_out[prepared.errors[clip.name].split(":")[0]] += 1
-        else:
+        if clip.name not in prepared and clip.name not in prepared.errors:
             raise ValueError(
                 f"Expected clip {clip.name!r} in the cache, but it was never prepared. "
                 "Run python -m training.prepare on the whole corpus, or finish the run that was stopped."
             )
-    return found, dict(left_out)
+    return [clip for clip in clips if clip.name in prepared], count_failures(clips, prepared)
+
+
+def count_failures(clips: Sequence[Clip], prepared: PreparedClips) -> dict[str, int]:
+    """Count the clips that could not be prepared, by the reason the cache gives."""
+    return dict(Counter(prepared.errors[clip.name].split(":")[0] for clip in clips if clip.name in prepared.errors))
 
 
 def list_samples(clips: Sequence[Clip], label_names: Sequence[str]) -> list[Sample]:

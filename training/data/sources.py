@@ -1,6 +1,5 @@
 """The data a recipe names: what is trained on, what chooses the epoch, and how pixels reach the model."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from dfer_hf.video.sampling import Sampling
 from training.cache.prepared import CROP_SIZE_FIELD, Preparation, PreparedClips
 from training.config import Augmentation, Normalisation, TrainConfig
 from training.data.classes import choose_classes
-from training.data.clip_dataset import ClipSource, Sample, find_prepared, list_samples
+from training.data.clip_dataset import ClipSource, Sample, count_failures, find_prepared, list_samples
 from training.data.clips_from_stills import StillClips
 from training.data.frame_dataset import VideoFrames
 from training.data.protocols import Source, TrainingSource
@@ -124,10 +123,7 @@ def describe_data(
         too_short: How many training clips have fewer frames than the recipe wants.
     """
     test = [clip.name for clip in split.test]
-    failed = {
-        part: Counter(prepared.errors[clip.name].split(":")[0] for clip in clips if clip.name in prepared.errors)
-        for part, clips in (("training", split.train), ("test", split.test))
-    }
+    failed = {part: count_failures(clips, prepared) for part, clips in (("training", split.train), ("test", split.test))}
     preparation = prepared.record.described()
     return {
         "corpus": split.corpus,
