@@ -123,7 +123,9 @@ def describe_data(
         too_short: How many training clips have fewer frames than the recipe wants.
     """
     test = [clip.name for clip in split.test]
-    failed = {part: count_failures(clips, prepared) for part, clips in (("training", split.train), ("test", split.test))}
+    failed = {
+        part: count_failures(clips, prepared) for part, clips in (("training", split.train), ("test", split.test))
+    }
     preparation = prepared.record.described()
     return {
         "corpus": split.corpus,
