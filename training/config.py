@@ -147,7 +147,7 @@ class TrainConfig:
 
     Args:
         system: Model type without the prefix, such as `aen`.
-        data: `ferplus_stills`, `ferplus_clips`, or a corpus, such as `dfew`.
+        data: `ferplus_stills`, `ferplus_clips`, `faces` or a corpus, such as `dfew`.
         stages: Image size, number of epochs and strength of the augmentation, in order: small pictures first is
             cheaper, and the last epochs see faces nearer to what inference sees. Strength is for the FER+ data.
         batch_size: Samples of an optimiser step, over all processes and micro-batches together.
@@ -173,6 +173,7 @@ class TrainConfig:
         sampler: `shuffle`, `weighted` (with replacement) or `repeat_factor`; see `training/data/samplers.py`.
         balance: Of `weighted`: a class with share `p` is drawn in proportion to `p^(1 - balance)`; 1 is inverse
             frequency.
+        face_shares: Of `faces`: how often each dataset is drawn from, relative to the others.
         repeat_threshold: Of `repeat_factor`: share below which a class is repeated.
         sampling: Which frames of a clip are looked at; in evaluation always the middle ones, never random.
         augmentation: Random changes of a clip.
@@ -220,6 +221,7 @@ class TrainConfig:
     ema_decay: float = 0.0
     sampler: str = "shuffle"
     balance: float = 0.0
+    face_shares: dict[str, float] = field(default_factory=dict)
     repeat_threshold: float = 0.15
     sampling: Sampling = field(default_factory=Sampling)
     augmentation: Augmentation = field(default_factory=Augmentation)

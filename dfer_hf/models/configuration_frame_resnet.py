@@ -17,6 +17,9 @@ class FrameResNetConfig(DferConfig):
         hidden_sizes: Channels of the four stages; the first is also the stem's.
         depths: Residual blocks of the four stages.
         classifier_dropout: Dropout before the classifier, in training.
+        blendshape_names: Movements of the face, as ARKit names them, whose strength a second head learns beside the
+            classes; without names there is no such head.
+        blendshape_weight: Of the cross entropy of the movements in the loss, averaged over the movements.
     """
 
     model_type = "dfer_frame_resnet"
@@ -29,6 +32,8 @@ class FrameResNetConfig(DferConfig):
     hidden_sizes: list[int] = field(default_factory=lambda: [64, 128, 256, 512])
     depths: list[int] = field(default_factory=lambda: [2, 2, 2, 2])
     classifier_dropout: float | int = 0.0
+    blendshape_names: list[str] = field(default_factory=list)
+    blendshape_weight: float | int = 5.0
 
     def validate_stages(self) -> None:
         """Refuse a different number of widths and depths than four."""

@@ -4,6 +4,7 @@ from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import ResNetBackbone, ResNetConfig
 from transformers.utils.generic import can_return_tuple
 
@@ -52,32 +53,56 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         self.trunk = build_trunk(config, ["stage4"])
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_sizes[-1], len(config.label_names))
+        if config.blendshape_names:
+            self.blendshape_head = nn.Linear(config.hidden_sizes[-1], len(config.blendshape_names))
         self.post_init()
 
     @can_return_tuple
-    def forward(self, pixel_values_videos: torch.Tensor, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
+    def forward(
+        self,
+        pixel_values_videos: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        blendshapes: torch.Tensor | None = None,
+        **kwargs,
+    ) -> DferOutput:
         """Classify clips of any number of frames.
 
         Args:
             pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
             labels: Class indices `(batch,)` or probabilities `(batch, num_labels)`, such as crowd votes.
+            blendshapes: How far each of `blendshape_names` went, from 0 to 1, `(batch, num_blendshapes)`; NaN where it
+                is not known.
 
         Returns:
-            The loss is the mean cross entropy of the frames against the clip's label. `frame_weights` are equal
-            because the mean treats the frames so.
+            The loss is the mean cross entropy of the frames against the clip's label, and that of the blendshapes
+            where they are given. `frame_weights` are equal because the mean treats the frames so.
 
         Raises:
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_records(kwargs)
         self.check_pixel_values(pixel_values_videos)
-        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
+        features = self.pool_frames(pixel_values_videos)
+        output = self.answer_encoded(self.classifier(self.dropout(features)), labels=labels)
+        if output.loss is not None and output.loss_parts is not None and blendshapes is not None:
+            known = ~blendshapes.isnan()
+            target = blendshapes.nan_to_num()[:, None].expand(-1, features.shape[1], -1)  # (batch, frames, movements)
+            each = functional.binary_cross_entropy_with_logits(
+                self.blendshape_head(features).float(), target.float(), reduction="none"
+            ).mean(dim=1)
+            loss = (each * known).sum() / known.sum().clamp_min(1)
+            output.loss = output.loss + self.config.blendshape_weight * loss
+            output.loss_parts["blendshapes"] = loss.detach()
+        return output
+
+    def pool_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Features of each frame of clips, averaged over its places, `(batch, num_frames, channels)`."""
+        features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
+        return features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])
 
     def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Classify each frame of clips of any size, `(batch, num_frames, num_labels)`, without checks."""
-        features = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # (batch·frames, C, h, w)
-        features = features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])  # (batch, frames, C)
-        return self.classifier(self.dropout(features))
+        return self.classifier(self.dropout(self.pool_frames(pixel_values_videos)))
 
     def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
         """Take the mean over the frames' logits, `(batch, num_frames, num_labels)`; see the base class."""

@@ -15,11 +15,13 @@ from training.config import Augmentation, Normalisation, TrainConfig
 from training.data.classes import choose_classes
 from training.data.clip_dataset import ClipSource, Sample, count_failures, find_prepared, list_samples
 from training.data.clips_from_stills import StillClips
+from training.data.face_stills import FaceStills
 from training.data.frame_dataset import VideoFrames
 from training.data.protocols import Source, TrainingSource
 from training.data.still_dataset import StillSource
 from training.data.validation import cut_validation
 from training.datasets.corpus import Clip, Split
+from training.datasets.face_bank import FaceBank
 from training.datasets.ferplus import load_ferplus
 from training.datasets.folds import name_fold
 from training.datasets.registry import CORPORA, find_corpus
@@ -28,6 +30,7 @@ from training.disk import plain_hash
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 VALIDATION_CLIPS = 150
 FERPLUS = ("ferplus_stills", "ferplus_clips")
+FACES = "faces"
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,11 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     """
     if config.data in FERPLUS:
         return ferplus_data(config, data_root)
+    if config.data == FACES:
+        return faces_data(config, data_root)
     if config.data not in CORPORA:
-        raise ValueError(f"Expected `data` to be one of {', '.join((*FERPLUS, *CORPORA))}, got {config.data!r}.")
+        known = ", ".join((*FERPLUS, FACES, *CORPORA))
+        raise ValueError(f"Expected `data` to be one of {known}, got {config.data!r}.")
     if prepared_root is None:
         raise ValueError(
             f"Expected the cache of {config.data}'s face crops. Make it with python -m training.prepare, and pass its "
@@ -224,4 +230,16 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
     record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}
+    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)
+
+
+def faces_data(config: TrainConfig, data_root: Path) -> Data:
+    """Read the faces that `python -m training.prepare_faces` brought together; FER+'s valid split is measured on."""
+    banks = [FaceBank.load(data_root / f"{name}_train") for name in config.face_shares]
+    training = FaceStills(banks, shares=list(config.face_shares.values()), balance=config.balance)
+    valid = FaceBank.load(data_root / "ferplus_valid")
+    validation = FaceStills([valid], shares=[1.0], balance=0.0)
+    grey: dict[str, Any] = {"do_grayscale": True}
+    counts = {"training": {"clips": len(training)}, "validation": {"clips": len(validation)}}
+    record = {"corpus": " and ".join(config.face_shares), "fold": None, "split": counts, "left_out": {}, "cache": None}
     return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)

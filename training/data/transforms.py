@@ -26,23 +26,24 @@ def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Ge
 
 
 def random_framing(
-    count: int, generator: torch.Generator, *, strength: float = 1.0, mirrored: bool = True
+    count: int, generator: torch.Generator, *, strength: float | torch.Tensor = 1.0, mirrored: bool = True
 ) -> torch.Tensor:
     """Draw small changes of framing: turn, zoom, shift, stretch and mirror of the crop.
 
     Args:
         count: How many to draw.
         generator: Source of randomness.
-        strength: 1 for stills in training; less for the small motions within a clip.
+        strength: 1 for stills in training; less for the small motions within a clip; or one for each, `(count,)`.
         mirrored: Whether every second crop is mirrored.
 
     Returns:
         Transforms in pixels of the 112×112 crop, `(count, 3, 3)`.
     """
+    strength = torch.as_tensor(strength)
     angle = torch.randn(count, generator=generator) * math.radians(9) * strength
     zoom = torch.exp(uniform((count,), -0.2, 0.2, generator) * strength)
     stretch = torch.exp(torch.randn(count, generator=generator) * 0.05 * strength)
-    shift = torch.randn((count, 2), generator=generator) * 4 * strength
+    shift = torch.randn((count, 2), generator=generator) * 4 * strength[..., None]
     mirror = torch.where(torch.rand(count, generator=generator) < (0.5 if mirrored else 0.0), -1.0, 1.0)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     linear = torch.stack([cos * stretch * mirror, -sin / stretch, sin * stretch * mirror, cos / stretch], dim=-1)

@@ -2,7 +2,7 @@
 
 import csv
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 
 from dfer_hf.faces.alignment import five_points_of_68
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
+from training.datasets.labels import emotion_of_word
 
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 """The ten columns of the votes; the last two are "unknown" and "not a face"."""
@@ -24,12 +25,16 @@ class FerPlus:
         landmarks: 68 landmarks in iBUG order in pixels, `(count, 68, 2)`; a network's, not annotated.
         votes: Share of the votes of each of the seven classes, `(count, 7)`; rows sum to 1.
         labels: Class with the most votes, `(count,)`.
+        first_labels: Class that FER2013 had given before the votes, `(count,)`; -1 where it gave none.
+        names: Of the pictures, `(count,)`.
     """
 
     images: np.ndarray
     landmarks: np.ndarray
     votes: np.ndarray
     labels: np.ndarray
+    first_labels: np.ndarray
+    names: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,7 +46,7 @@ class FerPlus:
 
     def subset(self, indices: np.ndarray | range) -> "FerPlus":
         """Keep the faces at `indices`."""
-        return FerPlus(self.images[indices], self.landmarks[indices], self.votes[indices], self.labels[indices])
+        return FerPlus(**{entry.name: getattr(self, entry.name)[indices] for entry in fields(self)})
 
 
 def load_ferplus(root: Path, split: str) -> FerPlus:
@@ -71,6 +76,7 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
     votes = counts[kept][:, columns].astype(np.float32)
     votes /= votes.sum(axis=1, keepdims=True)
     names = [rows[index]["image"] for index in kept]
+    first_labels = np.array([_first_label(rows[index].get("fer2013", "")) for index in kept])
     with np.load(root / "landmarks68_pseudo.npz", allow_pickle=False) as archive:
         place = {name: index for index, name in enumerate(archive["image"])}
         missing = [name for name in names if name not in place]
@@ -79,7 +85,13 @@ def load_ferplus(root: Path, split: str) -> FerPlus:
                 f"Expected landmarks for every face, but {missing[0]} and {len(missing) - 1} more have none."
             )
         landmarks = archive["points"][[place[name] for name in names]].astype(np.float32)
-    return FerPlus(_read_images(root / f"{split}.zip", names), landmarks, votes, votes.argmax(axis=1))
+    images = _read_images(root / f"{split}.zip", names)
+    return FerPlus(images, landmarks, votes, votes.argmax(axis=1), first_labels, np.array(names))
+
+
+def _first_label(word: str) -> int:
+    emotion = emotion_of_word(word)
+    return -1 if emotion is None else SEVEN_EMOTIONS.index(emotion)
 
 
 def _read_images(archive: Path, names: list[str]) -> np.ndarray:

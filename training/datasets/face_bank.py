@@ -1,0 +1,71 @@
+"""Real faces of several datasets as one set of arrays, with all that training needs to know of each."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from dfer_hf.faces.alignment import CROP_SIZE, similarity_transform
+
+MARGIN = 32
+"""Pixels around the 112×112 crop that a wide crop shows as well, so that training can shift, turn and zoom it."""
+
+WIDE_SIZE = CROP_SIZE + 2 * MARGIN
+
+
+@dataclass(frozen=True)
+class FaceBank:
+    """Faces of one kind of picture.
+
+    Args:
+        images: uint8 of shape `(count, channels, height, width)`; one channel is grey.
+        crop_to_image: From pixels of the aligned 112×112 crop to pixels of the image, `(count, 2, 3)`.
+        labels: Class of each face in the order of `SEVEN_EMOTIONS`, `(count,)`.
+        votes: Share of people who saw each class, `(count, 7)`; rows sum to 1.
+        blendshapes: How far each of 52 muscle movements went, from 0 to 1, `(count, 52)`; NaN where it is not known.
+        names: Of the pictures, `(count,)`.
+    """
+
+    images: np.ndarray
+    crop_to_image: np.ndarray
+    labels: np.ndarray
+    votes: np.ndarray
+    blendshapes: np.ndarray
+    names: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def save(self, folder: Path) -> None:
+        """Write each array as a file of its own."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in fields(self):
+            np.save(folder / f"{entry.name}.npy", getattr(self, entry.name), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FaceBank":
+        """Read what `save` wrote; the pictures stay on disk until they are asked for.
+
+        Raises:
+            FileNotFoundError: If an array is missing.
+        """
+        for entry in fields(cls):
+            if not (folder / f"{entry.name}.npy").is_file():
+                raise FileNotFoundError(
+                    f"Expected {entry.name}.npy in {folder}, but it is not there. Make the folder with "
+                    "python -m training.prepare_faces."
+                )
+        return cls(
+            **{
+                entry.name: np.load(folder / f"{entry.name}.npy", mmap_mode="r" if entry.name == "images" else None)
+                for entry in fields(cls)
+            }
+        )
+
+
+def alignment_inverses(points: np.ndarray) -> np.ndarray:
+    """Transforms from the 112×112 crop to pixels of the image, `(count, 2, 3)`, of five points `(count, 5, 2)`."""
+    forward = np.zeros((len(points), 3, 3))
+    forward[:, :2] = similarity_transform(points)
+    forward[:, 2, 2] = 1
+    return np.linalg.inv(forward)[:, :2].astype(np.float32)
