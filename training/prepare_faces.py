@@ -59,7 +59,7 @@ def ferplus_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
 
 
 def muxspace_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
-    """Faces of muxspace in colour, found by MTCNN and cut out wide; photographs in which it finds none are left out."""
+    """Faces of muxspace in colour, cut out wide where MTCNN finds them; photographs without a face are left out."""
     photographs = list_muxspace(root, split)
     detector = MtcnnFaceDetector()
     crops, kept = [], []

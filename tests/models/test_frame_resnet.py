@@ -100,6 +100,25 @@ def test_dropout_acts_in_training_only(tiny_model, clips):
     assert not torch.equal(answer(model, clips).logits, answer(model, clips).logits)
 
 
+def test_blendshapes_are_a_second_target_and_unknown_ones_do_not_count(tiny_model, clips):
+    model = tiny_model("frame_resnet", blendshape_names=["jawOpen", "mouthSmileLeft"], blendshape_weight=3.0)
+    labels = torch.zeros(len(clips), dtype=torch.long)
+    alone = model(clips, labels=labels)
+    target = torch.full((len(clips), 2), 0.25)
+    target[0, 1] = torch.nan
+    both = model(clips, labels=labels, blendshapes=target)
+    logits = model.blendshape_head(model.pool_frames(clips)).double()
+    each = -(0.25 * logits.sigmoid().log() + 0.75 * (-logits).sigmoid().log()).mean(dim=1)
+    expected = each[~target.isnan()].mean()
+    torch.testing.assert_close(both.loss.double(), alone.loss.double() + 3 * expected)
+    torch.testing.assert_close(both.loss_parts["blendshapes"].double(), expected.detach())
+    torch.testing.assert_close(both.logits, alone.logits)
+
+
+def test_without_names_there_is_no_head_of_blendshapes(tiny_model):
+    assert not [name for name in tiny_model("frame_resnet").state_dict() if "blendshape" in name]
+
+
 def test_the_papers_size():
     from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
     from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification

@@ -1,7 +1,7 @@
 """Random views of real faces of several kinds, as the whole way from a file would bring them to the model.
 
-A view is found a little off, seen small, lit, covered and compressed at random; colours are mixed to grey in another way
-each time, because the models see grey.
+A view is found a little off, seen small, lit, covered and compressed at random. The models see grey, so colours are
+mixed to grey, in another way each time.
 """
 
 from collections.abc import Sequence

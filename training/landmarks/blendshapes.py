@@ -1,10 +1,9 @@
 """Read 52 blendshapes off pictures of faces, with MediaPipe's FaceLandmarker as the teacher.
 
-`python training/landmarks/blendshapes.py <zip of pictures> <face_landmarker.task> <output.npz> [--border 12 --side 288]`
+`python training/landmarks/blendshapes.py <zip of pictures> <face_landmarker.task> <output.npz>`
 
-It runs in an environment of its own with `mediapipe` (1.2.3 was used) and opencv; nothing else of ours is imported, and
-nothing else here needs MediaPipe. Small tight crops, such as FER+'s 48×48, are found when they get a border and are
-enlarged.
+It runs in an environment of its own with `mediapipe` (1.2.3 was used) and opencv. It imports nothing else of ours, and
+nothing else here needs MediaPipe. Tight crops, such as FER+'s of 48×48 pixels, are found with `--border 12 --side 288`.
 """
 
 import argparse
