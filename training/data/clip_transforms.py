@@ -19,7 +19,11 @@ LUMA = (0.2989, 0.587, 0.114)
 """Weights of the channels in torchvision's grey."""
 
 NOISE_MEAN, NOISE_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of what covers an erased rectangle: `fill_color` and `fill_std` of youqingxiaozhua/ABAW3 at 51ab58a."""
+"""Of what covers an erased rectangle: `fill_color` and `fill_std` of youqingxiaozhua/ABAW3 at 51ab58a,
+configs/_base_/datasets/ABAW3.py."""
+
+ERASING_ASPECT = (3 / 10, 10 / 3)
+"""Least and greatest height over width of an erased rectangle: `aspect_range` of the same code."""
 
 LEVELS = np.arange(256, dtype=np.float32)
 
@@ -99,11 +103,15 @@ def turn_hue(clip: np.ndarray, share: float) -> np.ndarray:
 def erase_rectangle(clip: np.ndarray, settings: Augmentation, generator: torch.Generator) -> np.ndarray:
     """Cover the same rectangle of all frames with noise (Zhong et al. 2020).
 
-    The noise is that of CFC-SP's code: normal, with mean and deviation of ImageNet's channels.
+    Rectangle and noise are drawn as in CFC-SP's code: `RandomErasing` of youqingxiaozhua/ABAW3 at 51ab58a,
+    mmcls/datasets/pipelines/transforms.py, in mode `rand` with a `fill_std`.
     """
     height, width = clip.shape[1:3]
-    covered = Augmentation(crop_area=settings.erasing_area, crop_aspect=(0.3, 1 / 0.3))
-    top, left, rows, columns = draw_crop(height, width, covered, generator)
+    area = draw(*settings.erasing_area, generator) * height * width
+    aspect = math.exp(draw(*np.log(ERASING_ASPECT), generator))
+    rows, columns = min(round(math.sqrt(area * aspect)), height), min(round(math.sqrt(area / aspect)), width)
+    # The code's `randint` leaves out the last place.
+    top, left = int(draw(0, height - rows, generator)), int(draw(0, width - columns, generator))
     noise = torch.randn((rows, columns, 3), generator=generator).numpy() * NOISE_STD + NOISE_MEAN
     erased = clip.copy()
     erased[:, top : top + rows, left : left + columns] = noise.clip(0, 255).astype(np.uint8)

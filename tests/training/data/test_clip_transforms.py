@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from training.config import Augmentation
-from training.data.clip_transforms import augment_clip, draw, draw_crop, happens
+from training.data.clip_transforms import augment_clip, draw, draw_crop, erase_rectangle, happens
 
 NOTHING = Augmentation(crop_area=(1.0, 1.0), crop_aspect=(1.0, 1.0), flip_chance=0.0)
 COLOURS = Augmentation(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)
@@ -156,3 +156,15 @@ def test_erased_rectangles_hold_noise_like_photographs():
     assert len(noise) == pytest.approx(0.3 * 400**2, rel=0.02)
     np.testing.assert_allclose(noise.mean(axis=0), (123.7, 116.3, 103.5), atol=2)
     np.testing.assert_allclose(noise.std(axis=0), (57, 56, 55), atol=2)
+
+
+def test_an_erased_rectangle_that_is_too_long_is_cut_off_as_in_the_authors_code():
+    """`min(h, img_h)` of youqingxiaozhua/ABAW3; other erasing codes draw again."""
+    settings = Augmentation(erasing_area=(0.9, 0.9))
+    white = np.full((1, 40, 40, 3), 255, np.uint8)
+    shapes = []
+    for seed in range(60):
+        rows, columns = np.nonzero((erase_rectangle(white, settings, generator(seed))[0] < 250).any(axis=-1))
+        shapes.append((np.ptp(rows) + 1, np.ptp(columns) + 1))
+    assert max(map(max, shapes)) == 40
+    assert min(map(min, shapes)) < 24
