@@ -126,7 +126,8 @@ def _load_model(folder: Path, dtype: torch.dtype) -> "DferPreTrainedModel":
     model_type = str(content.get("model_type"))
     _expect(model_type in systems, f"a model_type of this package ({', '.join(systems)})", repr(model_type))
     system, config_class = systems[model_type]
-    _refuse_unknown(content.keys() - {"model_type", *(field.name for field in fields(config_class))}, CONFIG)
+    known = {"model_type", *config_class.former_fields, *(field.name for field in fields(config_class))}
+    _refuse_unknown(content.keys() - known, CONFIG)
     with _expecting(f"a {CONFIG} that makes a {model_type}"):
         model_class: Any = imported(stand_in(system, config_class))
         config: Any = config_class(**content)

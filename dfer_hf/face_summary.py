@@ -64,22 +64,26 @@ def summarise_face(
 
 
 class _Decision:
-    """Names the class that answers and its group, and says whether the two best are too close."""
+    """Names the class that answers and its group, and says whether the answer is sure."""
 
     def __init__(self, engine: TorchEngine) -> None:
         config = engine.model.config
-        self.engine, self.margin = engine, config.unsure_margin
+        self.engine, self.set_threshold = engine, config.set_threshold
         self.labels, self.groups = config.label_names, list(config.groups)
         self.group_of_label = config.group_of_label
 
     def __call__(self, raw: np.ndarray, fine: np.ndarray, coarse: np.ndarray) -> list[tuple[Scores, Scores, bool]]:
-        """Decide for each row, by probabilities before the temperature; not sure too where another group leads."""
+        """Decide for each row, by probabilities before the temperature.
+
+        An answer is not sure where its prediction set holds another class, or another group is more probable.
+        """
         answers = []
         for chosen, fine_row, coarse_row in zip(self.engine.decide(raw).tolist(), fine, coarse, strict=True):
             group = self.group_of_label[chosen]
-            scores = Scores(dict(zip(self.labels, fine_row.tolist(), strict=True)), self.labels[chosen])
+            probabilities = dict(zip(self.labels, fine_row.tolist(), strict=True))
+            scores = Scores(probabilities, self.labels[chosen], set_threshold=self.set_threshold)
             groups = Scores(dict(zip(self.groups, coarse_row.tolist(), strict=True)), self.groups[group])
-            is_unsure = scores.lead < self.margin or groups.lead < 0
+            is_unsure = len(scores.prediction_set) > 1 or groups.lead < 0
             answers.append((scores, groups, is_unsure))
         return answers
 

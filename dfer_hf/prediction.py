@@ -21,10 +21,13 @@ class Scores:
         probabilities: Class to probability.
         decided: The class that answers; the most probable one where it is left out. It is another where a system
             decides on the group first, and where groups follow the decision on a fine class.
+        set_threshold: Probability from which on a class is in the prediction set, calibrated with the checkpoint; None
+            where nobody did, and for groups.
     """
 
     probabilities: Mapping[str, float]
     decided: str | None = None
+    set_threshold: float | None = None
 
     @property
     def label(self) -> str:
@@ -47,6 +50,16 @@ class Scores:
         """Classes and probabilities, most probable first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])
 
+    @property
+    def prediction_set(self) -> tuple[str, ...]:
+        """The answer and the classes that it may be as well, most probable first.
+
+        Of faces like those that the checkpoint was calibrated on, nine in ten show one of the set.
+        """
+        if self.set_threshold is None:
+            return (self.label,)
+        return tuple(label for label, value in self.ranked if value >= self.set_threshold or label == self.label)
+
     def to_dict(self) -> dict[str, Any]:
         """The answer and all probabilities."""
         return {
@@ -56,8 +69,20 @@ class Scores:
         }
 
 
+MOST_NAMED = 3
+"""A headline names so many classes of a prediction set; of more it says that the answer is not sure."""
+
+
 def _answer(scores: Scores, is_unsure: bool) -> str:
-    return f"not sure, perhaps {scores.label}" if is_unsure else scores.label
+    if not is_unsure:
+        return scores.label
+    if 1 < len(scores.prediction_set) <= MOST_NAMED:
+        return ", or ".join(scores.prediction_set)
+    return f"not sure, perhaps {scores.label}"
+
+
+def _fine_dict(scores: Scores) -> dict[str, Any]:
+    return scores.to_dict() | {"prediction_set": list(scores.prediction_set)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +97,7 @@ class FramePrediction:
         coarse: Groups of them; None without a face.
         weight: Share of the face's answer that rests on this frame; the weights of a face sum to 1.
         is_interpolated: Whether the model did not see this frame, and its scores lie between those of two that it saw.
-        is_unsure: Whether the two best classes are too close to choose between them.
+        is_unsure: Whether the prediction set holds several classes, or another group is more probable.
         points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
         heat_map: Which parts of the aligned 112×112 crop the answer rests on, `(h, w)` from 0 to 1; None if not asked.
     """
@@ -90,7 +115,7 @@ class FramePrediction:
 
     @property
     def answer(self) -> str:
-        """What is shown of the frame: its class, that this is not sure, or that there is no face."""
+        """What is shown of the frame: its class or classes, that this is not sure, or that there is no face."""
         return "face not seen" if self.fine is None else _answer(self.fine, self.is_unsure)
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +127,7 @@ class FramePrediction:
             "weight": round(self.weight, 6),
             "is_interpolated": self.is_interpolated,
             "is_unsure": self.is_unsure,
-            "fine": None if self.fine is None else self.fine.to_dict(),
+            "fine": None if self.fine is None else _fine_dict(self.fine),
             "coarse": None if self.coarse is None else self.coarse.to_dict(),
         }
 
@@ -129,7 +154,8 @@ class FacePrediction:
         fine: Fine classes of the whole clip.
         coarse: Groups of them.
         frames: Every frame from the face's first to its last, gaps included.
-        is_unsure: Whether the two best classes are too close to choose between them, or the face is seen too badly.
+        is_unsure: Whether the prediction set holds several classes, another group is more probable, or the face is
+            seen too badly.
         quality: How well the face is seen; None where nobody measured it.
     """
 
@@ -142,7 +168,7 @@ class FacePrediction:
 
     @property
     def answer(self) -> str:
-        """What is shown of the face: its class, or that this is not sure."""
+        """What is shown of the face: its class, the classes that it may be, or that this is not sure."""
         return _answer(self.fine, self.is_unsure)
 
     @property
@@ -154,7 +180,7 @@ class FacePrediction:
         """Ready for JSON."""
         return {
             "track_id": self.track_id,
-            "fine": self.fine.to_dict(),
+            "fine": _fine_dict(self.fine),
             "coarse": self.coarse.to_dict(),
             "coverage": round(self.coverage, 4),
             "is_unsure": self.is_unsure,
@@ -214,6 +240,7 @@ class ClipPrediction:
                     "track_id": face.track_id,
                     "clip_fine": face.fine.label,
                     "clip_coarse": face.coarse.label,
+                    "clip_set": " ".join(face.fine.prediction_set),
                     "clip_is_unsure": face.is_unsure,
                     "frame_index": frame.frame_index,
                     "time_seconds": round(frame.time_seconds, 4),

@@ -267,7 +267,7 @@ def test_a_checkpoint_without_one_of_its_tensors_is_refused_in_one_sentence(dfer
 
 def test_an_answer_that_is_not_sure_is_printed_as_such(dfer, clips, tiny_checkpoint):
     shutil.copytree(tiny_checkpoint, "hesitant")
-    config = read_json("hesitant/config.json") | {"unsure_margin": 1.0}
+    config = read_json("hesitant/config.json") | {"set_threshold": 0.0}
     Path("hesitant/config.json").write_text(json.dumps(config), encoding="utf-8")
     for arguments in ((), ("--csv", "out.csv")):
         code, printed, _ = dfer("predict", clips / "short.webm", *arguments, model="hesitant")

@@ -15,6 +15,7 @@ COLUMNS = [
         "track_id",
         "clip_fine",
         "clip_coarse",
+        "clip_set",
         "clip_is_unsure",
         "frame_index",
         "time_seconds",
@@ -86,3 +87,29 @@ def test_error_rows_share_the_table_with_answers(error_first):
 def test_an_answer_cannot_be_changed():
     with pytest.raises(AttributeError):
         clip().source = "other.mp4"
+
+
+def test_a_prediction_set_holds_the_answer_and_what_is_as_probable_as_the_threshold():
+    probabilities = {"fear": 0.3, "happiness": 0.6, "neutral": 0.1}
+    assert Scores(probabilities).prediction_set == ("happiness",)
+    assert Scores(probabilities, set_threshold=0.7).prediction_set == ("happiness",)
+    assert Scores(probabilities, set_threshold=0.3).prediction_set == ("happiness", "fear")
+    assert Scores(probabilities, "neutral", set_threshold=0.5).prediction_set == ("happiness", "neutral")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "is_unsure", "answer"),
+    [
+        (0.5, False, "happiness"),
+        (0.5, True, "not sure, perhaps happiness"),
+        (0.2, True, "happiness, or fear"),
+        (0.1, True, "happiness, or fear, or neutral"),
+        (0.05, True, "not sure, perhaps happiness"),
+    ],
+)
+def test_the_headline_names_a_small_set(threshold, is_unsure, answer):
+    fine = Scores({"happiness": 0.55, "fear": 0.25, "neutral": 0.14, "anger": 0.06}, set_threshold=threshold)
+    face = FacePrediction(0, fine, COARSE, (FramePrediction(0, 0.0),), is_unsure=is_unsure)
+    assert face.answer == answer
+    assert face.to_dict()["fine"]["prediction_set"] == list(fine.prediction_set)
+    assert next(ClipPrediction("a", "b", 1, 0.1, 10, (face,)).to_rows())["clip_set"] == " ".join(fine.prediction_set)

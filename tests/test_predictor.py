@@ -340,13 +340,14 @@ def test_a_video_that_lies_is_turned_and_says_so(predictor, prediction, clips, t
         assert left < frame.points[:, 0].min() <= frame.points[:, 0].max() < right
 
 
-def test_an_answer_is_not_sure_where_two_classes_are_close(tiny_model, clips, detector):
-    tiny_model.config.unsure_margin = 1.0
+def test_an_answer_is_not_sure_where_several_classes_are_in_its_set(tiny_model, clips, detector):
+    tiny_model.config.set_threshold = 0.0
     try:
         cautious = VideoPredictor(tiny_model, DferVideoProcessor(), name="tiny", detector=detector)
         (face,) = cautious(clips / "short.webm").faces
     finally:
-        tiny_model.config.unsure_margin = 0.0
+        tiny_model.config.set_threshold = None
+    assert sorted(face.fine.prediction_set) == sorted(face.fine.probabilities)
     assert face.is_unsure
     assert all(frame.is_unsure for frame in face.frames)
 

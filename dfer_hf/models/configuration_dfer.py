@@ -64,8 +64,10 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             confidence is accuracy (Guo et al. 2017, Sec. 4.2). No model reads it: whoever takes the softmax does, and
             the answer stays the same.
         coarse_first: Whether the answer is the most probable class of the most probable group, rather than of all.
-        unsure_margin: Smallest lead in probability of the best class over the second with which an answer counts as
-            sure, from 0 to 1; chosen on validation clips. No model reads it either.
+        set_threshold: Least probability with which a class is in an answer's prediction set, calibrated so that the
+            true class is in it nine times out of ten (Sadinle, Lei and Wasserman 2019, Least Ambiguous Set-Valued
+            Classifiers). None, where nobody calibrated it, leaves the answer alone in the set. No model reads it
+            either.
     """
 
     model_type = "dfer"
@@ -74,6 +76,8 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     group_table: ClassVar[dict[str, tuple[str, ...]]] = SENTIMENTS | {
         "negative": SENTIMENTS["negative"] + FURTHER_NEGATIVE
     }
+    # Files of earlier versions have it; a margin between two classes says nothing about sets, so it is passed over.
+    former_fields: ClassVar[tuple[str, ...]] = ("unsure_margin",)
     # What transformers' `Trainer` leaves out of what it hands to `compute_metrics`.
     keys_to_ignore_at_inference: ClassVar[list[str]] = [
         *("coarse_logits", "frame_logits", "frame_weights", "loss_parts", "hidden_states", "attentions")
@@ -86,13 +90,15 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     group_names: list[str] | None = None
     temperature: float = 1.0
     coarse_first: bool = False
-    unsure_margin: float | int = 0.0
+    set_threshold: float | int | None = None
     id2label: dict[int, str] | dict[str, str] | None = field(default_factory=_seven_id2label)
     label2id: dict[str, int] | dict[str, str] | None = None
     problem_type: str | None = "single_label_classification"
 
     def __post_init__(self, **kwargs) -> None:
         num_labels = kwargs.pop("num_labels", None)
+        for name in self.former_fields:
+            kwargs.pop(name, None)
         group_names, self.group_names = self.group_names, None  # names follow only afterwards
         super().__post_init__(**kwargs)
         if num_labels not in (None, self.num_labels):
@@ -174,11 +180,11 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             )
 
     def validate_answers(self) -> None:
-        """Refuse a temperature that would reverse the answers or leave none, and a margin that no answer can have."""
+        """Refuse a temperature that would reverse the answers or leave none, and a threshold beyond 0 to 1."""
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be above 0 and finite, got {self.temperature}.")
-        if not 0 <= self.unsure_margin <= 1:
-            raise ValueError(f"`unsure_margin` must be from 0 to 1, got {self.unsure_margin}.")
+        if self.set_threshold is not None and not 0 <= self.set_threshold <= 1:
+            raise ValueError(f"`set_threshold` must be from 0 to 1, got {self.set_threshold}.")
 
     def validate_groups(self) -> None:
         """Refuse a hierarchy in which a fine class is missing or stands twice."""

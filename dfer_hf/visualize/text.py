@@ -20,7 +20,7 @@ def summarise(prediction: ClipPrediction) -> list[str]:
         who = "The face" if num_faces == 1 else f"Face {face.track_id + 1}"
         if face.is_unsure:
             problems = face.quality.problems if face.quality else ()
-            reasons = ", ".join(problems) or "several expressions are about as probable"
+            reasons = ", ".join(problems) or "more than one expression is probable"
             lines.append(f"{who}: {face.answer}, since {reasons}.")
         if face.coverage < 1:
             lines.append(

@@ -75,15 +75,15 @@ def test_label_probabilities_of_another_shape_are_refused(model, clips, shape):
         {"num_frames": 0},
         {"image_size": 0},
         {"num_channels": -1},
-        {"unsure_margin": -0.1},
-        {"unsure_margin": 1.5},
+        {"set_threshold": -0.1},
+        {"set_threshold": 1.5},
     ],
     ids=lambda fields: ",".join(fields),
 )
 def test_a_configuration_that_contradicts_itself_is_refused(system, tiny_config, fields):
     with pytest.raises(
         StrictDataclassError,
-        match=r"`(id2label|groups|group_names|num_frames|image_size|num_channels|unsure_margin)` must",
+        match=r"`(id2label|groups|group_names|num_frames|image_size|num_channels|set_threshold)` must",
     ):
         tiny_config(system, **fields)
 

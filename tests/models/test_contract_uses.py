@@ -135,8 +135,8 @@ def test_what_cannot_be_recorded_is_refused(model, clips, asked):
 
 
 def test_a_configuration_that_was_spoilt_later_builds_no_model(system, config):
-    config.unsure_margin = 2.0
-    with pytest.raises(StrictDataclassError, match="`unsure_margin` must be from 0 to 1"):
+    config.set_threshold = 2.0
+    with pytest.raises(StrictDataclassError, match="`set_threshold` must be from 0 to 1"):
         SYSTEMS[system](config)
 
 
@@ -205,3 +205,8 @@ def test_a_cascade_smooths_over_seconds(tiny_model, rate, window):
         by_frames = model.answer_encoded(encoded)
     for field in FIELDS:
         torch.testing.assert_close(by_seconds[field], by_frames[field], rtol=0, atol=0)
+
+
+def test_a_margin_of_an_earlier_version_is_passed_over(config):
+    values = config.to_dict() | {"unsure_margin": 0.25}
+    assert type(config)(**values).to_dict() == config.to_dict()

@@ -81,7 +81,7 @@ def test_words_headline_and_table_name_the_class_that_was_decided_on():
     assert [row[1] for row in table_rows(decided)] == ["happiness", "not sure, perhaps happiness"]
     assert describe_face(decided) == "Face 1: not sure, perhaps happiness 40%, 0.0 to 0.5 s"
     said = summarise(ClipPrediction("clip.mp4", "tiny", 2, 1.0, 2.0, (decided,)))
-    assert said[1] == "The face: not sure, perhaps happiness, since several expressions are about as probable."
+    assert said[1] == "The face: not sure, perhaps happiness, since more than one expression is probable."
 
 
 def test_a_picture_has_no_time():
