@@ -1,13 +1,14 @@
-"""Bring real faces of FER+ and muxspace into one folder to train frame recognisers on.
+"""Bring real faces of FER+, muxspace and the London Set into one folder to train frame recognisers on.
 
-`python -m training.prepare_faces --ferplus … --muxspace … --blendshapes … --output runs/faces`, where `blendshapes`
-holds `ferplus_train.npz`, `ferplus_valid.npz` and `muxspace.npz` as `training/landmarks/blendshapes.py` writes them.
-Faces of muxspace are found as `dfer predict` finds them; FER+ comes with landmarks.
+`python -m training.prepare_faces <folder of ferplus, muxspace and london> --blendshapes … --output runs/faces`, where
+`blendshapes` holds `ferplus_train.npz`, `ferplus_valid.npz`, `muxspace.npz` and `london.npz` as
+`training/landmarks/blendshapes.py` writes them. Faces of muxspace and London are found as `dfer predict` finds them;
+FER+ comes with landmarks.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,10 @@ import numpy as np
 
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.faces.alignment import similarity_transform
-from dfer_hf.taxonomy import SEVEN_EMOTIONS
+from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.datasets.face_bank import MARGIN, WIDE_SIZE, FaceBank, alignment_inverses
 from training.datasets.ferplus import load_ferplus
+from training.datasets.london import list_london, read_portraits
 from training.datasets.muxspace import list_muxspace, read_photographs
 
 FIRST_LABEL_SHARE = 0.2
@@ -59,46 +61,65 @@ def ferplus_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
 
 
 def muxspace_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
-    """Faces of muxspace in colour, cut out wide where MTCNN finds them; photographs without a face are left out."""
+    """Photographs of muxspace in colour; their one label counts for most of the target."""
     photographs = list_muxspace(root, split)
+    emotions, names = [entry.emotion for entry in photographs], [entry.name for entry in photographs]
+    share = LABEL_SHARE if split == "train" else 1.0
+    return _found_bank(read_photographs(root, photographs), emotions, names, blendshapes, label_share=share)
+
+
+def london_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
+    """Smiling and neutral portraits of the London Set in colour."""
+    portraits = list_london(root, split)
+    emotions, names = [entry.emotion for entry in portraits], [entry.path.name for entry in portraits]
+    return _found_bank(read_portraits(portraits), emotions, names, blendshapes)
+
+
+def _found_bank(
+    pictures: Iterable[np.ndarray],
+    emotions: Sequence[Emotion],
+    names: Sequence[str],
+    blendshapes: Path,
+    *,
+    label_share: float = 1.0,
+) -> FaceBank:
+    """Faces that MTCNN finds in pictures, cut out wide; pictures in which it finds none are left out."""
     detector = MtcnnFaceDetector()
     crops, kept = [], []
-    for index, picture in enumerate(read_photographs(root, photographs)):
+    for index, picture in enumerate(pictures):
         found = detector.detect([picture])[0]
         if found:
             transform = similarity_transform(found[0].points)
             transform[:, 2] += MARGIN
             crops.append(cv2.warpAffine(picture, transform, (WIDE_SIZE, WIDE_SIZE), flags=cv2.INTER_AREA))
             kept.append(index)
-    sys.stdout.write(f"{split}: a face was found in {len(kept)} of {len(photographs)} photographs\n")
-    labels = np.array([SEVEN_EMOTIONS.index(photographs[index].emotion) for index in kept])
-    names = np.array([photographs[index].name for index in kept])
-    num_classes = len(SEVEN_EMOTIONS)
-    share = LABEL_SHARE if split == "train" else 1.0
-    votes = share * np.eye(num_classes)[labels] + (1 - share) / num_classes
+    sys.stdout.write(f"{blendshapes.stem}: a face was found in {len(kept)} of {len(names)} pictures\n")
+    labels = np.array([SEVEN_EMOTIONS.index(emotions[index]) for index in kept])
+    kept_names, num_classes = np.array(names)[kept], len(SEVEN_EMOTIONS)
+    votes = label_share * np.eye(num_classes)[labels] + (1 - label_share) / num_classes
     return FaceBank(
         images=np.stack(crops).transpose(0, 3, 1, 2),
         crop_to_image=np.tile(np.array([[1, 0, MARGIN], [0, 1, MARGIN]], np.float32), (len(kept), 1, 1)),
         labels=labels,
         votes=votes.astype(np.float32),
-        blendshapes=scores_of(names, read_blendshapes(blendshapes)),
-        names=names,
+        blendshapes=scores_of(kept_names, read_blendshapes(blendshapes)),
+        names=kept_names,
     )
 
 
 def main() -> int:
     """Write a bank of each dataset and split."""
     parser = argparse.ArgumentParser(description="Bring real faces into one folder to train on.")
-    parser.add_argument("--ferplus", type=Path, required=True, help="folder of FER+")
-    parser.add_argument("--muxspace", type=Path, required=True, help="folder of muxspace")
+    parser.add_argument("data", type=Path, help="folder that holds ferplus, muxspace and london")
     parser.add_argument("--blendshapes", type=Path, required=True, help="folder of ferplus_train.npz and the others")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     arguments = parser.parse_args()
-    known = arguments.blendshapes
-    ferplus_bank(arguments.ferplus, "valid", known / "ferplus_valid.npz").save(arguments.output / "ferplus_valid")
-    muxspace_bank(arguments.muxspace, "test", known / "muxspace.npz").save(arguments.output / "muxspace_test")
-    muxspace_bank(arguments.muxspace, "train", known / "muxspace.npz").save(arguments.output / "muxspace_train")
-    ferplus_bank(arguments.ferplus, "train", known / "ferplus_train.npz").save(arguments.output / "ferplus_train")
+    data, known, output = arguments.data, arguments.blendshapes, arguments.output
+    for split in ("train", "test"):
+        london_bank(data / "london", split, known / "london.npz").save(output / f"london_{split}")
+        muxspace_bank(data / "muxspace", split, known / "muxspace.npz").save(output / f"muxspace_{split}")
+    for split in ("train", "valid"):
+        ferplus_bank(data / "ferplus", split, known / f"ferplus_{split}.npz").save(output / f"ferplus_{split}")
     return 0
 
 

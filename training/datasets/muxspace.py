@@ -1,7 +1,6 @@
 """Photographs of muxspace/facial_expressions: news pictures, film stills and students acting, with one label each."""
 
 import csv
-import hashlib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ import cv2
 import numpy as np
 
 from dfer_hf.taxonomy import Emotion
+from training.datasets.people import is_test_person
 
 TEST_PARTS = 10
-"""One person in ten is kept to test with, chosen by a hash of the name: the release has no split of its own."""
+"""One person in ten is kept to test with: the release has no split of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,7 @@ def list_muxspace(root: Path, split: str) -> list[Photograph]:
             raise FileNotFoundError(f"Expected {name} in {root}, but it is not there. Pass the folder of muxspace.")
     with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
         photographs = [Photograph(row["image"], Emotion(row["label"]), row["person"]) for row in csv.DictReader(file)]
-    return [photograph for photograph in photographs if is_test_person(photograph.person) == (split == "test")]
-
-
-def is_test_person(person: str) -> bool:
-    """Whether a person's photographs are kept to test with."""
-    return int(hashlib.sha1(person.encode(), usedforsecurity=False).hexdigest(), 16) % TEST_PARTS == 0
+    return [entry for entry in photographs if is_test_person(entry.person, TEST_PARTS) == (split == "test")]
 
 
 def read_photographs(root: Path, photographs: list[Photograph]) -> Iterator[np.ndarray]:

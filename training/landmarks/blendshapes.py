@@ -1,14 +1,16 @@
 """Read 52 blendshapes off pictures of faces, with MediaPipe's FaceLandmarker as the teacher.
 
-`python training/landmarks/blendshapes.py <zip of pictures> <face_landmarker.task> <output.npz>`
+`python training/landmarks/blendshapes.py <zip or folder of pictures> <face_landmarker.task> <output.npz>`
 
 It runs in an environment of its own with `mediapipe` (1.2.3 was used) and opencv. It imports nothing else of ours, and
-nothing else here needs MediaPipe. Tight crops, such as FER+'s of 48×48 pixels, are found with `--border 12 --side 288`.
+nothing else here needs MediaPipe. Tight crops, such as FER+'s of 48×48 pixels, are found with
+`--border 12 --side 288`.
 """
 
 import argparse
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,10 +19,21 @@ import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision  # pyright: ignore[reportMissingImports]
 
 
+def read_files(place: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every file of a folder or a zip file."""
+    if place.is_dir():
+        for path in sorted(place.iterdir()):
+            yield path.name, path.read_bytes()
+        return
+    with zipfile.ZipFile(place) as archive:
+        for name in archive.namelist():
+            yield name, archive.read(name)
+
+
 def main() -> int:
     """Write names of pictures, names of blendshapes and their scores; pictures without a face get NaN."""
     parser = argparse.ArgumentParser(description="Read 52 blendshapes off pictures of faces.")
-    parser.add_argument("pictures", type=Path, help="zip file of pictures")
+    parser.add_argument("pictures", type=Path, help="zip file or folder of pictures")
     parser.add_argument("model", type=Path, help="face_landmarker.task")
     parser.add_argument("output", type=Path, help="npz file to write")
     parser.add_argument("--border", type=int, default=0, help="pixels to add around each picture")

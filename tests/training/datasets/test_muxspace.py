@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.datasets.muxspace import is_test_person, list_muxspace, read_photographs
+from training.datasets.muxspace import TEST_PARTS, list_muxspace, read_photographs
+from training.datasets.people import is_test_person
 
 
 def write_muxspace(root, rows):
@@ -33,11 +34,11 @@ def test_no_person_is_in_both_parts_and_one_in_ten_is_kept_to_test(tmp_path):
     assert not train & test
     assert train | test == set(PEOPLE)
     assert 2 <= len(test) <= 12
-    assert all(map(is_test_person, test))
+    assert all(is_test_person(person, TEST_PARTS) for person in test)
 
 
 def test_pictures_come_in_order_and_in_their_colours(tmp_path):
-    person = next(person for person in PEOPLE if not is_test_person(person))
+    person = next(person for person in PEOPLE if not is_test_person(person, TEST_PARTS))
     write_muxspace(tmp_path, [("fear", person, picture(3)), ("disgust", person, picture(7))])
     photographs = list_muxspace(tmp_path, "train")
     assert [str(entry.emotion) for entry in photographs] == ["fear", "disgust"]
@@ -46,7 +47,7 @@ def test_pictures_come_in_order_and_in_their_colours(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    person = next(person for person in PEOPLE if not is_test_person(person))
+    person = next(person for person in PEOPLE if not is_test_person(person, TEST_PARTS))
     with pytest.raises(FileNotFoundError, match=r"Expected labels\.csv in"):
         list_muxspace(tmp_path, "train")
     write_muxspace(tmp_path, [("fear", person, None)])
