@@ -3,11 +3,13 @@
 import math
 import os
 import re
+import shutil
 import stat
 import struct
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -30,13 +32,10 @@ _FILMS = (
     "gif,dv,mxf,rm,wtv,nut,mpjpeg,yuv4mpegpipe"
 )
 _SOUND = "wav,w64,mp3,flac,aac,aiff,au,amr,ac3,eac3,caf"
-_OPEN_OPTIONS: dict[str, Any] = {
-    # Playlists, scripts, drawings and patterns of names lead to other files, so none of them is on the list.
-    "container_options": {"protocol_whitelist": "file,pipe", "format_whitelist": f"{_FILMS},{_SOUND}"}
-}
-if int(av.__version__.partition(".")[0]) < 19:
-    # It refused files whose tags are not UTF-8.
-    _OPEN_OPTIONS["metadata_errors"] = "ignore"
+# Playlists, scripts, drawings and patterns of names lead to other files, so none of them is on the list.
+_CONTAINER_OPTIONS = {"protocol_whitelist": "fd", "format_whitelist": f"{_FILMS},{_SOUND}"}
+# PyAV 18 refuses files whose tags are not UTF-8 without it.
+_OPEN_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "avi")
 _BROADCAST = ("mpegts", "mpeg")
 # Broadcasts break and go on; elsewhere a pause is more likely meant, as in a recorded screen.
@@ -60,6 +59,7 @@ _SAME_LENGTH_SHARE = 0.9
 _MAX_DAMAGED_PACKETS = 300
 # Nobody means pixels like needles.
 _MAX_PIXEL_RATIO = 10
+_COPIED_AT_ONCE = 1 << 20
 
 
 class Timing(NamedTuple):
@@ -94,8 +94,8 @@ def open_file(source: Source) -> Iterator[BinaryIO]:
         return
     name, path = name_source(source), Path(os.fsdecode(source))
     try:
-        # Nothing may wait on a named pipe.
-        file = path.open("rb") if stat.S_ISREG(path.stat().st_mode) else None
+        # Nothing may wait on a named pipe; and without a buffer, as FFmpeg moves the position too.
+        file = path.open("rb", buffering=0) if stat.S_ISREG(path.stat().st_mode) else None
     except (OSError, ValueError) as error:
         raise VideoNotFoundError(
             f"Expected a video file, found none named {name} that can be opened; check the path. "
@@ -108,11 +108,28 @@ def open_file(source: Source) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def real_file(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Give a file that FFmpeg can read by itself; whatever else has bytes is copied into a temporary one.
+
+    Where FFmpeg reads through Python, threads that open and close files can wait for each other forever (PyAV 17).
+    """
+    if isinstance(stream, FileIO):
+        yield stream
+        return
+    with tempfile.TemporaryFile(buffering=0) as file:
+        stream.seek(0)
+        shutil.copyfileobj(stream, file, _COPIED_AT_ONCE)
+        yield file
+
+
+@contextmanager
 def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -> Iterator[InputContainer]:
-    """Let FFmpeg read a container's header; it gets the bytes and no name.
+    """Let FFmpeg read a container's header; it gets a descriptor and no name.
+
+    By its name, FFmpeg would take a file for a format, an address or a row of pictures.
 
     Args:
-        stream: The bytes.
+        stream: The bytes. Nothing else may read them until the container is closed, as both share one position.
         name: What messages call them.
         max_pixels: Decode no larger picture where some are decoded to complete the header.
 
@@ -121,27 +138,24 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
         CorruptVideoError: Its header cannot be read.
     """
     options = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
-    stream.seek(0)
-    head = stream.read(400)
-    unlike = f"Expected {_READABLE}, got {name} which starts like none of them"
-    if _PHOTO.match(head):
-        raise NotAVideoError(f"{unlike} but like a HEIC photo; convert it to jpeg.")
-    stream.seek(0)
-    try:
-        container = av.open(_Nameless(stream), "r", options=options, **_OPEN_OPTIONS)
-    except av.FFmpegError as error:
-        raise (
-            _not_found(name) if _STARTS.match(head) else NotAVideoError(f"{unlike}; convert it to mp4 or webm.")
-        ) from error
-    with container:
-        yield container
-
-
-class _Nameless:
-    """A file that keeps its name from PyAV: FFmpeg would take it for a format, an address or a row of pictures."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+    with real_file(stream) as file:
+        file.seek(0)
+        head = file.read(400)
+        unlike = f"Expected {_READABLE}, got {name} which starts like none of them"
+        if _PHOTO.match(head):
+            raise NotAVideoError(f"{unlike} but like a HEIC photo; convert it to jpeg.")
+        file.seek(0)
+        descriptor = {"fd": str(file.fileno())}
+        try:
+            container = av.open(
+                "fd:", "r", container_options=_CONTAINER_OPTIONS | descriptor, options=options, **_OPEN_OPTIONS
+            )
+        except av.FFmpegError as error:
+            raise (
+                _not_found(name) if _STARTS.match(head) else NotAVideoError(f"{unlike}; convert it to mp4 or webm.")
+            ) from error
+        with container:
+            yield container
 
 
 def read_packets(container: InputContainer, track: Track) -> "Iterator[av.Packet[Track]]":

@@ -18,6 +18,7 @@ from .container import (
     open_container,
     open_file,
     read_timing,
+    real_file,
     square_size,
 )
 from .errors import EmptyVideoError, VideoTooLargeError
@@ -161,7 +162,8 @@ def probe(source: Source, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
         limits.check(name, "max_bytes", size_bytes, "bytes")
         picture = open_picture(stream)
         if picture is None:
-            return _probe_film(stream, path, name, size_bytes, limits)
+            with real_file(stream) as file:
+                return _probe_film(file, path, name, size_bytes, limits)
         limits.check_size(name, *picture.size, is_turned=False)
         width, height = picture_turn(picture).size(*picture.size)
         limits.check_size(name, width, height)

@@ -1,5 +1,6 @@
 """Still images and animated pictures, read with Pillow."""
 
+import importlib
 import struct
 from collections.abc import Iterator
 from io import BytesIO
@@ -11,7 +12,12 @@ from PIL import Image, ImageFile
 from .turns import Turn, turn_of_orientation
 
 # Each is recognised by its first bytes. GIF goes through FFmpeg, and EPS would start Ghostscript.
-_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM", "ICO", "ICNS", "PSD", "QOI", "DDS")
+_FORMATS = {
+    "PNG": "Png", "JPEG": "Jpeg", "WEBP": "WebP", "AVIF": "Avif", "TIFF": "Tiff", "BMP": "Bmp", "JPEG2000": "Jpeg2K",
+    "PPM": "Ppm", "ICO": "Ico", "ICNS": "Icns", "PSD": "Psd", "QOI": "Qoi", "DDS": "Dds",
+}  # fmt: skip
+"""Pillow's name of a format to that of its module."""
+
 _ANIMATED_FORMATS = ("AVIF", "PNG", "WEBP")
 _ORIENTATION = 274
 # What browsers show a picture for that asks for less than they draw.
@@ -30,10 +36,11 @@ def open_picture(stream: BinaryIO) -> Image.Image | None:
     Returns:
         The picture, not decoded yet, or `None` when the file is none, such as a stream of motion JPEG.
     """
-    Image.init()
     stream.seek(0)
     head = stream.read(32)
-    for name in _FORMATS:
+    for name, plugin in _FORMATS.items():
+        # One by one, because loading all that Pillow knows takes several times as long.
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
         factory, accept = Image.OPEN.get(name, (None, None))
         # The text that some give instead of True says that this Pillow was built without the format.
         if factory is None or accept is None or accept(head) is not True:

@@ -1,4 +1,5 @@
 import gc
+import io
 import threading
 import warnings
 from pathlib import Path
@@ -340,6 +341,22 @@ def test_real_clips_read_with_monotone_times():
 def _open_paths():
     links = [link for link in OPEN_FILES.iterdir() if link.is_symlink()]
     return {link.readlink() for link in links}
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "stream"])
+def test_ffmpeg_reads_without_python(tmp_path, monkeypatch, kind):
+    path = clips.write_clip(tmp_path / "clip.mp4")
+    opened, real_open = [], av.open
+
+    def remember(file, *arguments, **options):
+        opened.append(file)
+        return real_open(file, *arguments, **options)
+
+    monkeypatch.setattr(av, "open", remember)
+    data = path.read_bytes()
+    source = {"path": path, "bytes": data, "stream": io.BytesIO(data)}[kind]
+    assert [clips.number_of(frame.rgb) for frame in read_frames(source)] == list(range(clips.NUM_FRAMES))
+    assert set(opened) == {"fd:"}
 
 
 def test_readers_of_bytes_are_closed_midway_in_any_thread(tmp_path):
