@@ -1,16 +1,17 @@
-"""What the commands of training take, declared apart from what they do.
+"""The commands of training and their arguments, declared apart from the code that runs them.
 
 Nothing here imports torch or the package, so that `--help` and wrong words are answered at once.
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_BATCH_SIZE = 16
-"""Clips that `evaluate` looks at together."""
+"""Number of clips in a batch of `evaluate`."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Command:
     """A command of `dfer-train`.
 
     Args:
-        module: Does what the command says; its `main` takes the arguments and returns the exit code.
-        summary: One line about it.
-        add_arguments: Declares what it takes.
+        module: Runs the command; its `main` takes the arguments and returns the exit code.
+        summary: One line about the command.
+        add_arguments: Declares its arguments.
     """
 
     module: str
@@ -28,7 +29,7 @@ class Command:
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
     def declare(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what it takes, and what every command takes."""
+        """Declare its arguments, and those of every command."""
         self.add_arguments(parser)
         parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
 
@@ -39,25 +40,26 @@ class Command:
 
 
 def read_command_line(name: str, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the words of one command, those of the process where none are given.
-
-    Modules that can be run with `python -m` call this before they import what takes seconds.
-    """
+    """Read the words of one command, those of the process where none are given."""
     command = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"python -m {command.module}", description=command.description)
     command.declare(parser)
     return parser.parse_args(words)
 
 
-def run_command(name: str, main: Callable[[argparse.Namespace], int]) -> int:
-    """Read the words of the process and do what they say; returns the exit code."""
-    return finish(f"python -m {COMMANDS[name].module}", main, read_command_line(name))
+def run_module(name: str) -> int:
+    """Run a command with the words of the process, as `python -m` does; returns the exit code.
+
+    A module calls this before its other imports, so that `--help` and wrong words are answered before torch is
+    imported, which takes seconds.
+    """
+    return run_command(f"python -m {COMMANDS[name].module}", name, read_command_line(name))
 
 
-def finish(program: str, main: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """Do what a command says, and turn what a wrong recipe, folder or cache raises into one line."""
+def run_command(program: str, name: str, arguments: argparse.Namespace) -> int:
+    """Run a command, and turn what a wrong recipe, folder or cache raises into one line; returns the exit code."""
     try:
-        return main(arguments)
+        return importlib.import_module(COMMANDS[name].module).main(arguments)
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")
         return 130
@@ -70,7 +72,7 @@ def finish(program: str, main: Callable[[argparse.Namespace], int], arguments: a
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
-    """Declare what `check` takes."""
+    """Declare the arguments of `check`."""
     parser.add_argument("corpus", help="dataset, such as dfew; a wrong name lists them all")
     parser.add_argument("root", type=Path, help="folder of the release")
     parser.add_argument("--fold", type=int, help="one of its folds, counted from 1; all where none is given")
@@ -80,7 +82,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prepare(parser: argparse.ArgumentParser) -> None:
-    """Declare what `prepare` takes."""
+    """Declare the arguments of `prepare`."""
     parser.add_argument("corpus", help="dataset, such as dfew; a wrong name lists them all")
     parser.add_argument("root", type=Path, help="folder of the release")
     parser.add_argument("--output", type=Path, required=True, help="folder of the cache; again to go on")
@@ -89,7 +91,7 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cropping(parser: argparse.ArgumentParser) -> None:
-    """Declare how faces are cut out."""
+    """Declare the options that say how faces are cut out."""
     parser.add_argument(
         "--alignment", default="arcface_112", metavar="NAME", help="arcface_112 (default), or corpus: crops as shipped"
     )
@@ -107,13 +109,13 @@ def add_cropping(parser: argparse.ArgumentParser) -> None:
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
-    """Declare what `train` takes."""
+    """Declare the arguments of `train`."""
     parser.add_argument("recipe", type=Path, help="TOML recipe, such as training/recipes/aen_dfew.toml")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of the dataset")
     parser.add_argument("--prepared", type=Path, help="cache of its face crops that `prepare` wrote")
     parser.add_argument("--fold", type=int, help="fold to leave out, counted from 1")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")
+    add_workers(parser)
     add_settings(parser)
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument("--compile", action="store_true", help="compile the model")
@@ -130,8 +132,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Declare the number of processes that read clips, which changes no result."""
+    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare how a recipe is changed."""
+    """Declare the option that changes a recipe."""
     parser.add_argument(
         "--set",
         dest="settings",
@@ -143,7 +150,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:
-    """Declare what `finetune` takes."""
+    """Declare the arguments of `finetune`."""
     parser.add_argument("clips", type=Path, help="a folder of clips for each class, or with a metadata.csv")
     parser.add_argument(
         "--from", dest="source", required=True, metavar="MODEL", help="shipped name, run folder, folder or Hub id"
@@ -161,13 +168,13 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=10, help="how often the clips are gone through (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     add_settings(parser)
-    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")
+    add_workers(parser)
     parser.add_argument("--processes", type=int, default=1, help="clips whose faces are cut out at once")
     parser.add_argument("--device", default="cpu", help="where faces are detected, as torch names it")
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    """Declare what `evaluate` takes."""
+    """Declare the arguments of `evaluate`."""
     parser.add_argument("checkpoint", help="run folder of training, shipped name, folder or Hub id")
     parser.add_argument("corpus", help="dataset, such as dfew; see `check`")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of the dataset's release")
@@ -181,10 +188,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
     parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
+    add_workers(parser)
 
 
 def add_crossval(parser: argparse.ArgumentParser) -> None:
-    """Declare what `crossval` takes."""
+    """Declare the arguments of `crossval`."""
     parser.add_argument(
         "folds", type=Path, nargs="+", help="run folder, evaluation folder or predictions of each fold"
     )
@@ -193,7 +201,7 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
 
 
 def add_tables(parser: argparse.ArgumentParser) -> None:
-    """Declare what `tables` takes."""
+    """Declare the arguments of `tables`."""
     commands = parser.add_subparsers(dest="action", required=True)
     run = commands.add_parser("run", help="train and measure rows, then print the table")
     run.add_argument("table", help="such as aen_table1; `show` names them all")
@@ -202,7 +210,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--prepared", nargs="+", required=True, help=f"cache of its face crops{where}")
     run.add_argument("--rows", type=int, nargs="+", default=(), help="some rows, counted from 1 (default: all)")
     run.add_argument("--fold", type=int, help="one fold (default: all that the paper has)")
-    run.add_argument("--workers", type=int, default=0, help="processes that draw batches (default: none)")
+    add_workers(run)
     show = commands.add_parser("show", help="print tables with what there is")
     show.add_argument("table", nargs="?", help="one table (default: all)")
     for command in (run, show):

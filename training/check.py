@@ -1,10 +1,10 @@
 """Compare a dataset on disk with its release: `python -m training.check <dataset> <root> [--fold 1] [--deep]`."""
 
-from training.arguments import read_command_line
+from training.arguments import run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("check")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("check"))
 
 import argparse
 import dataclasses
@@ -28,7 +28,7 @@ NUM_SHOWN = 10
 
 @dataclasses.dataclass(frozen=True)
 class FoldReport:
-    """What the annotation of a fold holds.
+    """The contents of a fold's annotation.
 
     Args:
         fold: Which, or None where the corpus has one division.
@@ -50,7 +50,7 @@ class FoldReport:
 
     @property
     def title(self) -> str:
-        """How the fold is called."""
+        """Name of the fold."""
         return "one division" if self.fold is None else f"fold {self.fold}"
 
     @property
@@ -61,7 +61,7 @@ class FoldReport:
 
     @property
     def differences(self) -> list[str]:
-        """What differs from the release, a sentence each."""
+        """Differences from the release, one sentence each."""
         if self.error is not None:
             return [f"{self.title}: {self.error}"]
         found = [(f"clips in {part}", self.num_clips[part], n) for part, n in self.expected_clips.items()]
@@ -75,7 +75,7 @@ class FoldReport:
 
 @dataclasses.dataclass
 class ClipTally:
-    """What was found of the files of all clips; names are kept only of those with something to say.
+    """The state of the files of all clips; names are kept only of clips with a defect.
 
     Args:
         num_examined: How many clips were looked at.
@@ -92,7 +92,7 @@ class ClipTally:
     num_frames: tuple[int, int, int, int] = (0, sys.maxsize, 0, 0)
 
     def add(self, report: ClipReport) -> None:
-        """Take in what was found of a clip."""
+        """Add the report of a clip."""
         self.num_examined += 1
         if report.missing is not None:
             self.missing.append(report)
@@ -170,7 +170,7 @@ def fold_table(report: FoldReport) -> str:
 
 
 def clip_summary(tally: ClipTally, *, deep: bool) -> str:
-    """Say how many clips are there, and name the first of those that are not as they should be."""
+    """Say how many clips are there, and name the first of those that have a defect."""
     counted, fewest, most, total = tally.num_frames
     how = "every frame decoded" if deep else "first and last frame looked at; --deep decodes all"
     lines = [f"files: {tally.num_examined} clips, {how}"]
@@ -193,7 +193,7 @@ def clip_summary(tally: ClipTally, *, deep: bool) -> str:
 def as_json(
     corpus: Corpus, root: Path, folds: Sequence[FoldReport], tally: ClipTally, *, deep: bool
 ) -> dict[str, Any]:
-    """All that was found, for other programs."""
+    """Return everything that was found, for other programs."""
 
     def listed(reports: Sequence[ClipReport]) -> list[dict[str, Any]]:
         return [
@@ -224,16 +224,16 @@ def as_json(
 
 
 def is_as_expected(folds: Sequence[FoldReport], tally: ClipTally) -> bool:
-    """Whether nothing is missing, unreadable or other than in the release; short clips are in releases too."""
+    """Return whether nothing is missing, unreadable or different from the release, which has short clips too."""
     return not (tally.missing or tally.unreadable or any(fold.differences for fold in folds))
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Check a corpus and report.
+    """Check a dataset and report.
 
     Returns:
-        0 when all is as in the release, 1 when something is missing, unreadable or differs, 2 for wrong use: an
-        unknown corpus, a fold it does not have, a folder that does not exist.
+        0 when everything is as in the release; 1 when something is missing, unreadable or different; 2 for wrong
+        use: an unknown dataset, a fold that it does not have, a folder that does not exist.
     """
     try:
         corpus = find_corpus(arguments.corpus)
@@ -286,7 +286,3 @@ def _check_use(arguments: argparse.Namespace, corpus: Corpus) -> None:
         )
     if arguments.workers < 1:
         raise CorpusError(f"Expected --workers of at least 1, got {arguments.workers}.")
-
-
-if __name__ == "__main__":
-    sys.exit(main(read_command_line("check")))

@@ -1,11 +1,10 @@
 """The command `dfer-train`: everything that the modules of training do, by one name."""
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from training.arguments import COMMANDS, finish
+from training.arguments import COMMANDS, run_command
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -15,12 +14,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, command in COMMANDS.items():
         command.declare(commands.add_parser(name, help=command.summary, description=command.description))
     arguments = parser.parse_args(words)
-
-    def run_module(arguments: argparse.Namespace) -> int:
-        # The module is imported only now, as that takes seconds.
-        return importlib.import_module(COMMANDS[arguments.command].module).main(arguments)
-
-    return finish(f"dfer-train {arguments.command}", run_module, arguments)
+    return run_command(f"dfer-train {arguments.command}", arguments.command, arguments)
 
 
 if __name__ == "__main__":

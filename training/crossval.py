@@ -5,11 +5,11 @@ and recalls of it, are of the whole dataset. Both are written. Temperatures of t
 Runs must be of one recipe, each tested on the fold that it left out.
 """
 
-from training.arguments import read_command_line, run_command
+from training.arguments import run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("crossval")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("crossval"))
 
 import argparse
 import json
@@ -70,16 +70,16 @@ class Fold:
 
     @property
     def number(self) -> int | None:
-        """Which fold, counted from 1; None where it is not known."""
+        """Number of the fold, counted from 1; None where it is unknown."""
         return self.known.get("fold")
 
     @property
     def run(self) -> Mapping[str, Any]:
-        """What is known of the run: dataset, fold and recipe; empty where nothing is."""
+        """Dataset, fold and recipe of the run; empty where they are unknown."""
         return self.known.get("run") or {}
 
     def figures(self) -> dict[str, float]:
-        """Its single figures, from 0 to 1."""
+        """Compute its figures, from 0 to 1."""
         fine, coarse = fine_confusion(self.predictions), coarse_confusion(self.predictions)
         return {
             "war": fine.war,
@@ -170,7 +170,7 @@ def check_folds(folds: Sequence[Fold]) -> None:
 
 
 def _check_alike(values: Mapping[str, Any], what: str) -> None:
-    """Refuse folds that differ in what all that know it must have in common."""
+    """Refuse folds that differ in something that all must share, as far as they know it."""
     places = {value: place for place, value in values.items() if value is not None}
     if len(places) > 1:
         first, second, *_ = places.items()
@@ -210,7 +210,7 @@ def pool(folds: Sequence[Fold]) -> Predictions:
 
 
 def summarise(folds: Sequence[Fold]) -> dict[str, Any]:
-    """Figures of each fold in percent, their mean and standard deviation, and those of all clips pooled.
+    """Compute the figures of each fold in percent, their mean and deviation, and those of all clips pooled.
 
     The deviation is of a sample: the squares are divided by the number of folds less one.
     """
@@ -241,7 +241,7 @@ def _known(folds: Sequence[Fold], name: str) -> Any:
 
 
 def markdown_table(results: dict[str, Any]) -> str:
-    """Folds, mean and pooled figures as a table in percent."""
+    """Lay out the folds, their mean and the pooled figures as a table in percent."""
     pooled = results["pooled"]
     of_pooled = {name: pooled["fine"][name] for name in ("war", "uar", "macro_f1")}
     of_pooled |= {f"coarse_{name}": pooled["coarse"][name] for name in ("war", "uar")}
@@ -257,7 +257,7 @@ def markdown_table(results: dict[str, Any]) -> str:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Put folds together, print the table and write."""
+    """Put folds together, print the table and write the results."""
     folds = [read_fold(path) for path in arguments.folds]
     check_folds(folds)
     unknown = [fold.place for fold in folds if not fold.run]
@@ -277,7 +277,3 @@ def main(arguments: argparse.Namespace) -> int:
             title = f"{results['system'] or 'system'}, {results['corpus'] or 'dataset'}, {len(folds)} folds"
             draw_figures(pool(folds), arguments.output, title=title)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_command("crossval", main))

@@ -6,11 +6,11 @@ same files as one. A checkpoint is not measured on clips that its run has learnt
 overwritten.
 """
 
-from training.arguments import DEFAULT_BATCH_SIZE, read_command_line, run_command
+from training.arguments import DEFAULT_BATCH_SIZE, run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("evaluate")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("evaluate"))
 
 import argparse
 import dataclasses
@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from dfer_hf.checkpoints import load_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.cache.prepared import PreparedClips
+from training.data.classes import choose_classes
 from training.data.protocols import FrameSource, Source
 from training.data.sources import build_test_source
 from training.datasets.corpus import Split
@@ -49,12 +50,12 @@ from training.evaluation.results import (
     write_results,
 )
 
-# What tells one measurement from another.
+# Entries that tell one measurement from another.
 IDENTITY = ("checkpoint", "weights_sha256", "corpus", "fold", "split")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure as the command line says."""
+    """Run the evaluation that the command line asks for."""
     evaluate(
         arguments.checkpoint,
         arguments.corpus,
@@ -67,6 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
         parquet=arguments.parquet,
         figures=arguments.figures,
         allow_seen=arguments.allow_seen,
+        num_workers=arguments.workers,
     )
     return 0
 
@@ -84,8 +86,11 @@ def evaluate(
     parquet: bool = False,
     figures: bool = False,
     allow_seen: bool = False,
+    num_workers: int = 0,
 ) -> dict[str, Any]:
     """Measure a checkpoint, print and write the figures, and return what results.json holds.
+
+    A run that tells some classes apart, as each net of CFC-SP does, is measured on the clips and frames of these.
 
     Args:
         checkpoint: Run folder of training, shipped name, folder or Hub id.
@@ -94,12 +99,13 @@ def evaluate(
         prepared_root: Cache of its face crops.
         fold: Which fold, counted from 1, where the dataset has several.
         split: `test` or `train`.
-        output: Folder to write. A run's own test part goes into its `evaluation` where none is given, its other parts
-            and other datasets into `evaluation_…` beside it; of another checkpoint nothing is written.
+        output: Folder to write. Without it, a run's own test part goes into its `evaluation`, other parts and other
+            datasets into `evaluation_…` beside it, and for other checkpoints nothing is written.
         batch_size: Clips of a batch.
         parquet: Whether predictions are written as parquet instead of CSV.
         figures: Whether figures are drawn.
         allow_seen: Whether clips that the run has learnt from may be measured; results and card say so.
+        num_workers: Processes that read the clips; no figure depends on it.
 
     Raises:
         ValueError: If checkpoint, dataset, fold or cache do not fit together, the run has learnt from the clips, or
@@ -109,20 +115,23 @@ def evaluate(
     accelerator = Accelerator()
     folder, name = locate_checkpoint(checkpoint)
     run = RunFolder.around(checkpoint)
-    division = find_corpus(corpus).load(data_root, fold)
+    classes = {} if run is None else run.read_record()["config"].get("classes", {})
+    division = choose_classes(find_corpus(corpus).load(data_root, fold), classes)
     if split == "train":
         division = dataclasses.replace(division, test=division.train)
     loaded, prepared = load_checkpoint(folder, device=accelerator.device), PreparedClips(prepared_root)
     model, processor = loaded.model, loaded.processor
     source = build_test_source(division.test, division.label_names, prepared, processor, model)
     results = describe(name, model, division, part=split, batch_size=batch_size)
-    results |= describe_run(run, division, prepared, allow_seen=allow_seen)
+    results |= describe_run(run, division, prepared, allow_seen=allow_seen) | {"classes": classes}
     results["mixed_precision"] = accelerator.mixed_precision
     if output is None and RunFolder(Path(checkpoint)).checkpoint.is_dir():
         output = default_output(Path(checkpoint), results)
     if output is not None:
         refuse_other_results(output, results, IDENTITY)
-    predictions = predict_source(model, source, batch_size=batch_size, accelerator=accelerator, with_features=figures)
+    predictions = predict_source(
+        model, source, batch_size=batch_size, accelerator=accelerator, with_features=figures, num_workers=num_workers
+    )
     predictions = add_persons(predictions, division)
     results |= measure(predictions, temperature=model.config.temperature)
     results["clips"] |= coverage(division, predictions)
@@ -135,7 +144,7 @@ def evaluate(
 
 
 def default_output(folder: Path, results: Mapping[str, Any]) -> Path:
-    """Where the results of a run go: its own test part into `evaluation`, others into a folder of their own."""
+    """Return where results of a run go: its own test part into `evaluation`, others into folders beside it."""
     run, trained = RunFolder(folder), results["run"]
     own = trained is None or (trained["corpus"], trained["fold"]) == (results["corpus"], results["fold"])
     if own and results["split"] == "test":
@@ -145,7 +154,7 @@ def default_output(folder: Path, results: Mapping[str, Any]) -> Path:
 
 
 def describe_run(run: RunFolder | None, split: Split, prepared: PreparedClips, *, allow_seen: bool) -> dict[str, Any]:
-    """Say what is known of a checkpoint's training, and make sure that it may be measured on these clips.
+    """Describe a checkpoint's training, and make sure that it may be measured on these clips.
 
     Raises:
         SeenClipsError: If its run has learnt from some of them, and that is not allowed.
@@ -176,15 +185,17 @@ def predict_source(
     batch_size: int,
     accelerator: Accelerator | None = None,
     with_features: bool = False,
+    num_workers: int = 0,
 ) -> Predictions:
     """Predict clips, or the frames of videos where these are labelled one by one."""
+    options: dict[str, Any] = {"batch_size": batch_size, "accelerator": accelerator, "num_workers": num_workers}
     if isinstance(source, FrameSource):
-        return predict_frames(model, source, batch_size=batch_size, accelerator=accelerator)
-    return predict(model, source, batch_size=batch_size, accelerator=accelerator, with_features=with_features)
+        return predict_frames(model, source, **options)
+    return predict(model, source, with_features=with_features, **options)
 
 
 def add_persons(predictions: Predictions, split: Split) -> Predictions:
-    """Say who is seen in each clip, where the corpus says so of every one and the source did not."""
+    """Add who is seen in each clip, where the dataset knows it of every clip and the source does not."""
     person_of = {clip.name: clip.person for clip in split.test}
     persons = [person_of.get(name) for name in predictions.names]
     if predictions.persons is not None or None in persons:
@@ -193,7 +204,7 @@ def add_persons(predictions: Predictions, split: Split) -> Predictions:
 
 
 def describe(name: str, model: DferPreTrainedModel, split: Split, *, part: str, batch_size: int) -> dict[str, Any]:
-    """What was measured on what, with which command; no path and no time, so that two runs write the same."""
+    """Describe the measurement and its command, without paths and times, so that two runs write the same."""
     options = [f"--fold {split.fold}"] if split.fold is not None else []
     options += [f"--split {part}"] if part != "test" else []
     options += [f"--batch-size {batch_size}"] if batch_size != DEFAULT_BATCH_SIZE else []
@@ -215,7 +226,7 @@ def describe(name: str, model: DferPreTrainedModel, split: Split, *, part: str, 
 
 
 def weights_hash(model: DferPreTrainedModel) -> str:
-    """SHA-256 of a model's tensors and their names."""
+    """Return the SHA-256 of a model's tensors and their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -223,9 +234,9 @@ def weights_hash(model: DferPreTrainedModel) -> str:
 
 
 def coverage(split: Split, predictions: Predictions) -> dict[str, Any]:
-    """How many clips the split has, and of which of them the cache has no crops.
+    """Count the clips of the split, and name those of which the cache has no crops.
 
-    Where frames are labelled one by one these are videos, and the frames of a video count with it.
+    Where frames are labelled one by one, videos are counted.
     """
     judged = set(predictions.names) | set(predictions.persons or ())
     missing = sorted(clip.name for clip in split.test if clip.name not in judged)
@@ -252,6 +263,7 @@ def report(
     notes += [f"{missing} without crops"] if missing else []
     seen = results["seen_in_training"]
     notes += [f"{seen} of them seen in training"] if seen else []
+    notes += [f"of the run's classes {', '.join(results['classes'])} alone"] if results["classes"] else []
     sys.stdout.write(
         f"{results['checkpoint']} on {results['corpus']}{_fold_words(results['fold'])}, {results['split']}: "
         f"WAR {fine['war']:.2f} UAR {fine['uar']:.2f} macro F1 {fine['macro_f1']:.2f}, "
@@ -262,7 +274,7 @@ def report(
         sys.stdout.write("Nothing was written; give --output for results, predictions and figures.\n")
         return
     output.mkdir(parents=True, exist_ok=True)
-    # Of the same measurement in the other format.
+    # An earlier file of the same measurement may have the other format.
     for suffix in SUFFIXES:
         (output / f"{PREDICTIONS}{suffix}").unlink(missing_ok=True)
     suffix = ".parquet" if parquet else ".csv"
@@ -308,7 +320,3 @@ def draw_figures(predictions: Predictions, folder: Path, *, title: str, temperat
 
 def _fold_words(fold: int | None) -> str:
     return "" if fold is None else f" fold {fold}"
-
-
-if __name__ == "__main__":
-    sys.exit(run_command("evaluate", main))

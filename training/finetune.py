@@ -3,15 +3,15 @@
     dfer-train finetune clips/ --from dfer-aen-small --output runs/mine
 
 `clips/` holds a folder for each class, or `metadata.csv`; see `training/datasets/folder.py`. Faces are cut out as the
-checkpoint wants them, a part of the clips chooses the epoch, and `runs/mine` is a run as `train` writes it. A run that
-was stopped goes on when the same words are given again.
+checkpoint expects them, a part of the clips chooses the epoch, and `runs/mine` is a run as `train` writes it. A run
+that was stopped resumes when the same command is given again.
 """
 
-from training.arguments import read_command_line, run_command
+from training.arguments import run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("finetune")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("finetune"))
 
 import argparse
 import dataclasses
@@ -39,12 +39,12 @@ FEW_CLIPS = 500
 """Number of clips below which a fifth of them chooses the epoch, instead of a tenth."""
 
 LEARNING_RATES = {"all": 5e-4, "head": 3e-3, "lora": 1e-3}
-NOT_TAKEN = {"id2label", "label2id", "groups", "group_names", "temperature", "unsure_margin", "problem_type"}
-"""Fields of a checkpoint's configuration that hold for its own classes alone."""
+NOT_TAKEN = {"id2label", "label2id", "groups", "group_names", "temperature", "set_threshold", "problem_type"}
+"""Fields of a checkpoint's configuration that belong to its own classes."""
 
 
 class FinetuneError(ValueError):
-    """What is asked of fine-tuning does not fit the clips or the checkpoint; the message says what to do."""
+    """The options of a fine-tuning do not fit the clips or the checkpoint; the message says what to do."""
 
 
 def finetune(
@@ -72,15 +72,16 @@ def finetune(
         groups: Coarse class to its classes. Without them, classes that spell an emotion are in the group of that
             emotion, and every other class is a group of its own.
         trainable: `all` weights, the `head` alone, or `lora`: the head and adapters.
-        num_epochs: How often the clips are gone through.
-        seed: Of everything random.
+        num_epochs: Number of epochs.
+        seed: Of all random numbers.
         settings: Further changes of the recipe, such as `learning_rate=1e-3`; see `change_settings`.
         detector: Finds the faces; MTCNN where none is given.
         num_processes: Clips prepared at once.
         num_workers: Processes that read clips in training.
 
     Raises:
-        FinetuneError: If the checkpoint cannot be trained so, no clip shows a face, or groups and classes do not fit.
+        FinetuneError: If the checkpoint cannot be trained on these classes, no clip shows a face, or groups and
+            classes do not fit.
         CorpusError: If the folder cannot be read.
         ValueError: If a setting is wrong.
     """
@@ -104,7 +105,7 @@ def finetune(
     train(config, clips, output, prepared_root=output / CACHE, num_workers=num_workers)
     run = RunFolder(output)
     if split.test and not run.evaluation.exists():
-        evaluate(run.folder, OWN_CLASSES.name, clips, output / CACHE)
+        evaluate(run.folder, OWN_CLASSES.name, clips, output / CACHE, num_workers=num_workers)
     return run
 
 
@@ -116,26 +117,35 @@ def build_recipe(
     trainable: str,
     num_clips: int,
 ) -> dict[str, Any]:
-    """Return the recipe of a fine-tuning as plain values, to be changed by settings.
+    """Return the recipe of a fine-tuning as plain values, which settings may change.
 
-    The model has the checkpoint's sizes, and pixels reach it as the checkpoint is used to. Few clips are shown often:
-    an epoch has 32 of them at least.
+    The model has the checkpoint's sizes and normalisation. An epoch has at least 32 samples, so that few clips are
+    shown several times.
 
     Raises:
-        FinetuneError: If the checkpoint's system cannot be trained alone, or groups and classes do not fit.
+        FinetuneError: If the checkpoint is of no system of this package, or groups and classes do not fit it.
     """
     given = AutoConfig.from_pretrained(locate_checkpoint(source)[0])
     system = given.model_type.removeprefix("dfer_")
-    if system not in dfer_hf.systems() or system == "cfc_sp":
-        trained = [name for name in dfer_hf.systems() if name != "cfc_sp"]
+    if system not in dfer_hf.systems():
         raise FinetuneError(
-            f"Expected a checkpoint of {', '.join(trained)}, got {source} of {system}. Choose another checkpoint."
+            f"Expected a checkpoint of {', '.join(dfer_hf.systems())}, got {source} of {system}. Choose another "
+            "checkpoint."
         )
-    # Those of our classes alone: transformers' own say how the checkpoint was stored.
+    # A checkpoint whose groups are single classes, as each net of CFC-SP, stays a plain classifier.
+    is_plain = all(len(members) == 1 for members in given.groups.values())
+    grouped = group_classes(label_names, groups, {} if is_plain else given.group_table)
+    if is_plain and system == "cfc_sp" and len(grouped) < len(label_names):
+        raise FinetuneError(
+            f"Expected a group of its own for each class, as {source} is one net of CFC-SP and has none that tells "
+            f"classes of a group apart; got the groups {grouped}. Leave --groups out, or start from nets that "
+            "training/systems/cfc_sp_assembly.py has put together."
+        )
+    # Only fields that our classes declare: those of transformers say how the checkpoint was stored.
     ours = {name for each in type(given).__mro__ if issubclass(each, DferConfig) for name in each.__annotations__}
     fields = [entry.name for entry in dataclasses.fields(type(given)) if entry.name in ours - NOT_TAKEN]
     model = {name: getattr(given, name) for name in fields}
-    model |= {"groups": group_classes(label_names, groups, given.group_table)}
+    model |= {"groups": grouped}
     sampling = processor.sampling
     return {
         "system": system,
@@ -168,10 +178,10 @@ def build_recipe(
 def group_classes(
     label_names: Sequence[str], groups: Mapping[str, Sequence[str]] | None, table: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """Put every class into a group: those that are given, that of the emotion it spells, or one of its own.
+    """Put every class into a group: as given, or that of the emotion it is named after, or one of its own.
 
     Raises:
-        FinetuneError: If given groups leave a class out, name one twice, or one that there is not.
+        FinetuneError: If given groups leave a class out, name one twice, or name an unknown one.
     """
     if groups is None:
         group_of = {emotion: name for name, members in table.items() for emotion in members}
@@ -193,7 +203,7 @@ def read_groups(words: Sequence[str]) -> dict[str, list[str]]:
     """Read groups such as `good=smile,laugh`.
 
     Raises:
-        FinetuneError: If a word is of another form, or a group is named twice.
+        FinetuneError: If a word has another form, or a group is named twice.
     """
     groups: dict[str, list[str]] = {}
     for word in words:
@@ -206,7 +216,7 @@ def read_groups(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Fine-tune as the command line says, and say where the results are."""
+    """Run the fine-tuning that the command line asks for, and say where the results are."""
     run = finetune(
         arguments.clips,
         arguments.source,
@@ -229,7 +239,3 @@ def main(arguments: argparse.Namespace) -> int:
         f"To upload, with its card: {run.hub}\n"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_command("finetune", main))

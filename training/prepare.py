@@ -1,14 +1,14 @@
 """Turn a dataset into a cache of face crops: `python -m training.prepare <dataset> <root> --output <cache>`.
 
-A run that was stopped goes on when it is started again with the same output. The cache's index.csv names the clips
+A run that was stopped resumes when it is started again with the same output. The cache's index.csv names the clips
 that cannot be prepared, with the reason; `--retry` tries them again.
 """
 
-from training.arguments import read_command_line
+from training.arguments import run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("prepare")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("prepare"))
 
 import argparse
 import shutil
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.video import VideoError, probe
-from training.cache.crop_workers import WorkerDiedError, crop_in_order
+from training.cache.crop_workers import crop_in_order
 from training.cache.face_clips import FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
 from training.cache.prepared import Preparation
 from training.cache.shards import INDEX_NAME, SHARD_BYTES, CacheError, CacheWriter, frame_bytes
@@ -37,12 +37,12 @@ _WORKSPACE = "unfinished-"
 
 @dataclass(frozen=True)
 class PreparationReport:
-    """What a cache holds of the clips that were asked for.
+    """How many of the requested clips a cache holds.
 
     Args:
         num_prepared: Clips that are in the cache.
         num_new: How many of them this run added.
-        failures: Why the others are not, by name.
+        failures: Why the others are missing, by name.
         warnings: What was odd about clips that this run added, by name.
     """
 
@@ -62,14 +62,14 @@ def prepare(
     retry: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> PreparationReport:
-    """Add the clips that are not in it yet to a cache, in their order.
+    """Add clips to a cache in their order, except those that it holds already.
 
-    Shards and index are the same to the byte whatever the number of processes, and whether the run was stopped and
-    started again or not.
+    Shards and index are the same to the byte whatever the number of processes, and whether or not the run was stopped
+    and started again.
 
     Args:
         clips: The clips, with names of their own.
-        output: Folder of the cache; made where there is none.
+        output: Folder of the cache; it is created where there is none.
         corpus: Name of the corpus.
         cropper: How the faces are cut out.
         num_processes: How many clips are cropped at once.
@@ -88,7 +88,7 @@ def prepare(
     )
     record.settle(output)
     odd: dict[str, tuple[str, ...]] = {}
-    # Left from the last to the first: processes end before their folder goes.
+    # Contexts are closed last to first: processes end before their folder is removed.
     with ExitStack() as stack:
         writer = stack.enter_context(
             CacheWriter(output, shard_bytes=shard_bytes, retry=retry, crop_size=cropper.crop_size)
@@ -157,13 +157,13 @@ def _count_frames(source: Path) -> int:
             return sum(map(is_picture, source.iterdir()))
         info = probe(source, limits=LIMITS)
     except (VideoError, OSError):
-        # Takes no room; why it fails is found out and written down when its turn comes.
+        # It takes no room; the reason is recorded when its turn comes.
         return 0
     return info.num_frames or round((info.duration_seconds or 0) * FOLDER_FRAMES_PER_SECOND)
 
 
 def _check_disk(clips: Sequence[Clip], output: Path, crop_size: int) -> None:
-    """Say how much the cache will grow, and refuse where there is less room than that."""
+    """Say how much the cache will grow, and refuse where there is less room."""
     num_frames = estimate_frames(clips)
     needed, free = num_frames * frame_bytes(crop_size), shutil.disk_usage(output).free
     tqdm.write(
@@ -188,31 +188,22 @@ def _refuse_equal_names(clips: Sequence[Clip]) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Prepare a corpus; 0 where the cache holds some of it, 1 where not."""
-    # All corpora, which nothing else here needs.
+    # Imports every dataset, which nothing else here needs.
     from training.datasets.registry import find_corpus
 
-    try:
-        if arguments.processes < 1:
-            raise CacheError(f"Expected --processes of 1 or more, got {arguments.processes}.")
-        corpus = find_corpus(arguments.corpus)
-        clips = corpus_clips(corpus, arguments.root, arguments.fold)
-        report = prepare(
-            clips,
-            arguments.output,
-            corpus=corpus.name,
-            cropper=FaceCropper(
-                arguments.alignment,
-                arguments.low_light,
-                MtcnnFaceDetector(device=arguments.device),
-                arguments.crop_size,
-            ),
-            num_processes=arguments.processes,
-            retry=arguments.retry,
-        )
-    # A wrong name, fold or alignment, and what is wrong with a release or a cache, are ValueErrors.
-    except (ValueError, ImportError, OSError, WorkerDiedError) as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return 1
+    if arguments.processes < 1:
+        raise CacheError(f"Expected --processes of 1 or more, got {arguments.processes}.")
+    corpus = find_corpus(arguments.corpus)
+    report = prepare(
+        corpus_clips(corpus, arguments.root, arguments.fold),
+        arguments.output,
+        corpus=corpus.name,
+        cropper=FaceCropper(
+            arguments.alignment, arguments.low_light, MtcnnFaceDetector(device=arguments.device), arguments.crop_size
+        ),
+        num_processes=arguments.processes,
+        retry=arguments.retry,
+    )
     _tell(report, arguments.output)
     return 0 if report.num_prepared else 1
 
@@ -227,7 +218,3 @@ def _tell(report: PreparationReport, output: Path) -> None:
             lines.append(f"{len(found)} {title}:")
             lines += [f"  {name}: {text}" for name, text in list(found.items())[:5]]
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main(read_command_line("prepare")))

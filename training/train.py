@@ -3,18 +3,17 @@
     accelerate launch -m training.train training/recipes/aen_dfew.toml --data-root <DFEW> --fold 1 \
         --prepared <cache> --output runs/aen_dfew_1
 
-A run that was stopped goes on after its last whole epoch when it is started again with the same `--output`.
+A run that was stopped resumes after its last complete epoch when it is started again with the same `--output`.
 """
 
-from training.arguments import read_command_line, run_command
+from training.arguments import run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("train")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("train"))
 
 import argparse
 import dataclasses
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,11 +71,11 @@ def train(
         set_seed(config.seed)
         model, taken = build_model(config, data.label_names, data.processor)
         check_precision(model, accelerator)
-        # Said now, not after an epoch.
+        # Wrong names are refused now, not after an epoch.
         for fields in config.also_measured.values():
             check_fields(model.config, fields)
         use_channels_last(model)
-        # `prepare` hands its weights to all processes.
+        # `accelerator.prepare` copies the weights of this process to all others.
         if accelerator.is_main_process and run.is_new:
             write_clips(run, data, config)
             write_report(taken, run.initialisation_file)
@@ -112,7 +111,7 @@ def train(
             image_size, strength = config.stage(epoch)
             unwrapped.config.image_size = averaged.config.image_size = image_size
             if epoch and image_size != config.stage(epoch - 1)[0]:
-                # Weights and batch statistics of another size would only blur the average.
+                # Weights and batch statistics of another picture size would only blur the average.
                 average.n_averaged.zero_()
             order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
             batches = EpochBatches(
@@ -185,7 +184,7 @@ def train(
 def measure(
     model: DferPreTrainedModel, data: Data, image_size: int, accelerator: Accelerator, num_workers: int
 ) -> dict[str, float]:
-    """WAR, UAR and F1 on what chooses the epoch, where there is such a part."""
+    """Measure WAR, UAR and F1 on the part that chooses the epoch, where there is one."""
     if data.validation is None:
         return {}
     predictions = predict(
@@ -196,10 +195,10 @@ def measure(
 
 
 def check_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> None:
-    """Refuse to measure with fields that a configuration does not have.
+    """Refuse fields that a configuration does not have.
 
     Raises:
-        ValueError: If it has no such field.
+        ValueError: If it lacks one.
     """
     unknown = [name for name in fields if not hasattr(config, name)]
     if unknown:
@@ -208,7 +207,7 @@ def check_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> None:
 
 @contextmanager
 def changed_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> Iterator[None]:
-    """Give a configuration other fields while the context lasts."""
+    """Change fields of a configuration while the context lasts."""
     before = {name: getattr(config, name) for name in fields}
     for name, value in fields.items():
         setattr(config, name, value)
@@ -220,7 +219,7 @@ def changed_fields(config: PreTrainedConfig, fields: Mapping[str, Any]) -> Itera
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train as the command line says."""
+    """Run the training that the command line asks for."""
     config = load_config(arguments.recipe, arguments.settings)
     if arguments.seed is not None:
         config = dataclasses.replace(config, seed=arguments.seed)
@@ -239,7 +238,3 @@ def main(arguments: argparse.Namespace) -> int:
         num_workers=arguments.workers,
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_command("train", main))

@@ -11,6 +11,7 @@ from transformers import AutoModelForVideoClassification
 
 import dfer_hf
 import training.cli
+from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from training.cache.face_clips import FaceCropper
 from training.config import TrainConfig
 from training.datasets.corpus import CorpusError
@@ -55,14 +56,18 @@ def output(cache, tmp_path):
     return tmp_path / "mine"
 
 
-def make_checkpoint(folder, system="frame_resnet", **settings):
+def make_checkpoint(folder, system="frame_resnet", **fields):
     torch.manual_seed(0)
     model_class = dfer_hf.systems()[system]
-    config = model_class.config_class.from_preset("tiny")
+    config = model_class.config_class.from_preset("tiny", **fields)
     model_class(config).save_pretrained(folder)
-    frames = {"num_frames": config.num_frames, "frames_per_segment": 1}
+    by_frame = system in ("frame_resnet", "cfc_sp")
     processor = dfer_hf.DferVideoProcessor(
-        **frames, every_frame=system == "frame_resnet", image_mean=[0.5] * 3, image_std=[0.25] * 3, **settings
+        num_frames=1 if system == "cfc_sp" else config.num_frames,
+        frames_per_segment=1,
+        every_frame=by_frame,
+        image_mean=[0.5] * 3,
+        image_std=[0.25] * 3,
     )
     processor.save_pretrained(folder)
     return folder
@@ -154,6 +159,31 @@ def test_the_guide_of_aen_learns_the_new_classes(clips, output, tmp_path):
     assert model.guide.classifier.weight.abs().max() > 0.1
     taken = json.loads(run.initialisation_file.read_text(encoding="utf-8"))[0]
     assert taken["left"]["guide.classifier.weight"] == "other classes"
+
+
+CLASSIFIER = {"groups": {str(name): [str(name)] for name in SEVEN_EMOTIONS}}
+
+
+@pytest.mark.parametrize("fields", [{"fine_nets": ["iresnet"]}, CLASSIFIER], ids=["cascade", "one net"])
+def test_nets_of_cfc_sp_learn_the_new_classes(clips, output, tmp_path, fields):
+    source = make_checkpoint(tmp_path / "given", "cfc_sp", coarse_nets=["iresnet"], **fields)
+    groups = None if fields is CLASSIFIER else read_groups(["closed=squinting,yawning", "open=beaming"])
+    settings = ["epoch_length=8", "select=last"]
+    run = finetune(clips, str(source), output, groups=groups, trainable="head", num_epochs=1, settings=settings)
+    given, model = (AutoModelForVideoClassification.from_pretrained(folder) for folder in (source, run.checkpoint))
+    assert model.config.label_names == ["beaming", "squinting", "yawning"]
+    assert len(model.fine_nets) == len(model.config.fine_nets) * (groups is not None)
+    before, after = given.state_dict(), model.state_dict()
+    heads = {name for name in after if ".head." in name}
+    assert heads
+    assert {name for name in after if name not in before or not torch.equal(after[name], before[name])} == heads
+
+
+def test_classes_of_a_group_need_nets_that_tell_them_apart(clips, tmp_path):
+    source = make_checkpoint(tmp_path / "given", "cfc_sp", coarse_nets=["iresnet"], **CLASSIFIER)
+    groups = read_groups(["closed=squinting,yawning", "open=beaming"])
+    with pytest.raises(FinetuneError, match=r"a group of its own for each class.*Leave --groups out, or start from"):
+        finetune(clips, str(source), tmp_path / "mine", groups=groups)
 
 
 def test_groups_follow_from_spelled_emotions_or_are_given():

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 import skimage.data
 
+import training.cli
 from dfer_hf.faces.alignment import align
 from dfer_hf.faces.crop_stream import WORKING_SIDE, crop_faces
 from dfer_hf.faces.low_light import brighten
@@ -17,7 +18,6 @@ from dfer_hf.taxonomy import Emotion
 from dfer_hf.video import read_frames
 from tests.shared_data import SHARED_DATA
 from training import prepare
-from training.arguments import read_command_line
 from training.cache import face_clips
 from training.cache.face_clips import FaceCropper
 from training.cache.prepared import PreparationMismatchError, PreparedClips
@@ -254,7 +254,7 @@ def command(monkeypatch):
         corpora = types.ModuleType("training.datasets.registry")
         corpora.find_corpus = lambda _name: corpus
         monkeypatch.setitem(sys.modules, "training.datasets.registry", corpora)
-        return prepare.main(read_command_line("prepare", ["made_up", *map(str, words)]))
+        return training.cli.main(["prepare", "made_up", *map(str, words)])
 
     return call
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from training.arguments import read_command_line
 from training.config import change_settings, load_config
 from training.papers import table_rows, tables
 
@@ -68,5 +69,5 @@ def test_values_stay_as_they_were():
 def test_settings_change_every_row_of_a_table(monkeypatch):
     shown = []
     monkeypatch.setattr(tables, "render", lambda table, _workshop: shown.append(table) or "")
-    tables.main(tables.read_command_line("tables", ["show", "m3dfel_table2", "--set", "learning_rate=1e-4"]))
+    tables.main(read_command_line("tables", ["show", "m3dfel_table2", "--set", "learning_rate=1e-4"]))
     assert all(table_rows.train_config(row).learning_rate == 1e-4 for row in shown[0].rows)

@@ -19,21 +19,21 @@ from training.cache.shards import ClipDetails
 from training.datasets.corpus import Clip
 from training.disk import FULL_DISK
 
-# For each process: one slow clip must not keep the others waiting.
+# How many clips are under way for each process: one slow clip must not keep the others waiting.
 _CLIPS_AHEAD = 4
 
 
-class WorkerDiedError(RuntimeError):
+class WorkerDiedError(OSError):
     """A process that crops clips was killed, or crashed in a library."""
 
 
 @dataclass(frozen=True)
 class CroppedClip:
-    """What came of one clip.
+    """The outcome for one clip.
 
     Args:
         name: Of the clip.
-        path: The `.npy` file of its crops, which is whoever's who takes it.
+        path: The `.npy` file of its crops, which belongs to the caller.
         details: Of its frames; None where it failed.
         error: Why it failed.
     """
@@ -47,11 +47,11 @@ class CroppedClip:
 def crop_in_order(
     clips: Iterable[Clip], cropper: FaceCropper, folder: Path, *, num_processes: int
 ) -> Generator[CroppedClip, None, None]:
-    """Crop clips, a few ahead of the one that is taken.
+    """Crop clips, a few ahead of the one that the caller is at.
 
     Args:
         clips: The clips.
-        cropper: How.
+        cropper: Cuts the faces out.
         folder: Where the files are written.
         num_processes: 1 crops in this process.
 
@@ -76,7 +76,7 @@ def crop_in_order(
                 waiting.append((clip, pool.submit(_work, clip, path)))
     except BrokenProcessPool as error:
         unfinished = [clip.name for clip, future in waiting if not future.done() or future.exception()]
-        # They are taken in this order.
+        # Results are handed over in this order.
         suspects = ", ".join(unfinished[:num_processes])
         raise WorkerDiedError(
             f"Expected every process to finish, but one died, perhaps for want of memory, on one of: {suspects}. "
@@ -96,7 +96,7 @@ def _crop(cropper: FaceCropper, clip: Clip, path: Path) -> CroppedClip:
 
 
 def _context() -> BaseContext:
-    """Processes that start clean of this one's threads, from a server that has imported what is slow to import."""
+    """Start processes without this one's threads, from a server that has done the slow imports already."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -116,7 +116,7 @@ def _start_worker(cropper: FaceCropper) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the process that asked for the crops does: killed, it cannot tell its workers."""
+    """End when the process that asked for the crops ends: if it is killed, it cannot tell its workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Batches of a real corpus, read from its cache of face crops."""
+"""Read batches of a dataset of clips from its cache of face crops."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ from dfer_hf.video.sampling import Sampling, frame_rate
 from training.cache.prepared import PreparedClips
 from training.config import Augmentation
 from training.data.clip_transforms import augment_clip
+from training.data.normalise import normalise
 from training.datasets.corpus import Clip
 
 FRAMES_PER_PART = 64
@@ -19,7 +20,7 @@ FRAMES_PER_PART = 64
 
 @dataclass(frozen=True)
 class Sample:
-    """What one label stands for.
+    """The clip or the frame that one label belongs to.
 
     Args:
         name: Clip in the cache.
@@ -41,7 +42,7 @@ def find_prepared(clips: Sequence[Clip], prepared: PreparedClips) -> tuple[list[
         The clips, and how many others could not be prepared, by the reason the cache gives.
 
     Raises:
-        ValueError: If the cache knows nothing of a clip, as when it was made from another corpus.
+        ValueError: If the cache has no record of a clip, for example because it was made from another dataset.
     """
     for clip in clips:
         if clip.name not in prepared and clip.name not in prepared.errors:
@@ -58,7 +59,7 @@ def count_failures(clips: Sequence[Clip], prepared: PreparedClips) -> dict[str, 
 
 
 def list_samples(clips: Sequence[Clip], label_names: Sequence[str]) -> list[Sample]:
-    """List what can be learnt from: clips, and the labelled frames of clips whose frames are labelled one by one."""
+    """List the samples to learn from: clips, or the labelled frames of clips whose frames are labelled one by one."""
     index_of = {name: index for index, name in enumerate(label_names)}
     samples = []
     for clip in clips:
@@ -76,7 +77,7 @@ def list_samples(clips: Sequence[Clip], label_names: Sequence[str]) -> list[Samp
 def read_parts(
     prepared: PreparedClips, processor: DferVideoProcessor, name: str, frames: np.ndarray, size: int
 ) -> Iterator[torch.Tensor]:
-    """Frames of a clip as inference sees them, a few at a time, `(1, num_frames, 3, size, size)` each."""
+    """Read the frames of a clip as inference sees them, a few at a time, `(1, num_frames, 3, size, size)` each."""
     for start in range(0, len(frames), FRAMES_PER_PART):
         crops = torch.from_numpy(prepared.read(name, frames[start : start + FRAMES_PER_PART]))
         side = {"height": size, "width": size}
@@ -85,15 +86,15 @@ def read_parts(
 
 
 class ClipSource:
-    """Clips of a corpus as batches.
+    """Clips of a dataset as batches.
 
     Args:
-        samples: What to show; see `list_samples`.
+        samples: The samples; see `list_samples`.
         label_names: Classes in the order of the labels.
         prepared: The cache.
         processor: What inference does to crops: scaling, normalisation, grey.
-        sampling: Which frames of a clip are looked at.
-        augmentation: What training changes.
+        sampling: Which frames of a clip are read.
+        augmentation: Random changes in training.
         balance: Exponent of the sampling weight: a class with share `p` is drawn in proportion to `p^(1 - balance)`.
     """
 
@@ -137,7 +138,7 @@ class ClipSource:
     def training_batch(
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> dict[str, torch.Tensor]:
-        """Random frames and views of the samples at `indices`; `strength` does nothing here."""
+        """Draw random frames and views of the samples at `indices`; `strength` has no effect here."""
         del strength
         clips = [
             augment_clip(self._read(index, generator), size, self.augmentation, generator)
@@ -147,28 +148,23 @@ class ClipSource:
         pixel_values = torch.empty(pixels.shape).copy_(pixels)
         if self.processor.do_grayscale:
             pixel_values = to_luma(pixel_values)
-        mean, std = (
-            torch.tensor(values)[:, None, None] for values in (self.processor.image_mean, self.processor.image_std)
-        )
-        return {
-            "pixel_values_videos": (pixel_values * (1 / (255 * std))).sub_(mean / std),
-            "labels": self.labels[indices],
-        }
+        pixel_values = normalise(pixel_values, self.processor.image_mean, self.processor.image_std, white=255)
+        return {"pixel_values_videos": pixel_values, "labels": self.labels[indices]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The middle frames of the samples at `indices`, as inference sees them."""
+        """Return the middle frames of the samples at `indices`, as inference sees them."""
         clips = [torch.from_numpy(self._read(index, None)).permute(0, 3, 1, 2) for index in indices.tolist()]
         side = {"height": size, "width": size}
         pixel_values = self.processor(clips, size=side, return_tensors="pt")["pixel_values_videos"]
         return {"pixel_values_videos": pixel_values, "labels": self.labels[indices]}
 
     def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
-        """A whole clip in order, part by part, `(1, num_frames, 3, size, size)` each."""
+        """Read a whole clip in order, part by part, `(1, num_frames, 3, size, size)` each."""
         name = self.samples[index].name
         yield from read_parts(self.prepared, self.processor, name, self.prepared.frames_with_face(name), size)
 
     def frames_per_second(self, index: int) -> float | None:
-        """Rate of a clip's frames."""
+        """Return the rate of a clip's frames."""
         return frame_rate(self.prepared.seconds(self.samples[index].name))
 
     def _read(self, index: int, generator: torch.Generator | None) -> np.ndarray:
@@ -178,7 +174,7 @@ class ClipSource:
         return self.prepared.read(sample.name, places)
 
     def _places(self, name: str, generator: torch.Generator | None) -> np.ndarray:
-        """Frames of a clip to look at, of those that show its face: random ones of a generator, or the middle ones."""
+        """Choose frames of a clip among those that show its face: random ones with a generator, or the middle ones."""
         draws = None
         if generator is not None:
             draws = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))

@@ -1,4 +1,4 @@
-"""The data a recipe names: what is trained on, what chooses the epoch, and how pixels reach the model."""
+"""Build a recipe's data: training and validation samples, and the processor that brings pixels to the model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,8 @@ from training.data.clip_dataset import ClipSource, Sample, count_failures, find_
 from training.data.clips_from_stills import StillClips
 from training.data.face_stills import FaceStills
 from training.data.frame_dataset import VideoFrames
+from training.data.movable_faces import movable_ferplus
+from training.data.moving_stills import MovingStills
 from training.data.protocols import Source, TrainingSource
 from training.data.still_dataset import StillSource
 from training.data.validation import cut_validation
@@ -29,19 +31,19 @@ from training.disk import plain_hash
 
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 VALIDATION_CLIPS = 150
-FERPLUS = ("ferplus_stills", "ferplus_clips")
+FERPLUS = ("ferplus_stills", "ferplus_clips", "moving_ferplus")
 FACES = "faces"
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains on.
+    """The data of a run.
 
     Args:
-        training: What weights are learnt from.
-        validation: What chooses the epoch; None where the recipe keeps the last.
+        training: Samples that weights are learnt from.
+        validation: Samples that choose the epoch; None where the recipe keeps the last.
         label_names: Classes in the order of the labels.
-        processor: What inference has to do to crops; part of the checkpoint.
+        processor: How inference treats crops; it becomes part of the checkpoint.
         record: What `run.json` says of the data: corpus, fold, how many clips each part of the split has and a hash of
             their names, what was left out and why, and hashes of the cache and of how it was prepared.
         clips: Names of the clips that are learnt from or choose the epoch, by part: `training` and `validation`.
@@ -64,7 +66,7 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     """Read the recipe's data.
 
     Raises:
-        ValueError: If the recipe names data that is not known, or a corpus comes without its cache.
+        ValueError: If the recipe names unknown data, or a dataset comes without its cache.
     """
     if config.data in FERPLUS:
         return ferplus_data(config, data_root)
@@ -78,24 +80,19 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
             f"Expected the cache of {config.data}'s face crops. Make it with python -m training.prepare, and pass its "
             "folder as --prepared."
         )
-    corpus = find_corpus(config.data)
-    split = corpus.load(data_root, fold)
+    split = choose_classes(find_corpus(config.data).load(data_root, fold), config.classes)
     prepared = PreparedClips(prepared_root)
     if config.crops is not None:
         prepared.check_crops(config.crops.alignment, config.crops.size)
     processor = build_processor(prepared.record, config.normalisation, config.sampling)
     found = find_prepared(split.train, prepared)[0]
     long_enough = [clip for clip in found if prepared.num_frames(clip.name) >= config.minimum_frames]
-
-    def list_chosen(clips: Sequence[Clip]) -> list[Sample]:
-        return choose_classes(list_samples(clips, split.label_names), split.label_names, config.classes)
-
-    samples, label_names = list_chosen(long_enough), tuple(config.classes) or split.label_names
+    samples, label_names = list_samples(long_enough, split.label_names), split.label_names
     held_out: list[Sample] | None = None
     if config.select == "validation":
         samples, held_out = cut_validation(samples, config.validation_share, config.seed)
     elif config.select == "test":
-        held_out = list_chosen(find_prepared(split.test, prepared)[0])
+        held_out = list_samples(find_prepared(split.test, prepared)[0], label_names)
 
     parts = {"training": list(dict.fromkeys(sample.name for sample in samples))}
     if config.select == "validation":
@@ -120,7 +117,7 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
 def describe_data(
     split: Split, prepared: PreparedClips, parts: Mapping[str, Sequence[str]], *, too_short: int = 0
 ) -> dict[str, Any]:
-    """What `run.json` says of the data of a run, as plain values.
+    """Describe the data of a run for `run.json`, as plain values.
 
     Args:
         split: One division of a corpus.
@@ -168,7 +165,7 @@ def left_out_sentences(left_out: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def names_hash(names: Iterable[str]) -> str:
-    """Hash of names, in whatever order they come."""
+    """Hash names, in whatever order they come."""
     return plain_hash(sorted(set(names)))
 
 
@@ -179,11 +176,11 @@ def build_test_source(
     processor: dfer_hf.DferVideoProcessor,
     model: DferPreTrainedModel,
 ) -> ClipSource | VideoFrames:
-    """Read what a checkpoint is measured on: clips, or whole videos where frames are labelled one by one.
+    """Build the source that a checkpoint is measured on: clips, or whole videos if frames are labelled one by one.
 
     Raises:
-        ValueError: If the cache was prepared in another way than the checkpoint's processor wants, or knows nothing of
-            a clip.
+        ValueError: If the cache was prepared in another way than the checkpoint's processor expects, or has no record
+            of a clip.
     """
     prepared.check_processor(processor)
     clips, _ = find_prepared(clips, prepared)
@@ -216,17 +213,19 @@ def build_processor(
 
 def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     """Read FER+: its train split to learn from, its valid split to measure by."""
-    stills = StillSource(load_ferplus(data_root, "train"), balance=config.balance)
-    valid = load_ferplus(data_root, "valid")
+    train, valid = load_ferplus(data_root, "train"), load_ferplus(data_root, "valid")
+    stills = StillSource(train, balance=config.balance)
+    thinned = valid.subset(range(0, len(valid), max(1, len(valid) // VALIDATION_CLIPS)))
     training: TrainingSource
     validation: Source
     if config.data == "ferplus_stills":
         training, validation = stills, StillSource(valid)
+    elif config.data == "moving_ferplus":
+        training = MovingStills(movable_ferplus(train, balance=config.balance))
+        validation = MovingStills(movable_ferplus(thinned), noise_share=0.5)
     else:
-        every = max(1, len(valid) // VALIDATION_CLIPS)
-        thinned = StillSource(valid.subset(range(0, len(valid), every)))
         training = StillClips(stills, neutral_label=NEUTRAL)
-        validation = StillClips(thinned, neutral_label=NEUTRAL, off_target_share=0.5)
+        validation = StillClips(StillSource(thinned), neutral_label=NEUTRAL, off_target_share=0.5)
     grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
     record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}

@@ -1,4 +1,4 @@
-"""Clips of one frame from aligned stills: what the frame recogniser learns from."""
+"""Turn aligned stills into clips of one frame, on which the frame recogniser is trained."""
 
 import numpy as np
 import torch
@@ -6,15 +6,14 @@ import torch
 from dfer_hf.faces.video_processing_dfer import DferVideoProcessor
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data import transforms
+from training.data.normalise import normalise
 from training.datasets.ferplus import FerPlus
-
-# Grey has one value for all channels.
-PIXEL_MEAN, PIXEL_STD = DferVideoProcessor.image_mean[0], DferVideoProcessor.image_std[0]
 
 
 def to_pixel_values(images: torch.Tensor) -> torch.Tensor:
     """Normalise grey images in [0, 1] of shape `(..., 1, s, s)` to three equal channels, as the processor does."""
-    normalised = (images - PIXEL_MEAN) / PIXEL_STD
+    # Grey has one value for all channels.
+    normalised = normalise(images, DferVideoProcessor.image_mean[:1], DferVideoProcessor.image_std[:1])
     return normalised.expand(*images.shape[:-3], 3, *images.shape[-2:])
 
 
@@ -40,7 +39,7 @@ class StillSource:
     def training_batch(
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> dict[str, torch.Tensor]:
-        """Random views of the stills at `indices`: `pixel_values_videos` (count, 1, 3, size, size) and `labels`."""
+        """Draw views of the stills at `indices`: `pixel_values_videos` (count, 1, 3, size, size) and `labels`."""
         framing = transforms.random_framing(len(indices), generator, strength=strength)
         images = self.images[indices].float() / 255
         matrices = self.crop_to_image[indices] @ framing
@@ -56,7 +55,7 @@ class StillSource:
         return {"pixel_values_videos": to_pixel_values(views)[:, None], "labels": self.votes[indices]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The stills at `indices` as inference sees them, with their majority label."""
+        """Return the stills at `indices` as inference sees them, with their majority label."""
         images = self.images[indices].float() / 255
         views = transforms.warp(images, self.crop_to_image[indices], size)
         return {"pixel_values_videos": to_pixel_values(views)[:, None], "labels": self.labels[indices]}
@@ -64,9 +63,9 @@ class StillSource:
 
 @torch.inference_mode()
 def still_logits(system: DferPreTrainedModel, stills: StillSource, size: int) -> np.ndarray:
-    """What a system says of every still alone, one aligned crop of `size` pixels each, `(count, num_labels)`.
+    """Compute a model's logits for every still alone, one aligned crop of `size` pixels each, `(count, num_labels)`.
 
-    A system whose clips have a fixed length sees the still in all frames.
+    A model whose clips have a fixed length sees the still in all frames.
     """
     logits = []
     num_frames = 1 if system.takes_any_length else system.config.num_frames

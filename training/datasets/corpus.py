@@ -1,10 +1,8 @@
-"""What every corpus is turned into: clips with a label, in the splits its authors made."""
+"""The common form of every dataset: clips with labels, in the splits that its authors made."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from dfer_hf.taxonomy import Emotion
 
 
 class CorpusError(ValueError):
@@ -16,7 +14,7 @@ class Clip:
     """One labelled clip; a still is a clip of one frame.
 
     Args:
-        name: How the annotation names it, with forward slashes; unique in the corpus.
+        name: Its name in the annotation, with forward slashes; unique in the dataset.
         source: A video file, a folder of frames, or one picture.
         label: What it shows, an emotion or a class of the user's own; None where its frames are labelled one by one.
         frame_labels: Label of each frame of `frame_paths(source)` or of the video, None for a frame that has none.
@@ -27,17 +25,17 @@ class Clip:
     name: str
     source: Path
     label: str | None
-    frame_labels: tuple[Emotion | None, ...] | None = None
+    frame_labels: tuple[str | None, ...] | None = None
     person: str | None = None
     scene: str | None = None
 
 
 @dataclass(frozen=True)
 class Split:
-    """One division of a corpus.
+    """One division of a dataset.
 
     Args:
-        corpus: Its name, such as `dfew`.
+        corpus: Name of the dataset, such as `dfew`.
         fold: Which of its folds, counted from 1; None where it has one division.
         label_names: Its classes, in the order a model trained on it has them.
         train: Clips to train on.
@@ -55,16 +53,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that can be read.
+    """A dataset that can be read.
 
     Args:
-        name: As recipes and the command line call it.
-        title: As its authors call it.
+        name: Its name in recipes and on the command line.
+        title: Its authors' name for it.
         load: Reads one division from the folder of the release; takes the folder and the fold, which is None where
             `num_folds` is 1. It reads annotations only: frames are looked at by `check` and `prepare`.
-        num_folds: Divisions its authors made.
-        expected: What the release holds, as far as it is known: `{"1": {"train": 9356, "test": 2341}}` for each fold,
-            "1" where there is one division, and clips by class over the whole corpus under "classes".
+        num_folds: Number of divisions that its authors made.
+        expected: Contents of the release, as far as known: `{"1": {"train": 9356, "test": 2341}}` for each fold, "1"
+            where there is one division, and clips by class over the whole dataset under "classes".
         source: Where the layout and the counts come from: paper, or repository, commit and file.
     """
 

@@ -1,4 +1,4 @@
-"""Turn a finished run into a folder ready for the Hub: weights, code, processor, and a card of what was done."""
+"""Turn a finished run into a folder ready for the Hub: weights, code, processor and a model card."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def render_card(
 
 
 def write_card(run: RunFolder) -> None:
-    """Write the card of a run's `hub/`, with what was measured by now."""
+    """Write the card of a run's `hub/`, with all results so far."""
     found = sorted(run.folder.glob(f"{run.evaluation.name}*/results.json"))
     evaluations = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
     card = render_card(run.folder.resolve().name, run.read_record(), run.read_progress(), evaluations)
@@ -92,7 +92,7 @@ def write_card(run: RunFolder) -> None:
 
 
 def write_repository(run: RunFolder) -> None:
-    """Write `hub/` of a run folder from its checkpoint."""
+    """Write the `hub/` of a run folder from its checkpoint."""
     model = AutoModelForVideoClassification.from_pretrained(run.checkpoint)
     processor = AutoVideoProcessor.from_pretrained(run.checkpoint)
     record = run.hub / run.record_file.name
@@ -108,6 +108,9 @@ def write_repository(run: RunFolder) -> None:
 def _evaluated(name: str, results: Mapping[str, Any]) -> list[str]:
     title = f"on {results['corpus']}{name_fold(results['fold'])}, {results['split']} part"
     lines = scorecard_table({name: results["fine"]}, ("war", "uar", "macro_f1", "count"), title=title)
+    if results["classes"]:
+        named = [f"{name} ({', '.join(members)})" for name, members in results["classes"].items()]
+        lines += ["", f"Only what shows a class that the run tells apart is counted: {'; '.join(named)}."]
     missing = results["clips"]["without_crops"]["count"]
     if missing:
         lines += ["", f"{missing} clips of this part could not be prepared and are not counted."]
@@ -121,13 +124,13 @@ def _evaluated(name: str, results: Mapping[str, Any]) -> list[str]:
 
 
 def _start(config: Mapping[str, Any]) -> str:
-    """Say what the run began with."""
-    # All sizes of a checkpoint that is fine-tuned are its own, whatever the preset.
+    """Say which preset and weights the run started from."""
+    # A fine-tuned model has the sizes of its checkpoint, whatever the preset.
     size = "" if config["data"] == "own_classes" else f", preset `{config['preset']}`"
     names = ", ".join(f"`{name}`" for name in _names_of(config["initialise_from"]))
     return f"{size}, started from the weights of {names} (see there for what they learnt from)" if names else size
 
 
 def _names_of(checkpoints: Sequence[str]) -> list[str]:
-    """Leave of folders their names alone, as the rest says who trained the model and where."""
+    """Keep only the names of folders, as the rest of a path would say who trained the model and where."""
     return [name.rstrip("/").rsplit("/", 1)[-1] for name in checkpoints]

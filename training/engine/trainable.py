@@ -1,4 +1,4 @@
-"""Which weights of a model are trained: all of them, its head alone, or its head and adapters (LoRA)."""
+"""Choose which weights of a model are trained: all, the head alone, or the head and adapters (LoRA)."""
 
 import copy
 from typing import Any
@@ -13,13 +13,26 @@ from training.engine.optim import GUIDE
 
 
 def class_tensors(model: PreTrainedModel) -> set[str]:
-    """Return the names of the tensors whose shape follows from the number of classes or groups: the head."""
-    config = copy.deepcopy(model.config)
-    names = config.label_names
-    config.id2label = dict(enumerate([*names, f"not {names[-1]}"]))
+    """Return the names of the tensors whose shape follows from the number of classes or groups: the head.
+
+    They are found by adding a class, once as a group of its own and once, for CFC-SP's fine nets, to the largest
+    group.
+    """
+    config, groups = copy.deepcopy(model.config), model.config.groups
+    further = f"not {config.label_names[-1]}"
+    config.id2label = dict(enumerate([*config.label_names, further]))
+    shapes = [_shapes(model, config)]
+    largest = max(groups, key=lambda name: len(groups[name]))
+    config.groups = groups | {largest: [*groups[largest], further]}
+    shapes.append(_shapes(model, config))
+    tensors = model.state_dict().items()
+    return {name for name, tensor in tensors if any(tensor.shape != of_config[name] for of_config in shapes)}
+
+
+def _shapes(model: PreTrainedModel, config: Any) -> dict[str, torch.Size]:
+    """Return the shape of each tensor that a model of another configuration has."""
     with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in type(model)(config).state_dict().items()}
-    return {name for name, tensor in model.state_dict().items() if shapes[name] != tensor.shape}
+        return {name: tensor.shape for name, tensor in type(model)(config).state_dict().items()}
 
 
 def restrict_training(model: PreTrainedModel, config: TrainConfig) -> None:
@@ -62,7 +75,7 @@ def add_adapters(model: PreTrainedModel, head: set[str], rank: int) -> None:
 
 
 def merge_adapters(model: Any) -> Any:
-    """Return a model whose adapters are added to the weights they adapt; the model itself where it has none."""
+    """Return a copy of a model with its adapters merged into the weights; the model itself where it has none."""
     if not any("lora_" in name for name, _ in model.named_parameters()):
         return model
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -77,7 +90,7 @@ def merge_adapters(model: Any) -> Any:
 
 
 def hold_statistics(model: nn.Module) -> None:
-    """Keep the batch statistics of frozen layers as they are; to be called whenever the model begins to train."""
+    """Keep the batch statistics of frozen layers as they are; called after each `model.train()`."""
     for module in model.modules():
         if isinstance(module, _BatchNorm) and not any(each.requires_grad for each in module.parameters()):
             module.eval()

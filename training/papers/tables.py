@@ -3,15 +3,15 @@
     python -m training.papers.tables run aen_table1 --data-root <DFEW> --prepared <cache> --output runs/tables
     python -m training.papers.tables show
 
-A row of `training/papers/ablations/<paper>_<table>.toml` is a recipe, what the row says otherwise, and what the paper
-printed. Rows that are trained alike share a run, in one table and between tables; what is finished is left alone.
+A row of `training/papers/ablations/<paper>_<table>.toml` has a recipe, changes of it and the paper's figures. Rows
+that are trained alike share a run, even between tables; finished runs are not repeated.
 """
 
-from training.arguments import read_command_line, run_command
+from training.arguments import run_module
 
 if __name__ == "__main__":
-    # `--help` and wrong words are answered before torch is imported, which takes seconds.
-    read_command_line("tables")
+    # Before the imports that take seconds.
+    raise SystemExit(run_module("tables"))
 
 import argparse
 import dataclasses
@@ -56,13 +56,13 @@ Evaluate = Callable[..., Mapping[str, Any]]
 
 
 def parameters(row: Row) -> float:
-    """Millions of parameters of a row's system; without a landmark head, in whose place papers have dlib."""
+    """Count the parameters of a row's system in millions, without the landmark head, which is dlib in the paper."""
     counts = {name: parameter.numel() for name, parameter in _meta_model(row).named_parameters()}
     return sum(count for name, count in counts.items() if not name.startswith("landmark_head.")) / 1e6
 
 
 def multiply_adds(row: Row) -> float:
-    """Billions of multiply-adds of a row's system for one clip."""
+    """Count the multiply-adds of a row's system for one clip in billions."""
     model = _meta_model(row)
     config, side = model.config, model.config.image_size
     with torch.device("meta"):
@@ -76,18 +76,18 @@ def _meta_model(row: Row) -> DferPreTrainedModel:
 
 
 COUNTED = {"multiply_adds": multiply_adds, "parameters": parameters}
-"""Columns that follow from the configuration."""
+"""Columns that are computed from the configuration."""
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where the runs of tables lie, and what makes them.
+    """The folder of all runs of tables, their data, and the functions that train and measure.
 
     Args:
         output: Folder of all runs.
         data_roots: Folder of each corpus.
         prepared_roots: Cache of each corpus.
-        num_workers: Processes that draw batches.
+        num_workers: Processes that read clips.
         train: `training.train.train`.
         evaluate: `training.evaluate.evaluate`.
     """
@@ -100,7 +100,7 @@ class Workshop:
     evaluate: Evaluate | None = None
 
     def run_folder(self, table: Table, row: Row, fold: int | None) -> Path:
-        """Folder of the run a row is trained in; rows that are trained alike have the same."""
+        """Return the folder of a row's run; rows that are trained alike have the same."""
         named: Any = row.overrides
         if row.start_row:
             start = table.rows[row.start_row - 1]
@@ -108,18 +108,18 @@ class Workshop:
         return self.output / _name(row.recipe, named, fold)
 
     def result_folder(self, table: Table, row: Row, fold: int | None) -> Path:
-        """Folder of a row's `results.json`: that of its run, where nothing is changed after training."""
+        """Return the folder of a row's `results.json`: its run's, unless the checkpoint is changed afterwards."""
         trained = self.run_folder(table, row, fold)
         if not row.decision and not row.nets:
             return trained
         return self.output / _name(f"{trained.name}-decided", [row.decision, row.nets], None)
 
     def run_row(self, table: Table, row: Row, fold: int | None) -> None:
-        """Train what a row needs and measure it, unless it is done."""
+        """Train what a row needs and measure it, unless its result is there."""
         folder, process = self.result_folder(table, row, fold), PartialState()
         if (folder / RESULTS).is_file():
             return
-        # What is wrong with it shows before the training.
+        # Wrong fields raise an error before the training.
         model_config(row)
         if row.nets:
             nets = {
@@ -136,7 +136,7 @@ class Workshop:
         corpus = train_config(row).data
         results = (self.evaluate or importlib.import_module("training.evaluate").evaluate)(
             RunFolder(folder).checkpoint, corpus, self.data_roots[corpus], self.prepared_roots[corpus],
-            fold=fold, output=RunFolder(folder).evaluation,
+            fold=fold, output=RunFolder(folder).evaluation, num_workers=self.num_workers,
         )  # fmt: skip
         if process.is_main_process:
             write_whole(folder / RESULTS, json.dumps(results, indent=2) + "\n")
@@ -166,7 +166,7 @@ class Workshop:
         return RunFolder(folder).checkpoint
 
     def results(self, table: Table, row: Row) -> list[Mapping[str, Any]]:
-        """What was measured of a row, by fold."""
+        """Read the results of a row, one for each fold that was measured."""
         folders = [self.result_folder(table, row, fold) for fold in row.folds or (None,)]
         folders = [folder for folder in folders if (folder / RESULTS).is_file()]
         if row.scenes:
@@ -174,7 +174,7 @@ class Workshop:
         return [json.loads((folder / RESULTS).read_text(encoding="utf-8")) for folder in folders]
 
     def hours(self, table: Table, row: Row) -> float | None:
-        """Hours that the training of a row took on its first fold; None where it is not finished."""
+        """Return how many hours a row was trained on its first fold; None where the run is not finished."""
         run = RunFolder(self.run_folder(table, row, first_fold(row)))
         if row.nets or not is_finished(run.folder, train_config(row)):
             return None
@@ -182,7 +182,7 @@ class Workshop:
 
 
 def results_of_scenes(evaluation: Path, scenes: Sequence[str]) -> Mapping[str, Any]:
-    """What was measured of the clips of some scenes of FERV39k, whose names begin with that of the scene.
+    """Measure the clips of some scenes of FERV39k, whose names begin with that of the scene.
 
     Raises:
         ValueError: If the evaluation holds no clip of these scenes.
@@ -197,17 +197,17 @@ def results_of_scenes(evaluation: Path, scenes: Sequence[str]) -> Mapping[str, A
 
 
 def first_fold(row: Row) -> int | None:
-    """The fold whose run other rows start from."""
+    """Return the fold whose run other rows start from."""
     return row.folds[0] if row.folds else None
 
 
 def is_finished(folder: Path, config: TrainConfig) -> bool:
-    """Whether a run folder holds all epochs."""
+    """Return whether a run folder holds all epochs."""
     return RunFolder(folder).read_progress().epochs_done >= config.num_epochs
 
 
 def decide(checkpoint: Path, output: Path, decision: Mapping[str, Any]) -> None:
-    """Write a checkpoint again with other fields of its configuration; it still says what it was trained on."""
+    """Copy a checkpoint with other fields of its configuration, and with the record of its training."""
     config = AutoConfig.from_pretrained(checkpoint)
     config = type(config).from_dict(config.to_dict() | dict(decision))
     model = AutoModelForVideoClassification.from_pretrained(checkpoint, config=config, dtype=torch.float32)
@@ -251,7 +251,7 @@ def run_table(table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fol
 
 
 def render(table: Table, workshop: Workshop) -> str:
-    """A table as Markdown, ours beside the paper's; "no data" where we have none."""
+    """Lay out a table in Markdown, with our figures beside the paper's, or "no data"."""
     titles = [COLUMNS[column][0] for column in table.columns]
     heads = ["", "row", *(f"{title}, {who}" for title in titles for who in ("paper", "ours")), "folds"]
     lines, notes = [heads, ["---"] * len(heads)], [table.note] if table.note else []
@@ -276,7 +276,7 @@ def render(table: Table, workshop: Workshop) -> str:
 def _ours(
     table: Table, row: Row, column: str, results: Sequence[Mapping[str, Any]], workshop: Workshop
 ) -> float | None:
-    """Mean over the folds that were measured; None where there is none, or where one has no such figure."""
+    """Compute our mean over the measured folds; None where there is none, or one lacks the figure."""
     if column in COUNTED:
         return COUNTED[column](row) if row.ours else None
     if column == "hours":
@@ -293,13 +293,13 @@ def _cell(value: float | None, otherwise: str) -> str:
 
 
 def places(words: Sequence[str], corpus: str) -> dict[str, Path]:
-    """Folders by corpus, from `<corpus>=<folder>`; a folder alone is that of the table's own corpus."""
+    """Read folders by dataset from `<dataset>=<folder>`; a folder alone is that of the table's own dataset."""
     pairs = [word.split("=", 1) if "=" in word else (corpus, word) for word in words]
     return {name: Path(place) for name, place in pairs}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run and print as the command line says."""
+    """Run rows and print tables as the command line asks."""
     names = [arguments.table] if arguments.table else table_names()
     tables = [load_table(name) for name in names]
     settings = [*arguments.settings, *(["select=test"] if arguments.select_on_test else [])]
@@ -323,7 +323,3 @@ def main(arguments: argparse.Namespace) -> int:
 def _change(table: Table, settings: Sequence[str]) -> Table:
     rows = (dataclasses.replace(row, overrides=change_settings(row.overrides, settings)) for row in table.rows)
     return dataclasses.replace(table, rows=tuple(rows))
-
-
-if __name__ == "__main__":
-    sys.exit(run_command("tables", main))

@@ -1,31 +1,44 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 import training.data.sources
 from training.cache.prepared import PreparationMismatchError
 from training.config import Crops, TrainConfig
-from training.data.classes import choose_classes
-from training.data.clip_dataset import Sample
+from training.data.classes import OTHER_CLASSES, choose_classes
 from training.data.sources import build_data
-from training.datasets.corpus import Corpus
+from training.datasets.corpus import Clip, Corpus, Split
 
 from ..corpora import name_colours
 
 NAMES = ("happiness", "sadness", "neutral")
-SAMPLES = [Sample(f"clip{number}", number % 3) for number in range(6)]
+CLIPS = tuple(Clip(f"clip{number}", Path("unused"), NAMES[number % 3]) for number in range(6))
 
 
-def chosen(classes):
-    return [(sample.name, sample.label) for sample in choose_classes(SAMPLES, NAMES, classes)]
+def chosen(classes, clips=CLIPS):
+    return choose_classes(Split("small", None, NAMES, train=(), test=clips), classes)
 
 
 def test_classes_are_joined_in_the_order_of_the_recipe_and_others_left_out():
-    assert chosen({}) == [(sample.name, sample.label) for sample in SAMPLES]
-    assert chosen({"calm": ["neutral"], "glad": ["happiness"]}) == [
-        ("clip0", 1), ("clip2", 0), ("clip3", 1), ("clip5", 0),
+    assert chosen({}).test == CLIPS
+    split = chosen({"calm": ["neutral"], "glad": ["happiness"]})
+    assert [(clip.name, clip.label) for clip in split.test] == [
+        ("clip0", "glad"), ("clip2", "calm"), ("clip3", "glad"), ("clip5", "calm"),
     ]  # fmt: skip
-    assert [label for _, label in chosen({"moved": ["sadness", "happiness"], "neutral": ["neutral"]})] == [0, 0, 1] * 2
+    assert (split.label_names, split.left_out) == (("calm", "glad"), {OTHER_CLASSES: 2})
+    split = chosen({"moved": ["sadness", "happiness"], "neutral": ["neutral"]})
+    assert [clip.label for clip in split.test] == ["moved", "moved", "neutral"] * 2
+    assert not split.left_out
+
+
+def test_frames_of_other_classes_lose_their_label_and_videos_without_a_label_are_left_out():
+    videos = tuple(
+        Clip(name, Path("unused"), None, frame_labels=labels)
+        for name, labels in (("mixed", ("sadness", None, "neutral")), ("neutral", ("neutral", None, None)))
+    )
+    split = chosen({"sad": ["sadness"], "glad": ["happiness"]}, videos)
+    assert [(clip.name, clip.frame_labels) for clip in split.test] == [("mixed", ("sad", None, None))]
 
 
 @pytest.mark.parametrize("classes", [{"calm": ["calm"]}, {"one": ["neutral"], "other": ["neutral"]}])

@@ -66,8 +66,9 @@ class Examiner:
     def __init__(self):
         self.calls = []
 
-    def evaluate(self, checkpoint, corpus, data_root, prepared_root, *, fold, output):
+    def evaluate(self, checkpoint, corpus, data_root, prepared_root, *, fold, output, num_workers):
         assert (checkpoint / "config.json").is_file()
+        assert num_workers == 2
         self.calls.append((checkpoint, corpus, data_root, prepared_root, fold, output))
         figure = 50.0 + len(self.calls) ** 2
         return {"fine": {"uar": figure - 10, "war": figure}, "cascade": {"macro_f1": figure + 10}}
@@ -333,6 +334,7 @@ def test_a_table_is_run_and_printed_by_one_command(tmp_path, monkeypatch, capsys
     monkeypatch.setattr("training.train.train", trainer.train)
     monkeypatch.setattr("training.evaluate.evaluate", examiner.evaluate)
     places = ("--data-root", tmp_path / "dfew", "--prepared", tmp_path / "cache", "--output", tmp_path / "runs")
+    places += ("--workers", 2)
     assert tables.main(command_line("run", "mine", *places)) == 0
     assert "| 1   | a   | 60.00      | 51.00     | 1 of 1 |" in capsys.readouterr().out
     assert tables.main(command_line("run", "mine", *places, "--select-on-test")) == 0
