@@ -1,4 +1,4 @@
-"""What a training run is made of, read from a TOML recipe."""
+"""The settings of a training run, read from a TOML recipe."""
 
 import copy
 import dataclasses
@@ -19,7 +19,7 @@ else:
 
 @dataclass(frozen=True)
 class AenWarmup:
-    """Training of everything but the frozen backbone, on its cached features, before everything is trained together.
+    """A warm-up that freezes the backbone and trains everything else on its cached features.
 
     Args:
         num_steps: Optimiser steps.
@@ -38,7 +38,7 @@ class AenWarmup:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a clip, the same for all its frames; what is 0 does not happen.
+    """Random changes of a clip, the same for all its frames; a change whose value is 0 is not made.
 
     Args:
         crop_area: Least and greatest share of the picture that a random crop keeps.
@@ -47,10 +47,10 @@ class Augmentation:
         brightness: Greatest relative change; likewise `contrast` and `saturation`.
         contrast: See `brightness`.
         saturation: See `brightness`.
-        hue: Greatest turn of the hue circle, at most 0.5.
+        hue: Greatest shift of the hue as a share of the hue circle, at most 0.5.
         jitter_chance: Chance that brightness, contrast, saturation and hue change.
-        rotation: Greatest turn in degrees.
-        rotation_chance: Chance of a turn.
+        rotation: Greatest angle in degrees.
+        rotation_chance: Chance of a rotation.
         grey_chance: Chance that a clip loses its colours, before they are jittered.
         blur_chance: Chance of a Gaussian blur of 0.1 to 2 pixels.
         erasing_chance: Chance that a rectangle of noise covers a part.
@@ -75,7 +75,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate goes, as a factor on its peak.
+    """The schedule of the learning rate, as a factor on its peak.
 
     Args:
         kind: `cosine` (by step), `step` or `exponential` (by epoch), or `constant`.
@@ -104,7 +104,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How pixels reach the model, where the corpus is one of clips; it goes into the checkpoint's processor.
+    """How pixels reach the model in runs on clips; it becomes part of the checkpoint's processor.
 
     Args:
         mean: Of each channel, subtracted from values in [0, 1].
@@ -154,10 +154,10 @@ class TrainConfig:
         learning_rate: Peak of the schedule.
         preset: Named size of the system, such as `small`.
         model: Fields of its configuration that differ from the preset.
-        classes: What is told apart: by name, the classes of the dataset that it joins, in the order of the labels;
-            samples of other classes are left out. All classes of the dataset where it is left out.
+        classes: Classes of the run in the order of the labels, each with the classes of the dataset that it joins;
+            samples of other classes are left out. Without it, all classes of the dataset are used as they are.
         minimum_frames: Clips of fewer frames are not trained on; the test part keeps them.
-        crops: How the cache has to be made; any cache will do where it is left out.
+        crops: How the cache has to be made; without it, any cache will do.
         epoch_length: Samples of an epoch; as many as the data has where it is left out.
         accumulation: Micro-batches of a step.
         schedule: Of the learning rate.
@@ -185,16 +185,16 @@ class TrainConfig:
         trainable: `all` weights; the `head`, which is what depends on the classes; or the head and `lora` adapters of
             all other layers. What is not trained stays frozen, batch statistics included.
         lora_rank: Rank of the adapters.
-        aen_warmup: Training of the other parts beforehand; for `aen` on clips of FER+.
+        aen_warmup: Warm-up of all but the backbone; for `aen` on clips of FER+.
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
             as the literature does, or the `last`.
         select_by: `war`, `uar` or `f1`.
         also_measured: Fields of the model's configuration with which each epoch is measured again, by the name that
             the figures get in the log, such as `without_filter = { snippet_filter = false }`.
-        validation_share: Part of the training clips that `validation` cuts.
-        trackers: What the log is handed to besides `log.csv`: `tensorboard`, `wandb`, `trackio` or `mlflow`.
+        validation_share: Share of the training clips that `validation` takes.
+        trackers: Where the log goes besides `log.csv`: `tensorboard`, `wandb`, `trackio` or `mlflow`.
         compile: Whether the model is compiled.
-        seed: Of everything random.
+        seed: Of all random numbers.
     """
 
     system: str
@@ -260,11 +260,11 @@ class TrainConfig:
 
     @property
     def num_epochs(self) -> int:
-        """Epochs of all stages together."""
+        """Number of epochs of all stages together."""
         return sum(epochs for _, epochs, _ in self.stages)
 
     def stage(self, epoch: int) -> tuple[int, float]:
-        """Side in pixels of the pictures of an epoch, counted from 0, and strength of their augmentation."""
+        """Return the side of the pictures of an epoch in pixels, and the strength of their augmentation."""
         for size, epochs, strength in self.stages:
             if epoch < epochs:
                 return size, strength
@@ -277,10 +277,10 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> TrainConfig:
 
     Args:
         path: TOML file.
-        settings: What is changed in it; see `change_settings`.
+        settings: Changes of it; see `change_settings`.
 
     Raises:
-        ValueError: If it is no TOML, a key or a choice is not known, or one that is needed is missing.
+        ValueError: If the file is not TOML, a key or a choice is unknown, or a needed one is missing.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -317,7 +317,7 @@ def change_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[
 
 
 def _parse(text: str) -> Any:
-    """Read a value of TOML, or text that needs no quotes; `build_config` refuses what is of another type."""
+    """Read a value of TOML, or text without quotes; `build_config` refuses values of another type."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

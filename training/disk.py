@@ -1,4 +1,4 @@
-"""Write files that are whole or not there, hash them, and say in one sentence when the disk is full."""
+"""Write files completely or not at all, hash them, and say in one sentence when the disk is full."""
 
 import errno
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-# What safetensors and PyTorch say, neither of which passes the error number on.
+# The messages of safetensors and PyTorch, neither of which passes the error number on.
 _SAFETENSORS_FULL, _PYTORCH_CANNOT_WRITE = "os error 28", "inline_container"
 
 
@@ -20,14 +20,14 @@ class DiskFullError(OSError):
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is the old one or the new one whenever the process is stopped."""
+    """Replace a text file in one step: if the process is stopped, it holds the old text or the new one."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -36,13 +36,13 @@ def file_hash(path: Path) -> str:
 
 
 def plain_hash(values: Any) -> str:
-    """SHA-256 of plain values, whatever the order of their keys."""
+    """Return the SHA-256 of plain values, in whatever order their keys are."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn what libraries raise when they cannot write to a full disk into one sentence.
+    """Turn the errors that libraries raise on a full disk into one sentence.
 
     Raises:
         DiskFullError: If the disk is full.

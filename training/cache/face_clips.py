@@ -1,6 +1,6 @@
-"""From a clip of a corpus to a file of its face crops, cut out as `dfer_hf.VideoPredictor` cuts them out.
+"""Turn a clip of a dataset into a file of face crops, cut out as `dfer_hf.VideoPredictor` cuts them out.
 
-Frames are streamed: what waits for the end of the clip are crops, in memory up to a limit and on disk above it.
+Frames are streamed. Only crops are kept until the clip ends, in memory up to a limit and on disk above it.
 """
 
 import tempfile
@@ -24,17 +24,17 @@ from training.datasets.media import frame_paths
 
 ALIGNMENTS = ("arcface_112", "corpus")
 FOLDER_FRAMES_PER_SECOND = 25.0
-"""Of frames in a folder, which no longer know their time; decides how often faces are searched among them."""
+"""Assumed rate of frames in a folder, which carry no times; it decides how often faces are detected among them."""
 
 LIMITS = VideoLimits(max_bytes=None, max_seconds=None, max_width=8192, max_height=8192, max_frames_per_second=None)
-"""A corpus is trusted more than an upload: Aff-Wild2 has videos of a quarter of an hour."""
+"""Limits are wider than for uploads: Aff-Wild2 has videos of a quarter of an hour."""
 
 _CROPS_IN_MEMORY_BYTES = 128_000_000
 
 
 @dataclass(frozen=True)
 class FaceCropper:
-    """How clips are turned into crops; may be handed to other processes.
+    """Turns clips into crops; it can be pickled for other processes.
 
     Args:
         alignment: `arcface_112`, or `corpus` for frames that are crops already and are only resized.
@@ -64,14 +64,14 @@ class FaceCropper:
 
     @property
     def detector_name(self) -> str:
-        """What found the faces, as a processor's `detector` names it."""
+        """The detector, as a processor's `detector` names it."""
         if self.alignment == "corpus":
             return "corpus"
         return str(self.detector.settings["detector"])
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What else decides how the crops look, as plain values to be recorded."""
+        """Everything else that decides how the crops look, as plain values to be recorded."""
         if self.alignment == "corpus":
             return {"low_light": METHOD} if self.low_light else {}
         return crop_settings(self.detector, low_light=self.low_light) | {
@@ -85,7 +85,7 @@ class FaceCropper:
 
         Args:
             clip: The clip.
-            path: The file to write; what does not fit into memory on the way lies in its folder.
+            path: The file to write; crops that do not fit into memory are kept in its folder meanwhile.
 
         Raises:
             VideoError: If a video or a frame is missing or cannot be decoded.
@@ -130,7 +130,7 @@ class FaceCropper:
             file.write(spool.read(size))
 
     def _resize_all(self, frames: Iterable[Frame], spool: Any) -> list[float]:
-        """Write frames that are crops into the spool; resizes as Pillow does, with which the papers did it."""
+        """Write frames that are crops already into the spool, resized as Pillow does it, which the papers used."""
         seconds = []
         for frame in frames:
             planes = torch.from_numpy(frame.rgb).permute(2, 0, 1)

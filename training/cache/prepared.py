@@ -1,4 +1,4 @@
-"""Read the cache that prepare writes: any frames of any clip, mapped into memory, nothing decoded."""
+"""Read the cache that prepare writes: any frames of any clip are mapped into memory, and nothing is decoded."""
 
 import io
 import json
@@ -18,11 +18,11 @@ from training.disk import plain_hash, write_whole
 FORMAT_VERSION = 1
 RECORD_NAME = "preparation.json"
 CROP_SIZE_FIELD = "training_crop_size"
-"""What a checkpoint's processor calls the side of the crops that it was trained on, where it is not 112."""
+"""Field of a checkpoint's processor with the side of the crops that it was trained on, where it is not 112."""
 
 
 class UnknownFormatError(CacheError):
-    """The cache is of a format version that is not read here."""
+    """The cache has a format version that this package does not read."""
 
 
 class CutShortError(CacheError):
@@ -63,7 +63,7 @@ class Preparation:
 
         Raises:
             UnknownFormatError: If its format version is not the one read here.
-            CacheError: If there is no record, or it is no such record.
+            CacheError: If there is no record, or it is damaged.
         """
         path = root / RECORD_NAME
         if not path.is_file():
@@ -117,22 +117,22 @@ class Preparation:
         write_whole(root / RECORD_NAME, json.dumps(asdict(self), indent=2) + "\n")
 
     def described(self) -> dict[str, Any]:
-        """What decides how the crops look, as plain values; the version of the package does not."""
+        """Everything that decides how the crops look, as plain values; the version of the package is left out."""
         values = json.loads(json.dumps(asdict(self)))
         del values["dfer_hf_version"]
         return values
 
 
 class PreparedClips:
-    """The clips of a cache; may be handed to the workers of a loader, whichever way they are started.
+    """The clips of a cache; it can be handed to the workers of a loader, forked or spawned.
 
     Args:
         root: Folder of the cache.
 
     Attributes:
         record: How it was prepared.
-        names: Of the clips it holds.
-        errors: Why the other clips are not there, by name.
+        names: Names of the clips it holds.
+        errors: Why each other clip is missing, by its name.
 
     Raises:
         CutShortError: If a shard is missing or shorter than the index says.
@@ -160,7 +160,7 @@ class PreparedClips:
                 )
 
     def __getstate__(self) -> dict[str, Any]:
-        # A map pickles as a copy of all its bytes.
+        # A memory map would be pickled as a copy of all its bytes.
         return self.__dict__ | {"_shards": {}}
 
     def __contains__(self, name: str) -> bool:
@@ -170,7 +170,7 @@ class PreparedClips:
         return len(self.names)
 
     def num_frames(self, name: str) -> int:
-        """How many frames a clip has.
+        """Return how many frames a clip has.
 
         Raises:
             KeyError: If the cache has no such clip.
@@ -178,7 +178,7 @@ class PreparedClips:
         return self._row(name).num_frames
 
     def num_with_face(self, name: str) -> int:
-        """In how many frames of a clip its face was seen.
+        """Return in how many frames of a clip its face was detected.
 
         Raises:
             KeyError: If the cache has no such clip.
@@ -186,14 +186,14 @@ class PreparedClips:
         return self._row(name).num_with_face
 
     def read(self, name: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Read some frames of a clip; no others are touched.
+        """Read some frames of a clip, and no others.
 
         Args:
             name: Of the clip.
             indices: Of the frames, in any order, repeated or not, shape `(count,)`.
 
         Returns:
-            Crops, uint8 of shape `(count, crop_size, crop_size, 3)`; yours to change.
+            Crops, uint8 of shape `(count, crop_size, crop_size, 3)`; a copy that may be changed.
 
         Raises:
             KeyError: If the cache has no such clip.
@@ -210,7 +210,7 @@ class PreparedClips:
         return np.array(crops[indices])
 
     def frames_with_face(self, name: str) -> np.ndarray:
-        """Indices of the frames of a clip in which its face was seen, rising, `(num_with_face,)`.
+        """Return the indices of the frames of a clip in which its face was detected, sorted, `(num_with_face,)`.
 
         Raises:
             KeyError: If the cache has no such clip.
@@ -221,7 +221,7 @@ class PreparedClips:
         return np.flatnonzero(self._details(name)["has_face"])
 
     def seconds(self, name: str) -> np.ndarray:
-        """When each frame of a clip is shown, `(num_frames,)`.
+        """Return when each frame of a clip is shown, `(num_frames,)`.
 
         Raises:
             KeyError: If the cache has no such clip.
@@ -229,9 +229,9 @@ class PreparedClips:
         return np.array(self._details(name)["seconds"])
 
     def _details(self, name: str) -> dict[str, Any]:
-        """Read what the shard says of a clip, in the file before its crops.
+        """Read the details of a clip, which the shard holds in the file before its crops.
 
-        A tar file begins each file with a block that holds its name.
+        In a tar, each file begins with a block that holds its name.
         """
         row = self._row(name)
         shard, block = self._map(row.shard), tarfile.BLOCKSIZE
@@ -247,10 +247,10 @@ class PreparedClips:
         return self._shards[shard]
 
     def check_processor(self, processor: Any) -> None:
-        """Make sure that a model's processor wants faces found, aligned and lit as these were.
+        """Make sure that a model's processor expects faces that were detected, aligned and lit as these.
 
         Raises:
-            PreparationMismatchError: If it wants others.
+            PreparationMismatchError: If it expects others.
         """
         names = ("detector", "alignment", "low_light")
         ours = {name: getattr(self.record, name) for name in names} | {"crop_size": self.record.crop_size}
@@ -267,10 +267,10 @@ class PreparedClips:
             )
 
     def check_crops(self, alignment: str, size: int) -> None:
-        """Make sure that the crops are of the alignment and side that a recipe asks for.
+        """Make sure that the crops have the alignment and the side that a recipe asks for.
 
         Raises:
-            PreparationMismatchError: If they are others.
+            PreparationMismatchError: If they have others.
         """
         if (self.record.alignment, self.record.crop_size) != (alignment, size):
             raise PreparationMismatchError(
@@ -281,10 +281,10 @@ class PreparedClips:
             )
 
     def check_described(self, preparation: Mapping[str, Any]) -> None:
-        """Make sure that a run was trained on crops that were made as these, whatever corpus they are of.
+        """Make sure that a run was trained on crops that were made as these, of whatever dataset.
 
         Args:
-            preparation: What `Preparation.described` said of the run's cache.
+            preparation: Result of `Preparation.described` for the run's cache.
 
         Raises:
             PreparationMismatchError: If they were made otherwise.
@@ -297,7 +297,7 @@ class PreparedClips:
             )
 
     def digest(self, names: Iterable[str]) -> str:
-        """Hash of what the index says of clips: how many frames each has, how many show the face, or why it failed."""
+        """Hash what the index says of clips: how many frames each has, how many show the face, or why it failed."""
         lines = []
         for name in sorted(set(names)):
             row = self._rows.get(name)
@@ -316,14 +316,14 @@ class PreparedClips:
 
 
 def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, str]:
-    """What two descriptions say of the fields in which they differ, ours and theirs; both empty where they do not."""
+    """Return what two descriptions say of the fields in which they differ; both are empty where they are equal."""
     names = differing_fields(ours, theirs)
     said = [", ".join(f"{name} {kind.get(name)!r}" for name in names) for kind in (ours, theirs)]
     return said[0], said[1]
 
 
 def differing_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Names of the fields in which two descriptions differ."""
+    """Return the names of the fields in which two descriptions differ."""
     return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
 
 
@@ -335,7 +335,7 @@ def write_prepared(
     errors: Mapping[str, str] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> PreparedClips:
-    """Make a cache of crops that are at hand, or add them to one.
+    """Write crops that are in memory into a new cache, or add them to one.
 
     Args:
         root: Folder of the cache.
@@ -345,7 +345,7 @@ def write_prepared(
         shard_bytes: Size above which no clip is added to a shard that has one.
 
     Raises:
-        CacheError: If an array is another, the cache has the clip, or it was prepared differently.
+        CacheError: If an array has another shape, the cache has the clip, or it was prepared differently.
     """
     record.settle(root)
     with CacheWriter(root, shard_bytes=shard_bytes, crop_size=record.crop_size) as writer:

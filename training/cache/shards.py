@@ -1,9 +1,8 @@
-"""Write clips of face crops into tar shards with an index, so that a run may be killed anywhere and goes on.
+"""Write clips of face crops into tar shards with an index, so that a preparation can be killed and resumed anywhere.
 
 A shard is a plain tar as WebDataset reads it. Of each clip it holds `<key>.json` and then `<key>.npy`, uncompressed,
-so that a clip's bytes lie together and end where the index says. A row of the index is written after the bytes it
-speaks
-of: whatever lies behind the last row is half a clip, and is cut off when the cache is opened again.
+so that a clip's bytes lie together and end where the index says. A row of the index is written after the bytes that
+it describes: whatever follows the bytes of the last row is half a clip, and is cut off when the cache is opened again.
 """
 
 import csv
@@ -44,7 +43,7 @@ class CacheError(ValueError):
 
 @dataclass(frozen=True)
 class IndexRow:
-    """Where a clip is, or why it is not.
+    """Where a clip is stored, or why it is not.
 
     Args:
         name: Of the clip.
@@ -63,13 +62,13 @@ class IndexRow:
     error: str = ""
 
     def end(self, crop_size: int) -> int:
-        """First byte behind the crops, whose side is given."""
+        """Return the first byte after the crops, whose side is given."""
         return self.offset + self.num_frames * frame_bytes(crop_size)
 
 
 @dataclass(frozen=True)
 class ClipDetails:
-    """What the shard says of a clip beside its crops, as JSON.
+    """Details of a clip that the shard holds beside its crops, as JSON.
 
     Args:
         name: Of the clip.
@@ -87,7 +86,7 @@ class ClipDetails:
 
 
 def read_index(root: Path) -> list[IndexRow]:
-    """Read the index of a cache; a last line that was never finished is left out.
+    """Read the index of a cache; a last line that is incomplete is left out.
 
     Raises:
         CacheError: If there is none, or it has other columns.
@@ -123,7 +122,7 @@ def read_index(root: Path) -> list[IndexRow]:
 
 
 class CacheWriter:
-    """Appends clips to a cache; opens one that was left half written where it was left.
+    """Appends clips to a cache, also to one that was left half written.
 
     Args:
         root: Folder of the cache; it must exist.
@@ -132,7 +131,7 @@ class CacheWriter:
         crop_size: Side of the crops in pixels.
 
     Attributes:
-        rows: What the cache holds by now, by name of the clip.
+        rows: Rows of the index so far, by name of the clip.
     """
 
     def __init__(
@@ -168,10 +167,10 @@ class CacheWriter:
         Args:
             crops: A `.npy` file of uint8 `(num_frames, crop_size, crop_size, 3)` in C order, open for reading at its
                 start.
-            details: What to say of it.
+            details: Of the same clip.
 
         Raises:
-            CacheError: If the array is another, or the cache has this clip.
+            CacheError: If the array has another shape, or the cache has this clip.
         """
         self._refuse_twice(details.name)
         shape, data_start = _npy_layout(crops, details, self.crop_size)
@@ -204,7 +203,7 @@ class CacheWriter:
         self._add_row(IndexRow(name, error=" ".join(reason.split())))
 
     def close(self) -> None:
-        """End the last shard as a tar ends."""
+        """Write the end of a tar into the last shard."""
         if not self._shard.closed:
             self._end_shard()
             self._index.close()
@@ -219,7 +218,7 @@ class CacheWriter:
         return shard.is_file() and shard.stat().st_size >= _padded(row.end(self.crop_size))
 
     def _cut_shards(self) -> dict[str, int]:
-        """Cut half a clip off the end of each shard, and remove shards without any; where each ends now, by name."""
+        """Cut half a clip off the end of each shard, remove empty shards, and return where each ends, by name."""
         ends: dict[str, int] = {}
         for row in self.rows.values():
             if row.shard:
@@ -247,8 +246,8 @@ class CacheWriter:
         self._shard.close()
 
     def _add_member(self, name: str, content: BinaryIO, size: int) -> int:
-        """Append a file to the shard; returns where its content starts."""
-        # Its time is 0: the same clips give the same bytes.
+        """Append a file to the shard, and return where its content starts."""
+        # Its time is 0, so that the same clips give the same bytes.
         member = tarfile.TarInfo(name)
         member.size = size
         self._shard.write(member.tobuf(tarfile.PAX_FORMAT))
@@ -267,7 +266,7 @@ class CacheWriter:
 
 
 def _lock(root: Path) -> BinaryIO:
-    """Keep other writers out of a cache until the file is closed, if only by the end of this process.
+    """Keep other writers out of a cache until the file is closed, at the latest when this process ends.
 
     Raises:
         CacheError: If there is one already.
@@ -285,12 +284,12 @@ def _lock(root: Path) -> BinaryIO:
 
 
 def key_of(name: str) -> str:
-    """What a clip is called in its shard: WebDataset cuts at the first dot, and takes slashes for folders."""
+    """Return a clip's name in its shard: WebDataset cuts names at the first dot and reads slashes as folders."""
     return f"{re.sub('[^A-Za-z0-9]+', '-', name)[-48:].strip('-')}-{hashlib.sha1(name.encode()).hexdigest()[:12]}"
 
 
 def _npy_layout(crops: BinaryIO, details: ClipDetails, crop_size: int) -> tuple[tuple[int, ...], int]:
-    """Shape of a `.npy` file of crops and where its data starts, which is left to be read from its start."""
+    """Return the shape of a `.npy` file of crops and where its data starts; the file is rewound."""
     np.lib.format.read_magic(crops)
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(crops)
     data_start = crops.tell()

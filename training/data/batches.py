@@ -1,4 +1,4 @@
-"""The batches of an epoch: which samples each holds, and the same ones whenever it is run again."""
+"""Make the batches of an epoch, which are the same whenever the epoch is run again."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class EpochBatches(Dataset[dict[str, torch.Tensor]]):
     number of workers nor an interruption changes it.
 
     Args:
-        source: Where samples come from.
+        source: The samples.
         indices: Samples of the epoch in order, `(epoch_length,)`.
         batch_size: Samples of an optimiser step, over all processes and micro-batches.
         accumulation: Micro-batches of a step.
@@ -68,7 +68,7 @@ class OrderedBatches(Dataset[torch.Tensor]):
     """Pictures of a source as inference sees them, batch by batch.
 
     Args:
-        source: Where the clips or windows come from.
+        source: The clips or windows.
         batches: Indices of the source in each batch.
         image_size: Side of the pictures in pixels.
     """
@@ -95,7 +95,7 @@ def load_in_workers(batches: Dataset, num_workers: int) -> DataLoader:
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_use_one_thread,
-        # One of its own, so that the loader takes nothing from the generator that dropout draws from.
+        # A generator of its own, so that the loader takes nothing from the one that dropout draws from.
         generator=torch.Generator(),
     )
 

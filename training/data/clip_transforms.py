@@ -1,7 +1,7 @@
-"""Random changes of clips, drawn once for a clip and made on all its frames alike.
+"""Augment clips with random changes, drawn once for a clip and made on all its frames alike.
 
-Clips are uint8 arrays `(num_frames, height, width, 3)` from the cache to the batch, as they are pictures of 8 bits
-wherever the papers change colours too. OpenCV changes the colours of a whole clip as one tall picture.
+Clips are uint8 arrays `(num_frames, height, width, 3)` from the cache to the batch, as the papers change the colours
+of 8-bit pictures too. OpenCV changes the colours of a whole clip as one tall picture.
 """
 
 import math
@@ -19,8 +19,8 @@ LUMA = (0.2989, 0.587, 0.114)
 """Weights of the channels in torchvision's grey."""
 
 NOISE_MEAN, NOISE_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of what covers an erased rectangle: `fill_color` and `fill_std` of youqingxiaozhua/ABAW3 at 51ab58a,
-configs/_base_/datasets/ABAW3.py."""
+"""Mean and deviation of the noise in an erased rectangle: `fill_color` and `fill_std` of youqingxiaozhua/ABAW3 at
+51ab58a, configs/_base_/datasets/ABAW3.py."""
 
 ERASING_ASPECT = (3 / 10, 10 / 3)
 """Least and greatest height over width of an erased rectangle: `aspect_range` of the same code."""
@@ -86,10 +86,10 @@ def change_saturation(clip: np.ndarray, factor: float) -> np.ndarray:
 
 
 def turn_hue(clip: np.ndarray, share: float) -> np.ndarray:
-    """Turn the hue circle by a share of it."""
+    """Shift the hue by a share of the hue circle."""
 
     def turn(tall: np.ndarray) -> np.ndarray:
-        # In place, as fresh memory for each step would cost as much as the steps.
+        # In place, as allocating memory for each step would cost as much as the steps.
         values = tall.astype(np.float32)
         cv2.cvtColor(values, cv2.COLOR_RGB2HSV, dst=values)
         # OpenCV takes hues above 360 degrees, but none below 0.
@@ -119,12 +119,12 @@ def erase_rectangle(clip: np.ndarray, settings: Augmentation, generator: torch.G
 
 
 def augment_clip(clip: np.ndarray, size: int, settings: Augmentation, generator: torch.Generator) -> np.ndarray:
-    """Change a clip at random.
+    """Augment a clip.
 
     Args:
         clip: Frames, uint8 of shape `(num_frames, height, width, 3)`.
         size: Side of the result in pixels.
-        settings: What may happen.
+        settings: The recipe's augmentation.
         generator: Source of randomness.
 
     Returns:

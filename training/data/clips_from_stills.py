@@ -1,4 +1,4 @@
-"""Clips of one face made from stills: small camera and light motion, and frames that do not show the clip's label.
+"""Make clips of one face from stills, with small camera and light motion and frames that do not show the label.
 
 A clip of an expression is interrupted by neutral faces, covered faces and faces of other expressions; a clip of a
 neutral face only by covered ones, since a clip that shows an expression for a part is labelled with it.
@@ -47,12 +47,12 @@ class StillClips:
     def training_batch(
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> dict[str, torch.Tensor]:
-        """Random clips of the stills at `indices`; the labels are the votes of the still that carries the label."""
+        """Draw random clips of the stills at `indices`; their labels are the votes of these stills."""
         clips, _ = self.make(indices, size, generator, strength=strength)
         return {"pixel_values_videos": clips, "labels": self.stills.votes[indices]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The same clips every time, each drawn with the index of its still as seed, with majority labels."""
+        """Make the same clips every time, drawn with the index of the still as seed, with majority labels."""
         made = [self.make(index[None], size, torch.Generator().manual_seed(int(index))) for index in indices]
         clips, off_target = (torch.cat(parts) for parts in zip(*made, strict=True))
         return {"pixel_values_videos": clips, "labels": self.labels[indices], "off_target": off_target}
@@ -111,7 +111,7 @@ class StillClips:
         return candidates[torch.randint(len(candidates), shape, generator=generator)]
 
     def camera(self, count: int, generator: torch.Generator, strength: float) -> torch.Tensor:
-        """A framing of each clip and small smooth motion around it, `(count, num_frames, 3, 3)`."""
+        """Draw a framing of each clip and small smooth motion around it, `(count, num_frames, 3, 3)`."""
         base = transforms.random_framing(count, generator, strength=strength)
         keys = transforms.random_framing(count * 4, generator, strength=0.3 * strength, mirrored=False)
         return base[:, None] @ smooth_walk(keys.unflatten(0, (count, 4)), self.num_frames)

@@ -1,4 +1,4 @@
-"""Whole videos whose frames are labelled one by one, as evaluation sees them."""
+"""Read whole videos whose frames are labelled one by one, for evaluation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,8 +22,8 @@ class VideoFrames:
         label_names: Classes in the order of the labels.
         prepared: The cache.
         processor: What inference does to crops.
-        window: Frames a system judges together; None for one that takes whole videos, such as CFC-SP, which smooths
-            its answers over as many frames as it is told.
+        window: Frames that a model predicts together; None for one that reads whole videos, such as CFC-SP, which
+            smooths its answers over many frames.
 
     Raises:
         ValueError: If a video has another number of labels than of frames in the cache.
@@ -67,16 +67,16 @@ class VideoFrames:
         return len(self.window_frames)
 
     def parts(self, index: int, size: int) -> Iterator[torch.Tensor]:
-        """A whole video in order, part by part, `(1, num_frames, 3, size, size)` each."""
+        """Read a whole video in order, part by part, `(1, num_frames, 3, size, size)` each."""
         name, frames = self.names[int(self.window_videos[index])], self.window_frames[index].numpy()
         yield from read_parts(self.prepared, self.processor, name, frames, size)
 
     def frames_per_second(self, index: int) -> float | None:
-        """Rate of a video's frames."""
+        """Return the rate of a video's frames."""
         return frame_rate(self.prepared.seconds(self.names[int(self.window_videos[index])]))
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
-        """The windows at `indices`, which must be equally long, as inference sees them."""
+        """Return the windows at `indices`, which must be equally long, as inference sees them."""
         clips = []
         for index in indices.tolist():
             name = self.names[int(self.window_videos[index])]

@@ -1,4 +1,4 @@
-"""What training and evaluation ask of data; every source of clips, frames or stills does it in its own way."""
+"""The interfaces that training and evaluation expect of every source of clips, frames or stills."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
@@ -19,7 +19,7 @@ class Source(Protocol):
 
 
 class TrainingSource(Source, Protocol):
-    """What training sees of data, beyond what evaluation does.
+    """A source that can also draw random views for training.
 
     Args:
         sampling_weights: How often weighted sampling draws each sample, `(count,)`.
@@ -48,7 +48,7 @@ class InOrderSource(Protocol):
         ...
 
     def frames_per_second(self, index: int) -> float | None:
-        """Rate of the clip."""
+        """Return the rate of the clip."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""In which order the clips of an epoch come, and how often each."""
+"""Draw the samples of an epoch: in which order they come, and how often each."""
 
 import torch
 
@@ -6,7 +6,7 @@ from training.config import TrainConfig
 
 
 def repeat_factors(labels: torch.Tensor, threshold: float) -> torch.Tensor:
-    """How often repeat-factor sampling shows each sample in an epoch, `(count,)` of whole numbers.
+    """Compute how often repeat-factor sampling shows each sample in an epoch, `(count,)` of whole numbers.
 
     A class with share `f` below the threshold `t` is shown `ceil(sqrt(t / f))` times: the rule of LVIS (Gupta et al.
     2019, Sec. 4.2) as CFC-SP uses it, rounded up as in the data wrapper of its authors' code.
@@ -17,7 +17,7 @@ def repeat_factors(labels: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def epoch_length(labels: torch.Tensor, config: TrainConfig) -> int:
-    """Samples of an epoch: as many as the recipe says, or one round of what its sampler shows."""
+    """Return the number of samples of an epoch: the recipe's, or that of one round of its sampler."""
     if config.epoch_length is not None:
         return config.epoch_length
     if config.sampler == "repeat_factor":

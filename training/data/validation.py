@@ -1,4 +1,4 @@
-"""The part of the training clips that chooses the epoch."""
+"""Cut off the part of the training clips that chooses the best epoch."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from training.data.clip_dataset import Sample
 def cut_validation(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """Cut a part of the training samples off to choose the epoch by: classes in proportion, people and videos whole.
 
-    Groups of samples that belong together are drawn at random, and each is taken that brings the part nearer to its
-    share of every class. A class of several groups has a sample in both parts, however small the share of it is.
+    Groups of samples that belong together are drawn at random, and a group is taken if it brings the part nearer to
+    its share of every class. A class of several groups has a sample in both parts, however small its share is.
 
     Returns:
         Samples to learn from, and samples to choose the epoch by, in the order they came in.
@@ -38,7 +38,7 @@ def cut_validation(samples: Sequence[Sample], share: float, seed: int) -> tuple[
         gain = weight @ ((taken - target) ** 2 - (with_it - target) ** 2)
         if gain > 0 and _leaves_all_classes(counts[group], total - taken):
             taken, chosen[group] = with_it, True
-    # Of a few large groups each may be more than the share: then it is the smallest.
+    # With a few large groups, each may exceed the share: then the smallest is taken.
     left = [group for group in order if _leaves_all_classes(counts[group], total)]
     if left and not chosen.any():
         chosen[min(left, key=lambda group: counts[group].sum())] = True

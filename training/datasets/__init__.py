@@ -1,1 +1,1 @@
-"""One file per corpus: its official files, its labels by name, its splits."""
+"""One file for each dataset, which reads its official files, its labels by name and its splits."""

@@ -34,7 +34,7 @@ FOLDERS = (
 """Frames of Former-DFER, then the release; each holds folders named by classes."""
 
 NOT_CLASSES = ("AlignedFaces", "LBPTOP")
-"""Beginnings of the names of folders that the release has beside those of classes."""
+"""First letters of folders that the release has beside those of the classes."""
 
 
 def load(root: Path, fold: int | None = None) -> Split:

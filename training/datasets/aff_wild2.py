@@ -48,11 +48,11 @@ def load(root: Path, fold: int | None = None, *, first_frame: int | None = None)
         root: Folder with the annotations and the cropped, aligned faces, at most two folders down.
         fold: There is one division only.
         first_frame: Number of the picture that belongs to the first label, 0 or 1: releases differ. None looks at
-            the pictures, and refuses where they do not tell.
+            the pictures, and raises an error where they do not show it.
 
     Raises:
-        CorpusError: If annotations or pictures are missing, an annotation is malformed, or the pictures do not tell
-            how they are numbered.
+        CorpusError: If annotations or pictures are missing, an annotation is malformed, or the pictures do not
+            show how they are numbered.
         ValueError: If `first_frame` is neither 0 nor 1.
     """
     check_fold(CORPUS.title, fold, 1)
@@ -151,10 +151,10 @@ def _frame_numbers(folder: Path) -> tuple[int, ...]:
 
 
 def _first_frame(videos: list[_Video]) -> int:
-    """Number of the first frame, told by which pictures are there.
+    """Find the number of the first frame from the pictures that are there.
 
-    A picture 0 stands for numbers from 0. Numbers from 1 give no picture 0 anywhere, and in some video a picture with
-    the number of labels, which is past the end where numbers start from 0.
+    A picture 0 means that numbers start from 0. If they start from 1, there is no picture 0 anywhere, and some video
+    has a picture whose number is the number of labels, which would be past the end with numbers from 0.
     """
     with_zero = [video.name for video in videos if 0 in video.frame_numbers]
     past_the_end = [

@@ -1,4 +1,4 @@
-"""Lists of clips and labels in the formats in circulation, told apart by looking, with errors that name the line."""
+"""Read lists of clips and labels in the formats in circulation, recognised by their content; errors name the line."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,12 +33,12 @@ class ListedClip:
 
     @cached_property
     def path(self) -> PurePosixPath:
-        """The clip as a path, without regard to the machine it was written on."""
+        """The clip as a path, whichever system's slashes the list has."""
         return PurePosixPath(self.clip)
 
     @property
     def place(self) -> str:
-        """The line, for a message."""
+        """File and line, for a message."""
         return f"line {self.line} of {self.file}"
 
     def error(self, expected: str, came: str) -> CorpusError:
@@ -47,13 +47,13 @@ class ListedClip:
 
 
 def find_lists(title: str, root: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Path, Path]:
-    """Find the lists of training and of test, in the first of the layouts that is there with both.
+    """Find the lists of training and test clips in the first layout that has both.
 
     Args:
         layouts: Training list and test list, relative to `root`, the official release first.
 
     Raises:
-        CorpusError: If no layout is there, or one list without the other; it says what was looked for.
+        CorpusError: If there is no such layout, or one list without the other; the message says what was looked for.
     """
     pairs = [(root / train, root / test) for train, test in layouts]
     halves = []
@@ -70,7 +70,7 @@ def find_lists(title: str, root: Path, layouts: Sequence[tuple[str, str]]) -> tu
 
 
 def not_the_root(title: str, root: Path, looked_for: Iterable[str]) -> CorpusError:
-    """Say what was looked for in a folder that is not the one of the release."""
+    """Say what was looked for in a folder that is not the release."""
     if root.is_dir():
         names = sorted(path.name for path in root.iterdir())
         holds = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -84,12 +84,12 @@ def not_the_root(title: str, root: Path, looked_for: Iterable[str]) -> CorpusErr
 
 
 def read_list(file: Path) -> list[ListedClip]:
-    """Read a list of clips, in whichever of the known formats its first line is.
+    """Read a list of clips in the known format that its first line has.
 
     These are comma separated `clip,label` with or without a header; tab separated `clip`, label and captions (as in
     MAFW with captions); space separated `path num_frames label` (as of Former-DFER, IAL and DFER-CLIP); and space
     separated `clip label` (as of FERV39k, MAFW and VideoMAE). Text is UTF-8, with or without a byte order mark, or
-    else GB18030, which is a superset of GBK.
+    GB18030, which is a superset of GBK.
 
     Raises:
         CorpusError: If the list is empty, of another encoding, or a line is of another format than the first.
@@ -113,10 +113,10 @@ def read_list(file: Path) -> list[ListedClip]:
 
 
 def emotions_by_folder(clips: Sequence[ListedClip], orders: Mapping[str, Sequence[Emotion]]) -> list[Emotion]:
-    """Label each clip by the class folder in its path, `…/<class>/<clip>`, and hold the label of the list against it.
+    """Label each clip by the class folder in its path, `…/<class>/<clip>`, and compare it with the list's label.
 
-    A number means something only in an order, and several are in circulation: one of `orders` has to agree with the
-    folders of all clips.
+    What a number means depends on the order of the classes, and several are in circulation: one of `orders` has to
+    agree with the folders of all clips.
 
     Raises:
         CorpusError: If a folder is no class, or the label of a line contradicts its folder.
@@ -158,7 +158,7 @@ def label_number(listed: ListedClip) -> int:
 
 
 def five_digits(listed: ListedClip) -> str:
-    """Name a numbered clip by its number with five digits, whatever folder and suffix the list has.
+    """Name a numbered clip by five digits, whatever folder and suffix the list gives it.
 
     Raises:
         CorpusError: If it has no number.
@@ -173,7 +173,7 @@ def check_apart(title: str, train: Sequence[Clip], test: Sequence[Clip]) -> None
     """Refuse clips that are listed twice, or both to train on and to test on.
 
     Raises:
-        CorpusError: If there are any; it names the first.
+        CorpusError: If there are any; the message names the first.
     """
     for part, clips in (("training", train), ("test", test)):
         seen: set[str] = set()

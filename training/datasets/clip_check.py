@@ -1,4 +1,4 @@
-"""Look at the files of clips: whether they are there, long enough, and can be read."""
+"""Check the files of clips: whether they are there, long enough and readable."""
 
 import os
 from collections import deque
@@ -12,24 +12,24 @@ from training.datasets.corpus import Clip, CorpusError
 from training.datasets.media import frame_paths
 
 MIN_FRAMES = 16
-"""Frames that every system takes of a clip; of a shorter one it sees some twice."""
+"""Frames that every system reads of a clip; from a shorter clip it reads some twice."""
 
 LIMITS = VideoLimits(max_bytes=None, max_seconds=None, max_frames_per_second=None)
-"""Some videos of corpora are long; pictures stay limited, as one is held at a time."""
+"""Datasets have long videos; the size of pictures stays limited, as one is in memory at a time."""
 
 _TAIL_BYTES = 4096
 _ENDINGS = {"jpeg": b"\xff\xd9", "png": b"IEND"}
-"""How whole pictures end, to be told without decoding them."""
+"""Last bytes of complete pictures, which are recognised without decoding."""
 
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What was found of a clip.
+    """The state of a clip's files.
 
     Args:
         name: Of the clip.
-        source: Where it lies, or should.
-        num_frames: How many frames it has, where that could be told.
+        source: Where it is, or should be.
+        num_frames: How many frames it has, where they could be counted.
         missing: Why it counts as missing; None where it is there.
         unreadable: Why it cannot be read, or not to its end; None where it can.
         is_still: Whether it is a single picture.
@@ -44,14 +44,14 @@ class ClipReport:
 
     @property
     def is_short(self) -> bool:
-        """Whether it has fewer frames than systems take; a still has one on purpose."""
+        """Whether it has fewer frames than systems read; a still has one on purpose."""
         return self.num_frames is not None and self.num_frames < MIN_FRAMES and not self.is_still
 
 
 def check_clips(clips: Iterable[Clip], *, deep: bool = False, num_workers: int = 8) -> Iterator[ClipReport]:
-    """Look at clips with several threads, and report them in their order.
+    """Check clips with several threads, and report them in their order.
 
-    Reading and decoding let go of Python's lock, so threads are enough; a few clips for each thread wait at any time.
+    Reading and decoding release Python's lock, so threads are enough; each has a few clips waiting at any time.
 
     Args:
         deep: Decode every frame instead of looking at the headers of the first and the last.
@@ -67,7 +67,7 @@ def check_clips(clips: Iterable[Clip], *, deep: bool = False, num_workers: int =
 
 
 def check_clip(clip: Clip, *, deep: bool = False) -> ClipReport:
-    """Look at one clip: a folder of frames, a video or a picture."""
+    """Check one clip: a folder of frames, a video or a picture."""
     try:
         return _check_folder(clip, deep=deep) if clip.source.is_dir() else _check_file(clip, deep=deep)
     except OSError as error:  # such as a file that belongs to someone else, or a disk that fails

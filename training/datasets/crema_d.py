@@ -19,11 +19,11 @@ EMOTIONS: dict[str, Emotion] = {
     "NEU": Emotion.NEUTRAL,
     "SAD": Emotion.SADNESS,
 }
-"""What the actor was asked to show; those who only saw the clip agree in two thirds of them."""
+"""Emotions that the actors were asked to show; people who only see the clip agree in two thirds of them."""
 
 SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)")
-"""Actor, sentence, emotion, level: low, middle, high or not said."""
+"""Actor, sentence, emotion, level: low, middle, high or unspecified."""
 
 WOMEN = frozenset(map(str, (
     1002, 1003, 1004, 1006, 1007, 1008, 1009, 1010, 1012, 1013, 1018, 1020, 1021, 1024, 1025, 1028,

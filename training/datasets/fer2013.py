@@ -25,8 +25,8 @@ def load(root: Path, fold: int | None = None) -> Split:
     """Read a folder that `unpack_fer2013` wrote, or the release in circulation as `train/<class>` and `test/<class>`.
 
     Training is the part to train on, PrivateTest the part to test on. In the release of folders both test sets are in
-    `test`: pictures named `PublicTest_...` are left out here too, and where names do not say, all of `test` is tested
-    on.
+    `test`: pictures named `PublicTest_...` are left out here too, and where names do not tell, all of `test` is the
+    test part.
 
     Args:
         root: The folder.
@@ -53,12 +53,12 @@ def load(root: Path, fold: int | None = None) -> Split:
 
 
 def find_table(release: Path) -> Path | None:
-    """The table of the release in a folder, where there is one."""
+    """Find the table of the release in a folder, where there is one."""
     return next((release / name for name in RELEASE_FILES if (release / name).is_file()), None)
 
 
 def how_to_unpack(root: Path, beside: str = "") -> str:
-    """Say how to get from what is in a folder to pictures in files."""
+    """Say how to turn the contents of a folder into pictures in files."""
     table = find_table(root)
     if table is None:
         return f"Pass the folder written with `{UNPACK}`."

@@ -18,7 +18,7 @@ ALPHABETICAL = (
     Emotion.SADNESS,
     Emotion.SURPRISE,
 )
-"""By the names of the folders, Angry to Surprise; S2D and others number the classes so."""
+"""In the order of the folders, Angry to Surprise, in which S2D and others number the classes."""
 
 ORDERS = {"the order of DFEW": SEVEN_EMOTIONS, "alphabetical order": ALPHABETICAL}
 """Orders of the lists that hold numbers. The release holds names."""
@@ -36,7 +36,7 @@ FRAMES = ("2_ClipsforFaceCrop", "2_ClipsforFaceCrop/2_ClipsforFaceCrop", "FERV39
 def load(root: Path, fold: int | None = None, *, scenes: Collection[str] | None = None) -> Split:
     """Read the corpus, or some of its scenes.
 
-    The class is the folder in a clip's path, `<scene>/<class>/<clip>`; what a list says beside has to agree with it.
+    The class is the folder in a clip's path, `<scene>/<class>/<clip>`; the label of a list has to agree with it.
 
     Args:
         scenes: Scenes to read, such as `Action`; all where none are given.

@@ -1,7 +1,7 @@
-"""Any folder of clips: `class/clip`, with or without `train` and `test` above, or a `metadata.csv`.
+"""Read any folder of clips: `class/clip`, with or without `train` and `test` above, or a `metadata.csv`.
 
-The dataset `folder` knows the emotions, however they are spelled, and draws a part to test on; `own_classes` takes any
-class names as they are, and tests on nothing where there is no part for it.
+The dataset `folder` knows the emotions in many spellings, and draws a part to test on. `own_classes` takes any class
+names as they are, and has a test part only where the folder has one.
 """
 
 import csv
@@ -38,7 +38,7 @@ def load(root: Path, fold: int | None = None, *, own_classes: bool = False) -> S
     """Read `metadata.csv` where there is one (`file_name,label`, and perhaps `split` and `person`), else folders.
 
     Clips are videos, pictures, or folders of frames. Parts named `train` and `test` are kept. A part named `val`,
-    `valid`, `validation` or `dev` is what is tested on where there is no `test`, and left out where there is one.
+    `valid`, `validation` or `dev` is the test part where there is no `test`, and left out where there is one.
     Without parts a fifth is drawn to test on: by person where people are named, else clip by clip within its class.
     The draw is the SHA-256 of the name and of nothing else, so that a further clip moves no other.
 
@@ -48,8 +48,8 @@ def load(root: Path, fold: int | None = None, *, own_classes: bool = False) -> S
         own_classes: Take class names as they are, and draw no part to test on.
 
     Raises:
-        CorpusError: If there is neither table nor folder of clips, a class is not known or there is one alone, a line
-            is malformed, a person stands in both parts, or one of the parts is empty.
+        CorpusError: If there is neither table nor folder of clips, a class is unknown or the only one, a line is
+            malformed, a person is in both parts, or one of the parts is empty.
     """
     check_fold(CORPUS.title, fold, 1)
     left_out: Counter[str] = Counter()

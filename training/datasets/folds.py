@@ -1,4 +1,4 @@
-"""The fold of a dataset that is asked for, and how people are dealt to folds where its authors made none."""
+"""Check the requested fold of a dataset, and distribute people over folds where its authors made none."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,17 +23,17 @@ def check_fold(title: str, fold: int | None, num_folds: int) -> int:
 
 
 def name_fold(fold: int | None) -> str:
-    """What follows the name of a dataset where it has folds, such as `, fold 3`."""
+    """Return the words that follow the name of a dataset with folds, such as `, fold 3`."""
     return "" if fold is None else f", fold {fold}"
 
 
 def deal_people(people: Sequence[str], num_folds: int, first_fold: int) -> dict[str, int]:
-    """Deal people to folds like cards, one to each in turn, so that folds differ by one person at most.
+    """Distribute people over the folds in turn, so that folds differ by one person at most.
 
     Args:
-        people: All of a release, whether their clips are there or not: a missing file moves nobody.
+        people: All people of a release, even without clips, so that a missing file changes nobody's fold.
         num_folds: Number of folds.
-        first_fold: Fold of the first of them; another one for each group that is dealt alone.
+        first_fold: Fold of the first person; it differs between groups that are distributed separately.
 
     Returns:
         Fold of each person, counted from 1.
@@ -44,7 +44,7 @@ def deal_people(people: Sequence[str], num_folds: int, first_fold: int) -> dict[
 def divide_by_person(
     clips: Sequence[Clip], fold_of: Mapping[str, int], fold: int
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """Clips of the people outside a fold, to train on, and of those in it, to test on.
+    """Return the clips of the people outside a fold, to train on, and of those in it, to test on.
 
     Raises:
         CorpusError: If either part is empty.

@@ -19,7 +19,7 @@ SPELLINGS: dict[Emotion, tuple[str, ...]] = {
     Emotion.DISAPPOINTMENT: ("disappointment", "disappointed"),
     Emotion.OTHER: ("other", "others"),
 }
-"""Case and spaces around the word do not matter."""
+"""Spellings of each emotion; case and surrounding spaces do not matter."""
 
 _EMOTION_OF = {spelling: emotion for emotion, spellings in SPELLINGS.items() for spelling in spellings}
 

@@ -40,7 +40,7 @@ FRAMES = (
     "data/videos",
     "videos",
 )
-"""Folders of `NNNNN` or `NNNNN.mp4`, faces first: whole frames teach little before the face is found in them."""
+"""Folders of `NNNNN` or `NNNNN.mp4`, faces first: whole frames are of little use before the face is found in them."""
 
 COMPOUND_NAMES = (
     ("anger", "disgust"), ("anger", "sadness"), ("anger", "surprise"), ("anger", "anxiety"), ("anger", "helplessness"),

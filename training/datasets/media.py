@@ -1,6 +1,6 @@
-"""The files of a dataset: which of them are videos and pictures, and where those of each clip are.
+"""Find the files of a dataset: which are videos and pictures, and which belong to each clip.
 
-Folders are listed once; the file system is not asked for every clip.
+Folders are listed once, so that the file system is not queried for every clip.
 """
 
 import os
@@ -72,7 +72,7 @@ class Media:
     """Folders of frames and video files of a corpus.
 
     Args:
-        folder: Where they lie, or where they are expected.
+        folder: Where they are, or where they are expected.
         sources: Name of a clip to its folder of frames or its video.
     """
 
@@ -80,36 +80,36 @@ class Media:
     sources: Mapping[str, Path]
 
     def source(self, name: str) -> Path:
-        """Frames or video of a clip; where there are none, the folder where they were expected."""
+        """Return the frames or video of a clip; where there are none, the folder where they are expected."""
         return self.sources.get(name) or self.folder / name
 
 
 def same_name(name: str) -> str | None:
-    """Name a clip as its folder is named."""
+    """Name a clip after its folder."""
     return name
 
 
 def five_digit_name(name: str) -> str | None:
-    """Name a clip by its number with five digits; None for what is not named by a number."""
+    """Name a clip by its number with five digits; None for a file whose name is no number."""
     return f"{int(name):05d}" if name.isascii() and name.isdigit() else None
 
 
 def name_in_class_folder(name: str) -> str | None:
-    """Name a clip `<part>/<class>/<clip>`; None for what lies that deep but in no folder named by a class."""
+    """Name a clip `<part>/<class>/<clip>`; None for files in a folder that is no class."""
     return name if emotion_of_word(name.split("/")[1]) else None
 
 
 def find_media(
     root: Path, candidates: Sequence[str], *, depth: int = 1, name_clip: Callable[[str], str | None] = same_name
 ) -> Media:
-    """List the first of the candidate folders that has clips in it.
+    """List the first candidate folder that has clips in it.
 
-    It is no error to find nothing, as annotations can be read without a frame; clips are then expected in the first
+    Finding none is no error, as annotations can be read without frames; clips are then expected in the first
     candidate, and `check` reports them missing.
 
     Args:
         candidates: Folders relative to `root`, the best first.
-        depth: How deep clips lie in them: 1 for `<clip>`, 3 for `<scene>/<class>/<clip>`.
+        depth: How deep clips are in them: 1 for `<clip>`, 3 for `<scene>/<class>/<clip>`.
         name_clip: Name of a clip from its path in the folder, without a video's suffix; None leaves it aside.
 
     Raises:
@@ -133,7 +133,7 @@ def find_media(
 
 
 def list_clips(folder: Path, depth: int = 1) -> Iterator[tuple[str, Path]]:
-    """List folders and videos `depth` levels down in the order of their names; none if there is no folder.
+    """List folders and videos `depth` levels down, sorted by name; none if there is no such folder.
 
     Yields:
         The path in `folder`, with forward slashes and without a video's suffix, and the whole path.

@@ -21,7 +21,7 @@ LABELS: dict[str, Emotion] = {
 # The release spells it so.
 LABEL_FILE = Path("EmoLabel/list_patition_label.txt")
 PICTURES = {"aligned": "_aligned.jpg", "original": ".jpg"}
-"""Folder of `Image` and how its names end: faces aligned to 100×100, or the pictures as they were found."""
+"""Folder of `Image` and the suffix of its names: faces aligned to 100×100, or the original pictures."""
 
 
 def load(root: Path, fold: int | None = None, *, pictures: str = "aligned") -> Split:
@@ -34,7 +34,7 @@ def load(root: Path, fold: int | None = None, *, pictures: str = "aligned") -> S
 
     Raises:
         CorpusError: If the list of labels or the folder of pictures is missing, a line of the list is not of the
-            form `train_00001.jpg 5`, names a class that is none of 1 to 7, or a picture stands twice.
+            form `train_00001.jpg 5`, names a class that is none of 1 to 7, or a picture is listed twice.
         ValueError: If `pictures` is neither.
     """
     check_fold(CORPUS.title, fold, 1)

@@ -32,13 +32,13 @@ FOLDS: dict[str, int] = {
     **deal_people([f"{actor:02d}" for actor in range(1, NUM_ACTORS, 2)], NUM_FOLDS, first_fold=1),
     **deal_people([f"{actor:02d}" for actor in range(2, NUM_ACTORS + 1, 2)], NUM_FOLDS, first_fold=4),
 }
-"""Fold of each actor: the authors made none. Men have odd numbers and are dealt first, women even ones."""
+"""Fold of each actor: the authors made none. Men, who have odd numbers, are distributed first, then women."""
 
 
 def load(root: Path, fold: int | None = None, *, with_songs: bool = False) -> Split:
     """Read one of five divisions by actor, with as many men and women in each fold as can be.
 
-    A recording that is there with sound and without counts once, with sound. Without `with_songs` only speech is
+    A recording that is there both with sound and without is read once, with sound. Without `with_songs` only speech is
     read, as songs have neither disgust nor surprise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The corpora that can be trained on, by name."""
+"""The datasets that can be trained on, by name."""
 
 from training.datasets import (
     afew,
@@ -36,10 +36,10 @@ CORPORA: dict[str, Corpus] = {
 
 
 def find_corpus(name: str) -> Corpus:
-    """Return the corpus of a name.
+    """Return the dataset with a name.
 
     Raises:
-        CorpusError: If there is none of this name.
+        CorpusError: If there is none with this name.
     """
     if name not in CORPORA:
         raise CorpusError(f"Expected a corpus among {', '.join(CORPORA)}, got {name!r}. Choose one of them.")

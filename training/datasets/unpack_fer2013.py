@@ -28,7 +28,7 @@ LABELS: dict[str, Emotion] = {
     "6": Emotion.NEUTRAL,
 }
 PARTS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-"""Column `Usage`, and what it is called in the written table. The challenge was decided on PrivateTest."""
+"""Value of the column `Usage` to the part in the written table. The challenge was decided on PrivateTest."""
 
 
 def unpack(release: Path, folder: Path) -> int:
@@ -79,7 +79,7 @@ def unpack(release: Path, folder: Path) -> int:
 
 
 def _read_release(table: Path) -> Iterator[tuple[str, Emotion, np.ndarray, str]]:
-    """Usage, label and picture of each line, and the place of the line."""
+    """Yield usage, label, picture and place of each line."""
     with table.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         reader.fieldnames = [name.strip().casefold() for name in reader.fieldnames or ()]
@@ -108,7 +108,7 @@ def _read_release(table: Path) -> Iterator[tuple[str, Emotion, np.ndarray, str]]
 
 
 def _read_votes(path: Path) -> list[tuple[str, list[int]]]:
-    """Usage and votes of each row, those in the order of `VOTE_COLUMNS`."""
+    """Read the usage of each row, and its votes in the order of `VOTE_COLUMNS`."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         missing = [name for name in ("Usage", *VOTE_COLUMNS) if name not in (reader.fieldnames or ())]

@@ -1,4 +1,4 @@
-"""Refuse steps that would teach nothing but noise."""
+"""Stop a training that computes wrong gradients or has diverged."""
 
 import math
 
@@ -7,16 +7,15 @@ from torch import nn
 
 
 def in_3d(model: nn.Module) -> bool:
-    """Whether a model has 3D convolutions."""
+    """Return whether a model has 3D convolutions."""
     return any(isinstance(module, nn.Conv3d) for module in model.modules())
 
 
 def check_precision(model: nn.Module, accelerator: Accelerator) -> None:
-    """Refuse half precision where PyTorch's gradients are arbitrary.
+    """Refuse half precision where PyTorch computes wrong gradients.
 
-    On a CPU, the weight gradient of a 3D convolution over two frames in bfloat16 is now and then what the memory held
-    before: 19 of 40 times for 64 channels of 16×16 with torch 2.15, with no error and not always large enough to
-    notice.
+    On a CPU, the weight gradient of a 3D convolution over two frames in bfloat16 is sometimes uninitialised memory: 19
+    of 40 times for 64 channels of 16×16 with torch 2.15, without an error and not always large enough to notice.
 
     Raises:
         ValueError: If the model has 3D convolutions and would be trained in half precision on a CPU.
@@ -29,7 +28,7 @@ def check_precision(model: nn.Module, accelerator: Accelerator) -> None:
 
 
 def check_loss(loss: float, epoch: int) -> None:
-    """Refuse to save an epoch in which the weights were lost.
+    """Refuse to save an epoch in which the loss diverged.
 
     Raises:
         FloatingPointError: If the loss is infinite or not a number.

@@ -1,4 +1,4 @@
-"""How the learning rate goes, as a factor on its peak."""
+"""The schedule of the learning rate, as a factor on its peak."""
 
 import math
 
@@ -8,7 +8,7 @@ KINDS = ("cosine", "step", "exponential", "constant")
 
 
 def learning_rate_factor(schedule: Schedule, step: int, *, num_epochs: int, steps_per_epoch: int) -> float:
-    """Factor of an optimiser step, counted from 0.
+    """Return the factor at an optimiser step, counted from 0.
 
     Raises:
         ValueError: If the schedule's kind is unknown, or it warms up in two ways.

@@ -12,7 +12,7 @@ GUIDE = "guide."
 
 
 def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Decay weights as the recipe says; give a trunk that is already trained its own learning rate."""
+    """Build the optimiser, with weight decay as the recipe says and a learning rate of its own for the trunk."""
     groups = []
     for in_trunk in (False, True):
         share = config.trunk_learning_rate_share if in_trunk else 1.0

@@ -28,13 +28,13 @@ from training.engine.run_folder import locate_checkpoint
 from training.engine.trainable import class_tensors
 
 TORCHVISION, LANDMARKS = "torchvision/", "landmarks/"
-# Fields of a processor that decide how a face looks to the model.
+# Fields of a processor that decide how a face reaches the model.
 LOOK = ("detector", "alignment", "low_light", "do_grayscale", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What one source gave.
+    """The tensors taken from one source.
 
     Args:
         source: As the recipe names it.
@@ -63,7 +63,7 @@ def build_model(
     Args:
         config: The recipe.
         label_names: Classes of its data, in order.
-        processor: What is done to crops in training; checkpoints of another kind of crops are refused.
+        processor: Of the run; checkpoints that were trained on crops of another kind are refused.
 
     Raises:
         PreparationMismatchError: If a checkpoint was trained on faces that were prepared otherwise.
@@ -86,11 +86,11 @@ def build_model(
 
 
 def check_look(source: str, processor: dfer_hf.DferVideoProcessor, *, may_differ: Sequence[str] = ()) -> None:
-    """Refuse a checkpoint whose faces were found, aligned, lit or normalised otherwise than those of the recipe.
+    """Refuse a checkpoint whose faces were detected, aligned, lit or normalised otherwise than those of the recipe.
 
     Args:
         source: The checkpoint.
-        processor: What is done to crops in training.
+        processor: Of the run.
         may_differ: Fields of the processor that the recipe lets differ.
 
     Raises:
@@ -109,7 +109,7 @@ def check_look(source: str, processor: dfer_hf.DferVideoProcessor, *, may_differ
 
 
 def initialise(model: PreTrainedModel, source: str) -> Taken:
-    """Set weights of a model from a source, in place.
+    """Load weights from a source into a model, in place.
 
     Raises:
         ValueError: If the source is unknown, gives the model nothing, or has other classes.
@@ -151,9 +151,9 @@ def initialise(model: PreTrainedModel, source: str) -> Taken:
 
 
 def head_of_other_classes(model: PreTrainedModel, source: str) -> set[str]:
-    """Return the names of the tensors that answer by class, where a source of the same system has other classes.
+    """Return the names of the tensors of the head, where a source of the same system has other classes.
 
-    They are not taken over even where their shapes agree: as many classes, or the same in another order, are others.
+    They are not loaded even where their shapes agree: the classes may be different ones, or in another order.
     """
     if source.startswith((TORCHVISION, LANDMARKS)):
         return set()
@@ -163,10 +163,10 @@ def head_of_other_classes(model: PreTrainedModel, source: str) -> set[str]:
 
 
 def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.Tensor]:
-    """Tensors of one of our checkpoints under the names they have in the model.
+    """Return the tensors of a checkpoint of this package under the names they have in the model.
 
     Raises:
-        ValueError: If it is another system's and no frame recogniser's, or cannot be AEN's guide for its classes.
+        ValueError: If it is neither of the same system nor a frame recogniser, or its classes do not fit AEN's guide.
     """
     giver = AutoModelForVideoClassification.from_pretrained(locate_checkpoint(source)[0], dtype=torch.float32)
     given = giver.config.model_type
@@ -188,7 +188,7 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
 
 
 def torchvision_trunk(name: str) -> dict[str, torch.Tensor]:
-    """Weights of torchvision, which are downloaded once, under the names of our trunks.
+    """Return torchvision's weights under the names of our trunks; they are downloaded once.
 
     Raises:
         ValueError: If no system has a trunk of that shape.
@@ -203,7 +203,7 @@ def torchvision_trunk(name: str) -> dict[str, torch.Tensor]:
 
 
 def backbone_name(key: str) -> str:
-    """Name in transformers' ResNet backbone of a tensor of torchvision's ResNet-18.
+    """Return the name that a tensor of torchvision's ResNet-18 has in transformers' ResNet backbone.
 
     >>> backbone_name("layer2.0.downsample.1.bias")
     'encoder.stages.1.layers.0.shortcut.normalization.bias'
@@ -222,7 +222,7 @@ def backbone_name(key: str) -> str:
 
 
 def landmark_head(source: str) -> dict[str, torch.Tensor]:
-    """Weights of a landmark head: of a key-points checkpoint, or of the file that `train_landmarks.py` writes."""
+    """Read a landmark head from a key-points checkpoint or from the file that `train_landmarks.py` writes."""
     if source.endswith(".safetensors"):
         tensors = load_file(source)
     else:
@@ -232,5 +232,5 @@ def landmark_head(source: str) -> dict[str, torch.Tensor]:
 
 
 def write_report(taken: list[Taken], path: Path) -> None:
-    """Write what was taken from where as JSON."""
+    """Write which tensors were taken from where, as JSON."""
     path.write_text(json.dumps([dataclasses.asdict(part) for part in taken], indent=2) + "\n", encoding="utf-8")

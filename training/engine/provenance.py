@@ -1,4 +1,4 @@
-"""What a checkpoint has learnt from, written down by its run, so that it is not tested on the same clips."""
+"""Record which clips a run learns from, so that its checkpoint is not tested on them."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,17 +19,17 @@ class SeenClipsError(ValueError):
 
 
 def run_settings(data: Data, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `run.json` says of a run beside its configuration and versions: data, and a hash of the recipe.
+    """Return what `run.json` records beside configuration and versions: the data, and a hash of the recipe.
 
     Args:
-        data: What it trains on.
+        data: The data of the run.
         config: The recipe as plain values.
     """
     return {**data.record, "recipe_sha256": recipe_hash(config)}
 
 
 def recipe_hash(config: Mapping[str, Any]) -> str:
-    """Hash of a recipe, in which a run that weights start from counts by its recipe, whatever its folder is called."""
+    """Hash a recipe; a run that it starts from is represented by the hash of its own recipe, not by its folder."""
     sources = [RunFolder.around(source) for source in config["initialise_from"]]
     named = [
         str(source) if run is None else run.read_record().get("recipe_sha256", str(source))
@@ -40,7 +40,7 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
 
 
 def write_clips(run: RunFolder, data: Data, config: TrainConfig) -> None:
-    """Write which clips a run learns from, those of the runs it starts from included."""
+    """Write which clips a run learns from, including those of the runs it starts from."""
     corpus = data.record["corpus"]
     rows = [(corpus, name, part) for part in ("training", "validation") for name in data.clips.get(part, ())]
     for source in config.initialise_from:
@@ -54,7 +54,7 @@ def write_clips(run: RunFolder, data: Data, config: TrainConfig) -> None:
 
 
 def seen_clips(run: RunFolder, split: Split, names: Sequence[str]) -> list[str]:
-    """The clips among `names`, which are of the split's corpus, that a run has learnt from.
+    """Return the clips among `names`, which are of the split's dataset, that a run has learnt from.
 
     A checkpoint that was moved away from its run folder knows the hash of its test part only: if the names are not
     that part, all of them count as seen.
@@ -68,11 +68,11 @@ def seen_clips(run: RunFolder, split: Split, names: Sequence[str]) -> list[str]:
 
 
 def check_unseen(run: RunFolder, seen: Sequence[str], num_clips: int) -> None:
-    """Refuse to test a run on what it has learnt from.
+    """Refuse to test a run on clips that it has learnt from.
 
     Args:
         run: The run.
-        seen: What `seen_clips` found among the clips.
+        seen: Result of `seen_clips`.
         num_clips: How many clips it would be tested on.
 
     Raises:
@@ -90,7 +90,7 @@ def check_unseen(run: RunFolder, seen: Sequence[str], num_clips: int) -> None:
 
 
 def is_related(corpus: str, other: str) -> bool:
-    """Whether two corpora name the same recordings, as `raf_db` and `raf_db_original` do."""
+    """Return whether two datasets hold the same recordings, as `raf_db` and `raf_db_original` do."""
     shorter, longer = sorted((corpus, other), key=len)
     return bool(shorter) and (shorter == longer or longer.startswith(f"{shorter}_"))
 

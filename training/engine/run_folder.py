@@ -1,4 +1,4 @@
-"""The folder of a run: all it takes to run it again, where it stands, and what came of it."""
+"""The folder of a run: its recipe, its progress and its results."""
 
 import csv
 import dataclasses
@@ -30,13 +30,13 @@ except ImportError:  # Windows
 
 PACKAGES = ("dfer-hf", "torch", "torchvision", "transformers", "accelerate", "numpy", "opencv-python-headless")
 PROGRESS = "progress.json"
-# What changes no result, or follows from other fields.
+# Fields that change no result, or follow from others.
 _WITHOUT_EFFECT = ("config.trackers", "recipe_sha256", "cache.preparation_sha256")
 Row = dict[str, float]
 
 
 class RunFolderError(ValueError):
-    """A run cannot be gone on with or read; the message says what to do."""
+    """A run cannot be resumed or read; the message says what to do."""
 
 
 @dataclass
@@ -55,14 +55,14 @@ class Progress:
 
 
 class RunFolder:
-    """Where a run keeps what, and how it goes on after it was stopped.
+    """The files of a run, and how it resumes after it was stopped.
 
     `run.json` holds configuration, data, versions and git state; `clips.csv` the clips that it learns from;
-    `log.csv` a row for each epoch; `state/` what `Accelerator.save_state` writes, in two folders by turns, each with
-    the progress it belongs to and the hashes of its files, so that one is whole whenever the run is stopped.
+    `log.csv` a row for each epoch. `state/` holds what `Accelerator.save_state` writes, in two folders by turns. Each
+    has its progress and the hashes of its files, so that one of them is complete whenever the run is stopped.
 
     Args:
-        folder: Made when the run begins.
+        folder: Is created when the run begins.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class RunFolder:
 
     @classmethod
     def around(cls, path: str | Path) -> "RunFolder | None":
-        """The run of a path, which is its folder or the `checkpoint` or `hub` in it; None if there is none."""
+        """Find the run of a path, which is its folder or the `checkpoint` or `hub` in it; None if there is none."""
         path = Path(path)
         runs = [cls(folder) for folder in (path, path.resolve().parent) if (folder / "run.json").is_file()]
         return next((run for run in runs if run.clips_file.is_file()), runs[0] if runs else None)
@@ -93,27 +93,27 @@ class RunFolder:
 
     @property
     def record_file(self) -> Path:
-        """What it takes to run it again."""
+        """File of the configuration, data and versions, from which the run can be repeated."""
         return self.folder / "run.json"
 
     @property
     def clips_file(self) -> Path:
-        """Which clips the weights have seen."""
+        """File of the clips that the weights have learnt from."""
         return self.folder / "clips.csv"
 
     @property
     def initialisation_file(self) -> Path:
-        """Which first weights were taken from where."""
+        """File that says which first weights were taken from where."""
         return self.folder / "initialisation.json"
 
     @property
     def log_file(self) -> Path:
-        """A row for each epoch."""
+        """File with a row for each epoch."""
         return self.folder / "log.csv"
 
     @property
     def progress_file(self) -> Path:
-        """How far it has come, for people and other programs; a run goes on by what `state` holds."""
+        """File of the progress, for people and other programs; a run resumes from what `state` holds."""
         return self.folder / PROGRESS
 
     @property
@@ -122,7 +122,7 @@ class RunFolder:
         return self.folder / "state" / "0", self.folder / "state" / "1"
 
     def read_record(self) -> dict[str, Any]:
-        """Content of `run.json`.
+        """Read `run.json`.
 
         Raises:
             RunFolderError: If there is none, or it is damaged.
@@ -137,7 +137,7 @@ class RunFolder:
         return record
 
     def read_progress(self) -> Progress:
-        """How far the run has come, whether its state is whole or not."""
+        """Read how far the run has come, whether its state is complete or not."""
         found = [_read_progress(folder / PROGRESS) for folder in (self.folder, *self.states)]
         return max((each for each in found if each), key=lambda each: each.epochs_done, default=Progress())
 
@@ -145,12 +145,12 @@ class RunFolder:
     def opened(
         self, config: Any, settings: Mapping[str, Any], *, num_epochs: int, is_main_process: bool = True
     ) -> Iterator[None]:
-        """Begin the run, or go on with it, with no other process in its folder.
+        """Start or resume the run, with no other process in its folder.
 
         Args:
-            config: The run, a dataclass of plain values.
+            config: The recipe, a dataclass of plain values.
             settings: What else decides its results: data, number of processes.
-            num_epochs: After which it is finished, and needs no state.
+            num_epochs: After which the run is finished, and needs no state.
             is_main_process: Whether this process writes.
 
         Raises:
@@ -210,7 +210,7 @@ class RunFolder:
             )
 
     def _last_whole(self, *, say: bool) -> Progress:
-        """The progress of the last state whose files are all there as they were written."""
+        """Return the progress of the last state whose files are all as they were written."""
         states = [(folder, _read_progress(folder / PROGRESS)) for folder in self.states]
         for folder, progress in sorted(states, key=lambda state: -(state[1].epochs_done if state[1] else 0)):
             if progress is not None and self._is_whole(folder):
@@ -242,15 +242,15 @@ class RunFolder:
         return self.states[self.progress.epochs_done % 2]
 
     def load_state(self, accelerator: Accelerator) -> None:
-        """Bring everything back to where it was after the last whole epoch."""
+        """Restore everything as it was after the last complete epoch."""
         accelerator.load_state(str(self.state))
 
     def save_state(self, accelerator: Accelerator, row: Row, *, is_best: bool) -> None:
-        """Save everything after an epoch; called by all processes."""
+        """Save everything after an epoch; all processes call it."""
         best_epoch = int(row["epoch"]) if is_best else self.progress.best_epoch
         self.progress = Progress(self.progress.epochs_done + 1, best_epoch, [*self.progress.rows, row])
         if accelerator.is_main_process:
-            # From now on, until its new progress is written, this state counts as half written.
+            # Until its new progress is written, this state counts as incomplete.
             (self.state / PROGRESS).unlink(missing_ok=True)
         accelerator.wait_for_everyone()
         accelerator.save_state(str(self.state))
@@ -265,12 +265,12 @@ class RunFolder:
         accelerator.wait_for_everyone()
 
     def save_checkpoint(self, model: PreTrainedModel, processor: BaseVideoProcessor) -> None:
-        """Put model and processor in the place of the checkpoint before, which is there until they are whole."""
+        """Replace the checkpoint by model and processor once they are completely written."""
         part = self.folder / "checkpoint.part"
         shutil.rmtree(part, ignore_errors=True)
         model.save_pretrained(part)
         processor.save_pretrained(part)
-        # A copy of the checkpoint knows what it was trained on.
+        # Even a copy of the checkpoint tells what it was trained on.
         shutil.copyfile(self.record_file, part / self.record_file.name)
         if self.checkpoint.is_dir():
             shutil.rmtree(self.checkpoint)
@@ -287,7 +287,7 @@ class RunFolder:
 
 
 def locate_checkpoint(name_or_path: str | Path) -> tuple[str, str]:
-    """Where to load a checkpoint from, and what results call it.
+    """Return where to load a checkpoint from, and what results call it.
 
     Args:
         name_or_path: A run folder with a `checkpoint` in it, or what `find_checkpoint` takes.
@@ -303,7 +303,7 @@ def locate_checkpoint(name_or_path: str | Path) -> tuple[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; empty where the code is no git checkout."""
+    """Return the commit of the code and whether it was changed since; empty where the code is no git checkout."""
     if shutil.which("git") is None:
         return {}
 
@@ -319,7 +319,7 @@ def git_state() -> dict[str, Any]:
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed package, or None."""
+    """Return the version of an installed package, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -327,7 +327,7 @@ def installed_version(package: str) -> str | None:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no file, or it is damaged."""
+    """Read the object in a JSON file; None where there is no file, or it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -343,7 +343,7 @@ def _read_progress(path: Path) -> Progress | None:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of nested tables by their dotted names.
+    """Return the values of nested tables by their dotted names.
 
     >>> flatten({"schedule": {"kind": "step"}, "seed": 0})
     {'schedule.kind': 'step', 'seed': 0}

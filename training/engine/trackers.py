@@ -1,4 +1,4 @@
-"""Hand the log of a run to TensorBoard, Weights & Biases, Trackio or MLflow, as one curve however often it stops."""
+"""Log a run to TensorBoard, Weights & Biases, Trackio or MLflow, as one curve however often it is resumed."""
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ class TrackerError(ValueError):
 
 
 def build_trackers(names: Sequence[str], run: RunFolder) -> list[Any]:
-    """What `Accelerator(log_with=…)` takes; TensorBoard's file is in the run folder.
+    """Build what `Accelerator(log_with=…)` takes; TensorBoard's file is in the run folder.
 
     Raises:
         TrackerError: If the package of a tracker is not installed.
@@ -36,7 +36,7 @@ def build_trackers(names: Sequence[str], run: RunFolder) -> list[Any]:
 
 @contextmanager
 def tracking(accelerator: Accelerator, run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
-    """Start the trackers, or let them go on with the run, and end them whatever happens.
+    """Start or resume the trackers, and end them whatever happens.
 
     Args:
         accelerator: Built with `build_trackers`.
@@ -48,13 +48,13 @@ def tracking(accelerator: Accelerator, run: RunFolder, config: Mapping[str, Any]
     try:
         yield
     finally:
-        # Not `end_training`, which also ends what connects the processes.
+        # Not `end_training`, which would also close the process group.
         for tracker in accelerator.trackers:
             tracker.finish()
 
 
 def _start(accelerator: Accelerator, run: RunFolder, config: Mapping[str, Any]) -> None:
-    # The file is written anew, from the first epoch on, so that a run has one file and each epoch one point.
+    # The file is rewritten from the first epoch on, so that a run has one file and each epoch one point.
     for path in (run.folder / TENSORBOARD).glob("events.out.tfevents.*"):
         path.unlink()
     name, identity = run.folder.resolve().name, run.read_record()["id"]

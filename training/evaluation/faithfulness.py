@@ -1,12 +1,12 @@
-"""Do heat maps show what an answer rests on? Cover what they mark, and see what of the answer is left.
+"""Measure whether heat maps show what an answer rests on: cover what they mark, and see how much is lost.
 
 `python -m training.evaluation.faithfulness dfer-keypoint-small --data-root <FER+> --layers triplet_attention
 trunk.encoder.stages.1`
 
-For each layer that LayerCAM can look at: how much of the probability of a clip's answer is lost when the fifth of each
-frame that the map marks most is covered by the frame's mean; beside it the fifth that the map of another clip marks,
-which is as large, as whole and as much in the middle. Clips are made from every twentieth still of FER+'s validation
-split.
+For each layer that LayerCAM can show, the table says how much of the probability of a clip's answer is lost when the
+fifth of each frame that the map marks most is covered by the frame's mean. For comparison, the fifth that another
+clip's map marks is covered, which has the same size, shape and place. Clips are made from every twentieth still of
+FER+'s validation split.
 """
 
 import argparse
@@ -74,13 +74,13 @@ def losses_of(model: DferPreTrainedModel, clips: torch.Tensor, layer: str) -> Lo
 
 
 def measure(model: DferPreTrainedModel, clips: StillClips, layers: list[str]) -> dict[str, Loss]:
-    """Losses by layer.
+    """Measure the losses of each layer.
 
     Raises:
         AttributeError: If the model has no such layer.
     """
     for layer in layers:
-        # Says which part of the name there is not.
+        # Its error says which part of the name does not exist.
         model.get_submodule(layer)
     parts: dict[str, list[Loss]] = {layer: [] for layer in layers}
     for indices in torch.arange(len(clips)).split(BATCH_SIZE):
@@ -95,7 +95,7 @@ def measure(model: DferPreTrainedModel, clips: StillClips, layers: list[str]) ->
 
 
 def table(losses: dict[str, Loss]) -> str:
-    """Means with 95 % intervals over clips, in Markdown."""
+    """Lay out the means with 95 % intervals over clips, in Markdown."""
     lines = ["| layer | what it marks | what another clip's map marks |", "|---|---|---|"]
     for layer, loss in losses.items():
         cells = []

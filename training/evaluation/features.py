@@ -1,4 +1,4 @@
-"""Where in each system the features of a clip lie that its t-SNE plots show."""
+"""Find the features of a clip inside each system, for the plots by t-SNE."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 
 @dataclass(frozen=True)
 class FeaturePlace:
-    """One or more layers, and what of their input is the feature.
+    """The layers whose input is the feature, and how it is read from that input.
 
     Args:
         layers: Names of the layers.
@@ -46,7 +46,7 @@ FEATURE_PLACES: dict[str, FeaturePlace] = {
 
 @contextmanager
 def watch_features(model: DferPreTrainedModel) -> Iterator["FeatureWatch"]:
-    """Note what enters the layers that turn a clip's feature into its answer, while the context lasts.
+    """Record the input of the layers that turn a clip's feature into its answer, while the context lasts.
 
     Raises:
         ValueError: If it is not known where the system's features lie.
@@ -67,7 +67,7 @@ def watch_features(model: DferPreTrainedModel) -> Iterator["FeatureWatch"]:
 
 
 class FeatureWatch:
-    """Collects inputs of layers; a layer's inputs of one batch are taken when the batch was answered."""
+    """Collects the inputs of layers; `take` is called after each batch."""
 
     def __init__(self, place: FeaturePlace, layers: list[nn.Module]) -> None:
         self.place = place
@@ -84,11 +84,11 @@ class FeatureWatch:
         return hook
 
     def take(self, batch_size: int) -> torch.Tensor:
-        """Features of the batch that was just answered, `(batch, D)` float32 on the CPU."""
+        """Return the features of the last batch, `(batch, D)` float32 on the CPU."""
         features = []
         for inputs in self.inputs:
-            # A layer may be called again for what is no summary of the clip, such as snippets; frames that it saw in
-            # several passes belong together.
+            # A layer may be called again for parts of the clip, such as snippets, which are left out; frames that it
+            # saw in several passes are put together.
             seen = torch.cat(inputs) if self.place.reading == "mean" else inputs[0]
             vectors = seen.float().reshape(batch_size, -1, seen.shape[-1])  # (batch, vectors, D)
             reading = {"first": vectors[:, 0], "last": vectors[:, -1], "mean": vectors.mean(dim=1)}

@@ -22,7 +22,7 @@ GREY, LIGHT_GREY = "#555555", "#e4e4e4"
 CONFUSION_COLOURS = "Blues"
 MAX_TSNE_POINTS = 3000
 PCA_SIZE = 50
-"""Dimensions that t-SNE starts from, as its authors reduce theirs (van der Maaten and Hinton 2008, Sec. 4.2)."""
+"""Number of principal components that t-SNE starts from (van der Maaten and Hinton 2008, Sec. 4.2)."""
 
 # Sasha Trubetskoy's list of distinct colours, without those too light for white paper; with the markers they stay
 # apart for colour-blind eyes as well.
@@ -221,7 +221,7 @@ def embed(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
     values = features.astype(np.float64)
     values -= values.mean(axis=0)
     scale = values.std()
-    # T-SNE would divide by it and crash.
+    # T-SNE would divide by zero and crash.
     if not 0 < scale < np.inf:
         raise ValueError(
             "Expected finite features that differ between the clips, got others. Check the checkpoint's weights."
@@ -240,13 +240,13 @@ def _new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 
 def new_panels(count: int, *, width: float, height: float) -> tuple["Figure", list["Axes"]]:
-    """Begin a figure of panels in a row, each of a size in inches."""
+    """Create a figure of panels in a row, each of a size in inches."""
     figure, rows = new_grid(1, count, width=width, height=height)
     return figure, list(rows[0])
 
 
 def new_grid(rows: int, columns: int, *, width: float, height: float) -> tuple["Figure", Any]:
-    """Begin a figure of panels in rows, each of a size in inches; the panels are an array `(rows, columns)`.
+    """Create a figure of panels in rows, each of a size in inches; the panels are an array `(rows, columns)`.
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -271,7 +271,7 @@ def write_figure(figure: "Figure", path: Path) -> None:
 
 
 def plain_axes(axes: "Axes") -> None:
-    """Leave axes two spines and lines across."""
+    """Keep two spines of the axes and horizontal grid lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LIGHT_GREY, lw=0.8, zorder=0)
     axes.set_axisbelow(True)

@@ -66,7 +66,7 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """How often which class was taken for which, and what follows from it.
+    """A confusion matrix and the figures that follow from it.
 
     Args:
         names: Class names in order of their index.
@@ -81,7 +81,7 @@ class Confusion:
         """Count predicted against true classes, both `(count,)`.
 
         Raises:
-            ValueError: If there is no sample, or an index stands for no class.
+            ValueError: If there is no sample, or an index is no class's.
         """
         if not len(labels) or len(labels) != len(predictions):
             raise ValueError(

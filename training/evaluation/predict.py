@@ -1,4 +1,4 @@
-"""Predict every clip of a source, in the same way on one process and on several."""
+"""Predict every clip of a source, with the same result on one process and on several."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,7 +27,7 @@ class PredictionsError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Answers of one system to clips, in the order of its source.
+    """The answers of one model to clips, in the order of their source.
 
     Args:
         names: Of the clips; unique.
@@ -37,9 +37,9 @@ class Predictions:
         label_names: Fine classes in order.
         groups: Coarse class to its fine classes, in order; kept in the order of `label_names`.
         persons: Who is seen in each clip, or which video a frame is of, where it is known.
-        features: What the system makes of each clip before its last layer, `(N, D)`, float32; see
+        features: The input of the model's last layer for each clip, `(N, D)`, float32; see
             `training.evaluation.features`.
-        coarse_first: Whether the system decides on the group first; see `dfer_hf.models.modeling_dfer.decide`.
+        coarse_first: Whether the model decides on the group first; see `dfer_hf.models.modeling_dfer.decide`.
 
     Raises:
         PredictionsError: If shapes, names or groups do not fit together, or an answer is not a number.
@@ -132,7 +132,7 @@ class Predictions:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits `(..., classes)`, in float64."""
+    """Turn logits `(..., classes)` into probabilities, in float64."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
@@ -147,23 +147,23 @@ def predict(
     with_features: bool = False,
     num_workers: int = 0,
 ) -> Predictions:
-    """Let a system predict every clip of a source.
+    """Predict every clip of a source with a model.
 
-    Batches are made of the same clips whatever the number of processes: chunks of `batch_size` in order, of which
-    process r takes the chunks r, r + processes, …; every process gets all answers. A result depends on the batch it
-    was computed in by its last bits, so that this, unlike a distributed sampler, gives the same file on each.
+    Batches hold the same clips whatever the number of processes: chunks of `batch_size` in order, of which process r
+    takes the chunks r, r + processes, …; every process gets all answers. The last bits of a result depend on its
+    batch, so that this, unlike a distributed sampler, gives the same file for any number of processes.
 
     Args:
-        model: A system of this package, on its device and not wrapped; its mode is put back afterwards.
-        source: The clips. Labels are matched with the system's by name where the source has `label_names`.
+        model: A model of this package, on its device and not wrapped; its mode is restored afterwards.
+        source: The clips. Labels are matched with the model's by name where the source has `label_names`.
         batch_size: Clips of a batch.
         image_size: Side in pixels of the pictures; the configuration's where none is given.
         accelerator: Where there are several processes; its mixed precision is used.
         with_features: Whether to keep what `training.evaluation.features` finds.
-        num_workers: Processes that read the clips; none reads them here, in a thread.
+        num_workers: Processes that read the clips; with 0, a thread of this process does.
 
     Raises:
-        PredictionsError: If the source has no clip, or one of a class the system does not know.
+        PredictionsError: If the source has no clip, or one of a class that the model does not know.
     """
     _check_not_empty(source)
     rows = _answer(model, source, batch_size, image_size, accelerator, with_features, num_workers, _clip_answers)
@@ -189,9 +189,9 @@ def predict_frames(
     accelerator: Accelerator | None = None,
     num_workers: int = 0,
 ) -> Predictions:
-    """Let a system predict every labelled frame of whole videos by its `frame_logits`.
+    """Predict every labelled frame of whole videos by a model's `frame_logits`.
 
-    A frame that stands in several places has the mean of their probabilities, as `VideoPredictor` does it. Frames are
+    A frame that is in several places gets the mean of their probabilities, as in `VideoPredictor`. Frames are
     named `<video>/<index from 0>`, their `persons` are the videos; groups are summed from the fine classes.
 
     Args:
@@ -245,7 +245,7 @@ def predict_frames(
 
 @contextmanager
 def _evaluating(model: DferPreTrainedModel, image_size: int) -> Iterator[None]:
-    """Put the model into evaluation at a size of pictures, and back again."""
+    """Switch the model to evaluation at a picture size while the context lasts."""
     was_training, size_before = model.training, model.config.image_size
     model.eval()
     model.config.image_size = image_size
@@ -267,10 +267,10 @@ def _answer(
     num_workers: int,
     read,
 ) -> list[tuple[np.ndarray, ...]]:
-    """Answers to every index of the source, in order, on every process."""
+    """Compute the answers to every index of the source, in order, on every process."""
     image_size = image_size or model.config.image_size
     rank, num_processes = (accelerator.process_index, accelerator.num_processes) if accelerator is not None else (0, 1)
-    # Whole clips go one by one, and part by part, since each has a length of its own.
+    # Whole clips are predicted one by one and part by part, since each has a length of its own.
     in_order = getattr(source, "in_order", torch.zeros(len(source), dtype=torch.bool))
     chunks = [chunk for chunk in (~in_order).nonzero()[:, 0].split(batch_size) if len(chunk)]
     chunks = chunks[rank::num_processes]

@@ -1,4 +1,4 @@
-"""Predictions as CSV or parquet files; floats come back exactly from both."""
+"""Write and read predictions as CSV or parquet files, both of which keep every bit of a float."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -123,7 +123,7 @@ def _of_columns(columns: Mapping[str, Sequence | np.ndarray], path: Path) -> Pre
         groups=groups,
         persons=tuple(map(str, columns["person"])) if "person" in columns else None,
         features=stack(FEATURE) if parts[FEATURE] else None,
-        # Where no answer tells the two rules apart, either gives these.
+        # If the answers are the same by both rules, either may be recorded.
         coarse_first=[str(name) for name in columns.get("predicted", most_probable)] != most_probable,
     )
 

@@ -1,4 +1,4 @@
-"""From predictions to `results.json`: the same figures for one split and for the pooled folds."""
+"""Compute the figures of `results.json` from predictions of one split or of pooled folds."""
 
 import json
 import platform
@@ -20,11 +20,11 @@ RESULTS, PREDICTIONS = "results.json", "predictions"
 NUM_RESAMPLES = 1000
 SEED = 0
 LEAST_PERSONS = 10
-"""Of fewer the draws are too alike to say anything: of one person they are all the same."""
+"""With fewer persons the resamples are too alike for an interval; with one person they are all the same."""
 
 
 class OtherResultsError(ValueError):
-    """A folder holds the results of something else, which are not overwritten."""
+    """A folder holds results of another measurement, which are not overwritten."""
 
 
 def refuse_other_results(folder: Path, results: Mapping[str, Any], identity: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def refuse_other_results(folder: Path, results: Mapping[str, Any], identity: Seq
 
     Args:
         folder: Where results are to be written.
-        results: What will be written, as far as it is known.
+        results: The new results, as far as they are known.
         identity: Entries that tell one measurement from another.
 
     Raises:
@@ -53,32 +53,32 @@ def refuse_other_results(folder: Path, results: Mapping[str, Any], identity: Seq
 
 
 def fine_confusion(predictions: Predictions) -> Confusion:
-    """Answers of the fine classes against the truth."""
+    """Count the fine answers against the truth."""
     return Confusion.of(predictions.predicted, predictions.labels, predictions.label_names)
 
 
 def coarse_confusion(predictions: Predictions) -> Confusion:
-    """The system's own coarse answers against the groups of the truth."""
+    """Count the model's own coarse answers against the groups of the truth."""
     return Confusion.of(predictions.coarse_predicted, predictions.coarse_labels, predictions.group_names)
 
 
 def group_confusion(predictions: Predictions) -> Confusion:
-    """Groups of the fine answers against the groups of the truth: AEN's accuracy for three emotions (Sec. 4.2)."""
+    """Count the groups of the fine answers against those of the truth: AEN's three emotions (Sec. 4.2)."""
     of_answers = predictions.group_of[predictions.predicted]
     return Confusion.of(of_answers, predictions.coarse_labels, predictions.group_names)
 
 
 def cascade_confusion(predictions: Predictions) -> Confusion:
-    """The best fine class within the system's coarse answer against the truth: CFC-SP's hard choice (Sec. 3.2)."""
+    """Count the best class within the model's coarse answer against the truth: CFC-SP's hard choice (Sec. 3.2)."""
     in_group = predictions.group_of[None] == predictions.coarse_predicted[:, None]
     chosen = np.where(in_group, predictions.logits, -np.inf).argmax(axis=1)
     return Confusion.of(chosen, predictions.labels, predictions.label_names)
 
 
 def within_confusion(predictions: Predictions) -> Confusion | None:
-    """The best class inside the true group against the truth, of the clips of groups of several: CFC-SP's Table 3.
+    """Count the best class within the true group against the truth, for groups of several classes: CFC-SP's Table 3.
 
-    None where no clip is of such a group.
+    Returns None where no clip is of such a group.
     """
     sizes = np.bincount(predictions.group_of, minlength=len(predictions.groups))
     shared = np.flatnonzero(sizes[predictions.group_of] > 1)
@@ -93,12 +93,12 @@ def within_confusion(predictions: Predictions) -> Confusion | None:
 
 
 def violations(predictions: Predictions) -> float:
-    """Share of clips whose coarse answer is not the group of the fine answer, from 0 to 1."""
+    """Return the share of clips whose coarse answer is not the group of the fine answer, from 0 to 1."""
     return hierarchy_violations(predictions.predicted, predictions.coarse_predicted, predictions.group_of)
 
 
 def intervals(predictions: Predictions) -> Intervals:
-    """95 % confidence intervals, by persons where all are known and there are enough of them, by clips otherwise."""
+    """Compute 95 % intervals, resampling persons where all are known and there are enough, or else clips."""
     persons = predictions.persons
     if persons is not None and len(set(persons)) < LEAST_PERSONS:
         persons = None
@@ -115,17 +115,17 @@ def intervals(predictions: Predictions) -> Intervals:
 
 
 def measure(predictions: Predictions, *, temperature: float | None) -> dict[str, Any]:
-    """All figures of predictions.
+    """Compute all figures of predictions.
 
     `fine`, `coarse` (the system's own coarse answer), `coarse_of_fine` (the group of its fine answer), `cascade` (the
     best class within its coarse answer, which is how CFC-SP's paper answers) and `within_groups` (the best class
     within the true group, of the clips of groups of several) hold recalls and confusions in percent and counts; a
-    class without a clip stands in `absent_classes` and UAR leaves it out, as scikit-learn's
-    `balanced_accuracy_score` does.
+    class without a clip is named in `absent_classes` and left out of UAR, as in scikit-learn's
+    `balanced_accuracy_score`.
 
     Args:
         predictions: What to measure.
-        temperature: Of the checkpoint; None where several were pooled, which are measured at 1 alone.
+        temperature: Of the checkpoint; None for pooled predictions, which are measured at 1 alone.
     """
     fine, coarse = predictions.labels, predictions.coarse_labels
     results = {
@@ -152,7 +152,7 @@ def measure(predictions: Predictions, *, temperature: float | None) -> dict[str,
 
 
 def versions() -> dict[str, str]:
-    """What the figures were computed with."""
+    """Return the versions of the packages that computed the figures."""
     import numpy
     import torch
     import transformers

@@ -1,1 +1,1 @@
-"""The landmark head of the key-points GCN: how it is taught and measured."""
+"""Training and evaluation of the key-points GCN's landmark head."""

@@ -1,8 +1,9 @@
 """Measure a landmark head on real people: `python -m training.landmarks.evaluate_landmarks <head> --london <folder>`.
 
-Every portrait goes the way of a user's file: detector, alignment, head, and back to the frame. Errors are per cent of
-the distance between the pupils. A pupil is estimated as the mean of the six landmarks of its eye; since a pupil does
-not lie exactly there, the same estimate from the points placed by hand is measured beside it as the least to expect.
+Every portrait is processed as a user's file: detected, aligned, given to the head, and mapped back to the frame.
+Errors are in per cent of the distance between the pupils. A pupil is estimated as the mean of the six landmarks of
+its eye. Since a pupil is not exactly there, the same estimate from the points placed by hand is measured beside it: no
+head can be expected to do better.
 """
 
 import argparse
@@ -39,12 +40,12 @@ def find_landmarks(head: LandmarkHead, rgb: np.ndarray, five_points: np.ndarray,
 
 
 def mean(errors: Iterable[float]) -> float:
-    """Mean, to a hundredth."""
+    """Return the mean, rounded to a hundredth."""
     return round(float(np.mean(list(errors))), 2)
 
 
 def detect_points(portraits: Iterable[Portrait]) -> list[np.ndarray | None]:
-    """Five points of the largest face of every portrait, `(5, 2)` each; None where no face is found."""
+    """Detect five points of the largest face of every portrait, `(5, 2)` each; None where there is no face."""
     detector = MtcnnFaceDetector()
     found = (detector.detect([portrait.rgb])[0] for portrait in portraits)
     return [detections[0].points if detections else None for detections in found]
@@ -53,10 +54,10 @@ def detect_points(portraits: Iterable[Portrait]) -> list[np.ndarray | None]:
 def measure(
     head: LandmarkHead, portraits: list[Portrait], five_points: list[np.ndarray | None], *, grey: bool
 ) -> dict:
-    """All figures over the portraits, per cent of the distance between the pupils.
+    """Compute all figures over the portraits, in per cent of the distance between the pupils.
 
     Raises:
-        ValueError: If no portrait has a face that was found.
+        ValueError: If no face was detected in any portrait.
     """
     pupils, by_hand, by_detector = [], [], []
     parts: dict[str, list[float]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Random views of aligned faces together with where their 68 landmarks are."""
+"""Draw random views of aligned faces together with their 68 landmarks."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ MIRRORED = torch.tensor([
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
     *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
 ])  # fmt: skip
-"""Which landmark of a face each landmark of its mirror image is."""
+"""Index of the landmark that each landmark becomes in the mirror image."""
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 
@@ -21,7 +21,7 @@ LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 def random_colour(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Make half of the images grey and tint a third; images in [0, 1], `(count, 3, s, s)`.
 
-    Grey faces get tints, too: else colour would tell renders from photos, and each could be answered in its own way.
+    Grey faces get tints, too. Otherwise the head could tell renders from photos by colour and treat them differently.
     """
     shape = (len(images), 1, 1, 1)
     grey = (images * LUMA).sum(dim=1, keepdim=True).expand_as(images)
@@ -63,7 +63,7 @@ class LandmarkViews:
     def training_batch(
         self, count: int, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Random views of random faces: pixel values `(count, 3, size, size)` and landmarks `(count, 68, 2)`."""
+        """Draw random views of random faces: pixel values `(count, 3, size, size)` and landmarks `(count, 68, 2)`."""
         indices = torch.randint(len(self), (count,), generator=generator)
         framing = transforms.random_framing(count, generator, strength=strength)
         matrices = self.crop_to_image[indices] @ framing
@@ -78,7 +78,7 @@ class LandmarkViews:
         return to_pixel_values(views), self._places(indices, matrices)
 
     def batch(self, indices: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The faces at `indices` as inference sees them, and their landmarks."""
+        """Return the faces at `indices` as inference sees them, and their landmarks."""
         matrices = self.crop_to_image[indices]
         views = transforms.warp(self._read(indices), matrices, size)
         return to_pixel_values(views), self._places(indices, matrices)
@@ -88,7 +88,7 @@ class LandmarkViews:
         return images.expand(-1, 3, -1, -1)
 
     def _places(self, indices: torch.Tensor, crop_to_image: torch.Tensor) -> torch.Tensor:
-        """Landmarks as fractions of the crop's side; `crop_to_image` is `(count, 2, 3)` and may mirror."""
+        """Return the landmarks as fractions of the crop's side; `crop_to_image` is `(count, 2, 3)` and may mirror."""
         linear, shift = crop_to_image[:, :, :2], crop_to_image[:, :, 2]
         places = (self.landmarks[indices] - shift[:, None]) @ torch.linalg.inv(linear).transpose(1, 2)
         mirrored = torch.linalg.det(linear) < 0

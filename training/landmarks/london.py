@@ -33,8 +33,9 @@ SHARED_POINTS: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = (
 )
 """Points that both templates have: the part of the face, landmarks of the 68, points of the 189.
 
-Worked out by looking at the mean of all faces. Where one side has two points, their middle is meant: the 189 have one
-point on the middle of each lid where the 68 have two beside it, and both edges of the inner end of each brow.
+They were matched by eye on the mean of all faces. Where one template has two points for one of the other, their middle
+counts: the 189 have one point in the middle of each lid and the 68 two beside it, and the 189 have both edges of the
+inner end of each brow.
 """
 
 
@@ -44,7 +45,7 @@ class Portrait:
 
     Args:
         person: Number of the person.
-        ethnicity: As the person named it; empty where not given.
+        ethnicity: In the person's own words; empty where not given.
         rgb: uint8 of shape `(height, width, 3)`.
         points: Placed by hand, in pixels, `(189, 2)`.
     """

@@ -1,7 +1,7 @@
 """Train the landmark head: `python -m training.landmarks.train_landmarks --renders … --ferplus … --output …`.
 
-It learns from renders, whose landmarks are exact, and from the photos of FER+ with the landmarks another network found
-on them, which count for less. The result is `landmark_head.safetensors` in the output folder.
+It learns from renders, whose landmarks are exact, and from the photos of FER+ with landmarks that another network
+predicted, which have a smaller weight. The result is `landmark_head.safetensors` in the output folder.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class LandmarkRecipe:
     """A training run.
 
     Args:
-        width: Of the head.
+        width: Width of the head.
         stages: Image size, number of epochs and strength of the augmentation, in order.
         steps_per_epoch: Optimiser steps of an epoch.
         batch_size: Views of a step.
@@ -46,7 +46,7 @@ class LandmarkRecipe:
         weight_decay: On all weights.
         beta: Error as a fraction of the side up to which the loss is quadratic; beyond, it is linear.
         ema_decay: Of the average of the weights that is kept.
-        seed: Of everything random.
+        seed: Of all random numbers.
     """
 
     width: int = 32
@@ -63,25 +63,25 @@ class LandmarkRecipe:
 
     @property
     def epochs(self) -> list[tuple[int, float]]:
-        """Image size and strength of every epoch."""
+        """Return the image size and the strength of every epoch."""
         return [(size, strength) for size, count, strength in self.stages for _ in range(count)]
 
 
 def landmark_loss(found: torch.Tensor, target: torch.Tensor, weights: torch.Tensor, beta: float) -> torch.Tensor:
-    """Mean Huber loss over landmarks `(n, 68, 2)` in units of `beta`, faces weighted by `weights` `(n,)`."""
+    """Compute the mean Huber loss over landmarks `(n, 68, 2)` in units of `beta`, weighted by face, `(n,)`."""
     loss = nn.functional.smooth_l1_loss(found, target, beta=beta, reduction="none").mean(dim=(1, 2)) / beta
     return (weights * loss).sum() / weights.sum()
 
 
 def relative_error(found: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean distance of the landmarks of each face over the distance between the middles of its eyes, `(n,)`."""
+    """Compute each face's mean landmark error over the distance between the middles of its eyes, `(n,)`."""
     eyes = target[:, 36:42].mean(dim=1) - target[:, 42:48].mean(dim=1)
     return (found - target).norm(dim=-1).mean(dim=-1) / eyes.norm(dim=-1)
 
 
 @torch.inference_mode()
 def validate(head: nn.Module, views: LandmarkViews, size: int, device: torch.device) -> float:
-    """Median relative error over faces as inference sees them, in per cent."""
+    """Compute the median relative error over faces as inference sees them, in per cent."""
     head.eval()
     errors = []
     for indices in torch.arange(len(views)).split(64):
@@ -91,7 +91,7 @@ def validate(head: nn.Module, views: LandmarkViews, size: int, device: torch.dev
 
 
 def save_head(head: LandmarkHead, path: Path) -> None:
-    """Write a head with what it takes to build it."""
+    """Write a head with the sizes that are needed to build it."""
     sizes = {"num_channels": head.stem.in_channels, "width": head.stem.out_channels}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in head.state_dict().items()}
     save_file(tensors, path, metadata={name: str(size) for name, size in sizes.items()})
@@ -113,7 +113,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train, and after every epoch measure the average of the weights and write it.
 
-    A run that was stopped goes on after its last whole epoch when it is started again with the same `output`.
+    A run that was stopped resumes after its last complete epoch when it is started again with the same `output`.
     """
     accelerator = Accelerator()
     set_seed(recipe.seed)

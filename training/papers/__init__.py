@@ -1,1 +1,1 @@
-"""What the papers printed: ablation tables, and every published row."""
+"""The papers' ablation tables and figures, and every published result."""

@@ -8,7 +8,7 @@
     python -m training.papers.figures confusions without/results.json with/results.json --output confusions.png
 
 `gain` is NR-DFERNet's Fig. 4, `attention` its Fig. 5, `features` its Fig. 6 and AEN's Fig. 7, `levels` AEN's Fig. 6,
-and `confusions` what NR-DFERNet's supplement shows with and without the filter.
+and `confusions` the two confusion matrices of NR-DFERNet's supplement, with and without the filter.
 """
 
 import argparse
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 Row = Mapping[str, float]
 WITHOUT = "_without_filter"
 AEN_LEVELS = {level: f"trunk.encoder.stages.{level + 1}" for level in range(3)}
-"""Semantic level s to the part of AEN whose maps it is made of."""
+"""Semantic level s to the part of AEN whose maps it shows."""
 
 
 def draw_gain(rows: Sequence[Row], path: Path, *, title: str) -> None:
     """Draw WAR by epoch with and without the snippet filter, and what the filter gains (NR-DFERNet, Fig. 4).
 
     Args:
-        rows: Of the log, one for each epoch.
+        rows: Rows of the log, one for each epoch.
         path: PNG file to write.
         title: Which run it is.
 
     Raises:
-        ValueError: If the log does not say what the model answers without its filter.
+        ValueError: If the log has no figures without the filter.
     """
     if any("war" not in row or f"war{WITHOUT}" not in row for row in rows):
         raise ValueError(
@@ -78,8 +78,8 @@ def draw_gain(rows: Sequence[Row], path: Path, *, title: str) -> None:
 def multiplied_attention(attentions: Sequence[torch.Tensor]) -> torch.Tensor:
     """Multiply the class token's attention to each token over the layers, and normalise it (NR-DFERNet, Sec. 4.5).
 
-    This is what the paper draws. It leaves out how tokens mix on the way, which `frame_weights` take into account; and
-    it does not say what becomes of the heads: ours is their mean, the authors' later code takes the first
+    This is what the paper draws. It ignores how tokens mix between layers, which `frame_weights` take into account.
+    The paper does not say how heads are combined: we take their mean, the authors' later code takes the first
     (muse1998/IAL-for-Facial-Expression-Recognition at 39a24b6, modules.py).
 
     Args:
@@ -95,7 +95,7 @@ def multiplied_attention(attentions: Sequence[torch.Tensor]) -> torch.Tensor:
 
 @torch.no_grad()
 def attention_of_frames(checkpoint: LoadedCheckpoint, clip: np.ndarray) -> np.ndarray:
-    """Attention of NR-DFERNet's class token to each frame that is a token, all but the last, `(num_frames - 1,)`."""
+    """Compute the class token's attention to each frame that is a token, all but the last, `(num_frames - 1,)`."""
     if not isinstance(checkpoint.model, NrDfernetForVideoClassification):
         raise ValueError(f"Expected a checkpoint of NR-DFERNet, got {type(checkpoint.model).__name__}.")
     output = checkpoint.model(**_inputs(checkpoint, clip), output_attentions=True)
@@ -126,7 +126,7 @@ def draw_attention(
 
 
 def evidence_by_level(checkpoint: LoadedCheckpoint, clip: np.ndarray) -> dict[int, np.ndarray]:
-    """Evidence for AEN's answer in the maps of each semantic level, `(num_frames, h, w)` from 0 to 1."""
+    """Compute the evidence for AEN's answer at each semantic level, `(num_frames, h, w)` from 0 to 1."""
     if checkpoint.model.config.model_type != "dfer_aen":
         raise ValueError(f"Expected a checkpoint of AEN, got {type(checkpoint.model).__name__}.")
     pixel_values = _inputs(checkpoint, clip)["pixel_values_videos"]
@@ -137,7 +137,7 @@ def evidence_by_level(checkpoint: LoadedCheckpoint, clip: np.ndarray) -> dict[in
 
 
 def draw_levels(clips: Mapping[str, np.ndarray], evidence: Mapping[str, Mapping[int, np.ndarray]], path: Path) -> None:
-    """Draw what speaks for AEN's answer at each semantic level (AEN, Fig. 6).
+    """Draw the evidence for AEN's answer at each semantic level (AEN, Fig. 6).
 
     The paper uses Grad-CAM; ours is LayerCAM, which differs in that every place has a weight of its own: see
     `dfer_hf.explain.layercam`.
@@ -193,7 +193,7 @@ def draw_confusions_beside(results: Mapping[str, Mapping], path: Path) -> None:
     """Draw the confusions of several results side by side, such as those with and without NR-DFERNet's filter.
 
     Args:
-        results: Content of `results.json` by what the panel is called.
+        results: Content of `results.json` by the title of the panel.
         path: PNG file to write.
     """
     figure, panels = new_grid(1, len(results), width=7.6, height=7.0)
@@ -210,7 +210,7 @@ def _inputs(checkpoint: LoadedCheckpoint, clip: np.ndarray) -> dict[str, torch.T
 
 
 def _grid_of_clips(clips: Mapping[str, np.ndarray], *, rows_per_clip: int) -> tuple["Figure", np.ndarray]:
-    """A column of bare panels for each frame; the rows of each clip, under its name, `(clips, rows, frames)`."""
+    """Create bare panels `(clips, rows, frames)`, with the rows of each clip under its name."""
     figure, panels = new_grid(rows_per_clip * len(clips), max(map(len, clips.values())), width=0.9, height=0.9)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
@@ -230,7 +230,7 @@ def _name(word: str) -> str:
 
 
 def _clips(arguments: argparse.Namespace, checkpoint: LoadedCheckpoint) -> dict[str, np.ndarray]:
-    """Frames of the clips of the command line, those that the model looks at."""
+    """Read the frames of the command line's clips that the model reads."""
     prepared = PreparedClips(arguments.prepared)
     prepared.check_processor(checkpoint.processor)
     clips = {}
@@ -309,7 +309,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Draw as the command line says."""
+    """Draw the figure that the command line asks for."""
     arguments.draw(arguments)
     return 0
 

@@ -1,4 +1,4 @@
-"""Keep the table of what was printed, and of what we measured, in the README.
+"""Keep the table of published results, and of ours beside them, in the README.
 
 `python -m training.papers.published README.md` fills it in.
 
@@ -25,8 +25,7 @@ ROWS = Path(__file__).with_name("published.toml")
 MARKED = re.compile(r"(<!-- published -->\n).*?(<!-- /published -->)", re.DOTALL)
 TITLES = {"dfew": "DFEW", "ferv39k": "FERV39k", "afew": "AFEW", "mafw": "MAFW", "aff_wild2": "Aff-Wild2"}
 FIGURES = {"uar": ("fine", "uar"), "war": ("fine", "war"), "f1": ("cascade", "macro_f1")}
-"""Where our figures stand; F1 is that of CFC-SP's hard choice."""
-"""Column to what it is called in results."""
+"""Column to the place of our figure in `results.json`; F1 is that of CFC-SP's hard choice."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _recipe(row: PublishedRow) -> str:
 
 
 def _ours(row: PublishedRow, repository: Path) -> str:
-    """Our figures; of folds together their mean, as the papers print."""
+    """Read our figures, which are means over the folds, as the papers print them."""
     if not row.result:
         return "needs the corpus"
     path = repository / row.result

@@ -1,4 +1,4 @@
-"""What a table of a paper is made of, read from TOML: recipes, what rows say otherwise, and what was printed."""
+"""The tables of the papers, read from TOML: recipes, how rows differ from them, and the printed figures."""
 
 import dataclasses
 import sys
@@ -19,18 +19,18 @@ RECIPES, TABLES = Path(__file__).parents[1] / "recipes", Path(__file__).parent /
 COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "uar": ("UAR", ("fine", "uar")),
     "war": ("WAR", ("fine", "war")),
-    # Of CFC-SP alone, whose answer is its hard choice.
+    # For CFC-SP alone, whose answer is its hard choice.
     "f1": ("F1", ("cascade", "macro_f1")),
-    # Of the nets apart, before the cascade joins them.
+    # For the nets by themselves, before the cascade joins them.
     "f1_of_groups": ("F1, coarse", ("coarse", "macro_f1")),
     "f1_within_groups": ("F1, negative", ("within_groups", "macro_f1")),
     "war_of_groups": ("WAR of groups", ("coarse_of_fine", "war")),
     # Counted from the configuration.
     "multiply_adds": ("G multiply-adds", ()),
     "parameters": ("M parameters", ()),
-    # Of the log of the first fold.
+    # From the log of the first fold.
     "hours": ("hours of training", ()),
-    # Of the authors' machine; nothing here measures it.
+    # Measured on the authors' machine alone.
     "clips_per_second": ("clips a second", ()),
 }
 
@@ -40,16 +40,16 @@ class Row:
     """One row of a table.
 
     Args:
-        name: As the paper calls it.
-        paper: What the paper printed, by column; empty where it only drew it.
-        recipe: Where it is not the table's.
+        name: The paper's name for it.
+        paper: The paper's figures by column; empty where the paper only draws them.
+        recipe: The row's recipe, where it is not the table's.
         overrides: Settings in which the row differs from its recipe.
-        decision: Fields of the configuration that only decisions read: set in the trained checkpoint.
+        decision: Fields of the configuration that change answers alone; they are set in the trained checkpoint.
         nets: `coarse` and `fine` nets of CFC-SP, which are trained apart and put together.
         start_row: Row whose run on its first fold the weights start from, counted from 1.
         folds: Where they are not the table's.
         scenes: Scenes of FERV39k whose clips are measured; all where none are named.
-        ours: Whether this package can run it: has such a system and data. Otherwise the row is printed only.
+        ours: Whether this package has the system and the data; other rows show the paper's figures alone.
         note: What to know when the two are compared.
     """
 
@@ -72,10 +72,10 @@ class Table:
 
     Args:
         title: Paper, number and subject.
-        recipe: Of all rows that name no other.
+        recipe: Recipe of all rows that name no other.
         columns: Of `COLUMNS`.
         rows: In the paper's order.
-        folds: Folds the paper's figures are the mean of; none where the corpus has one division.
+        folds: Folds over which the paper averages; none where the dataset has one division.
         note: What holds for all rows.
     """
 
@@ -91,7 +91,7 @@ def load_table(name: str) -> Table:
     """Read a table by name.
 
     Raises:
-        ValueError: If there is no such table, or it says what no table may say.
+        ValueError: If there is no such table, or it has unknown keys.
     """
     path = TABLES / f"{name}.toml"
     if not path.is_file():
@@ -110,15 +110,15 @@ def load_table(name: str) -> Table:
 
 
 def table_names() -> list[str]:
-    """Names of all tables."""
+    """List the names of all tables."""
     return sorted(path.stem for path in TABLES.glob("*.toml"))
 
 
 def train_config(row: Row) -> TrainConfig:
-    """The recipe of a row, with what it says otherwise; for CFC-SP's nets, what they have in common.
+    """Return the recipe of a row with the row's changes; for CFC-SP's nets, the settings they share.
 
     Raises:
-        ValueError: If recipes know no such key.
+        ValueError: If recipes have no such key.
     """
     values = dataclasses.asdict(load_config(RECIPES / f"{row.recipe}.toml"))
     for name, value in row.overrides.items():
@@ -128,10 +128,10 @@ def train_config(row: Row) -> TrainConfig:
 
 
 def model_config(row: Row) -> DferConfig:
-    """Configuration of the system that a row measures, with the system's own classes.
+    """Return the configuration of the system that a row measures, with the system's own classes.
 
     Raises:
-        ValueError: If the system has no such field, or not with such a value.
+        ValueError: If the system has no such field, or refuses its value.
     """
     config = train_config(row)
     config_class = dfer_hf.systems()[config.system].config_class

@@ -1,4 +1,4 @@
-"""A guide for AEN that knows other classes than the stills it was trained on."""
+"""Fit AEN's guide to other classes than those it was trained on."""
 
 from collections.abc import Sequence
 
@@ -24,8 +24,8 @@ def fit_guide(model: PreTrainedModel, source: TrainingSource, taken: Sequence[Ta
 
     Args:
         model: Changed in place where it is an AEN whose guide needs it.
-        source: What is trained on; `MAX_CLIPS` of it at most are looked at.
-        taken: What first weights were taken from where.
+        source: The training data, of which at most `MAX_CLIPS` clips are used.
+        taken: Which first weights were taken from where.
         image_size: Side of the pictures in pixels.
     """
     names = {name for part in taken for name in part.tensors}

@@ -1,7 +1,7 @@
-"""Train what follows a frozen backbone, on stored means of its maps.
+"""Train the layers after a frozen backbone on stored means of its maps.
 
-A clip of stored frames costs a hundredth of one that goes through the backbone, so the parts with random first weights
-can see a hundred times as many before everything is trained together.
+A clip of stored frames costs a hundredth of one that goes through the backbone, so the layers with random first
+weights see a hundred times as many clips before everything is trained together.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ STILLS_PER_PASS = 64
 
 
 class StoredViews:
-    """What trunk and guide say of a few random views of every still, and of one view with the face covered.
+    """Outputs of trunk and guide for a few random views of every still, and for one view with the face covered.
 
     Args:
-        model: The system whose trunk and guide look.
-        clips: The clips whose stills are looked at.
+        model: The AEN whose trunk and guide are used.
+        clips: The clips whose stills are used.
         image_size: Side of the views in pixels.
         num_views: Views of each still beside the covered one.
-        generator: Of everything random.
+        generator: Source of randomness.
         strength: Of the augmentation.
     """
 
@@ -100,10 +100,10 @@ def warm_up(
     """Train all but trunk and guide, with a learning rate that falls from its peak to zero along half a cosine.
 
     Args:
-        model: The system; changed in place.
-        views: What it learns from.
+        model: The AEN; changed in place.
+        views: The stored views to learn from.
         config: Steps and learning rate.
-        generator: Of everything random but dropout.
+        generator: Source of all randomness but dropout.
         autocast: Opens the precision of each step's forward pass.
 
     Returns:
@@ -122,7 +122,7 @@ def warm_up(
         maps = [level.to(model.device) for level in maps]
         with autocast():
             output = model.answer_levels(maps, frame_logits.to(model.device), votes.to(model.device))
-        # There, because labels were given.
+        # Not None, because labels were given.
         loss = cast(torch.Tensor, output.loss)
         optimiser.zero_grad()
         loss.backward()

@@ -1,4 +1,4 @@
-"""Put trained nets of CFC-SP together to one system.
+"""Put trained nets of CFC-SP together into one model.
 
     python -m training.systems.cfc_sp_assembly --coarse swin=runs/cfc_swin iresnet=runs/cfc_iresnet \
         hrnet=runs/cfc_hrnet --fine repvgg=runs/cfc_repvgg_negative --output runs/cfc_sp
@@ -39,7 +39,7 @@ def assemble(
     fine_nets: Mapping[str, Path],
     smoothing_window: int = PAPER.smoothing_window,
 ) -> None:
-    """Write the checkpoint of a system whose nets were trained apart.
+    """Write the checkpoint of a model whose nets were trained apart.
 
     Args:
         output: Folder to write.
@@ -94,7 +94,7 @@ def _whole(
     fine_nets: Mapping[str, Path],
     smoothing_window: int,
 ) -> CfcSpConfig:
-    """Configuration of the whole: the paper's eight classes in its order, or what the nets tell apart."""
+    """Build the configuration of the whole: the paper's eight classes in its order, or those of the nets."""
     group_of = {label: name for name, members in PAPER.group_table.items() for label in members}
     labels = [name for name in of_groups if name not in {group_of.get(label, label) for label in of_labels}]
     labels += of_labels
@@ -125,7 +125,7 @@ def _load(role: str, kind: str, checkpoint: Path) -> CfcSpForVideoClassification
 
 
 def _tensors(giver: CfcSpForVideoClassification, prefix: str, order: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Weights of a net under the names they have in the whole, with its classes in the whole's order."""
+    """Return the weights of a net under the names and in the order of classes that they have in the whole."""
     net = giver.coarse_nets[0]
     last = f"head.{len(cast(torch.nn.Sequential, net.head)) - 1}."
     return {
@@ -163,7 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Assemble as the command line says."""
+    """Run the assembly that the command line asks for."""
     assemble(
         arguments.output,
         coarse_nets=dict(arguments.coarse),
