@@ -1,9 +1,15 @@
-"""Every layer's first weights against those of the authors' code.
+"""Every layer's first weights against those of the authors' code, whose formulas were read in:
 
-- Former-DFER: zengqunzhao/Former-DFER at 1b5ad6f, models/S_Former.py and T_Former.py.
-- NR-DFERNet: muse1998/IAL-for-Facial-Expression-Recognition at 39a24b6, modules.py.
-- M3DFEL: Tencent/TFace at 171ec14, attribute/M3DFEL/models.
-- CFC-SP: youqingxiaozhua/ABAW3 at 51ab58a, mmcls/models.
+- Former-DFER: zengqunzhao/Former-DFER at 6c28494, `ResNet.__init__` of models/S_Former.py (convolutions normal by
+  fan-out, positions of unit variance, linear layers left to torch) and `TFormer.__init__` of models/T_Former.py.
+- NR-DFERNet: muse1998/IAL-for-Facial-Expression-Recognition at 243fabe, `ResNet.__init__` of modules.py, likewise.
+- M3DFEL: Tencent/TFace at b06c3ea, `M3DFEL.__init__` of attribute/M3DFEL/models/M3DFEL.py and `DMIN.__init__` of
+  attribute/M3DFEL/utils.py: all is left to torch but the backbone, which is torchvision's.
+- CFC-SP: youqingxiaozhua/ABAW3 at 51ab58a, mmcls/models: `SwinTransformerFaceX._init_weights` of
+  backbones/swin_faceX.py, `IRSE._initialize_weights` of backbones/irse.py (Xavier), the `init_cfg` of `RepVGGFaceX`
+  in backbones/repvgg_facex.py and of `LinearClsHead` in heads/linear_head.py (0.01). Its HRNet is always loaded and
+  draws nothing: ours is drawn by `init_weights` of the code it comes from, JDAI-CV/FaceX-Zoo at 867e6f4,
+  backbone/HRNet.py.
 
 AEN, the key-points GCN and the baselines have no public code: they follow Former-DFER's, which their papers build on.
 """
@@ -21,7 +27,7 @@ WIDE = {"cfc_sp": {"coarse_nets": ["swin", "iresnet", "hrnet", "repvgg"], "fine_
 
 def kaiming(layer):
     """As most codes draw convolutions: normal, by what a layer gives to."""
-    return (2 / (layer.weight[:, 0].numel() / layer.groups)) ** 0.5
+    return (2 / layer.weight[:, 0].numel()) ** 0.5
 
 
 def torchs_own(layer):
