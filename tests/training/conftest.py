@@ -15,7 +15,7 @@ SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fea
 
 @pytest.fixture(autouse=True)
 def on_one_cpu_thread(monkeypatch):
-    """And with an accelerator of its own: accelerate keeps one state for the whole process."""
+    """Run on one thread and with a new accelerator, as accelerate keeps one state for the whole process."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
@@ -26,7 +26,7 @@ def on_one_cpu_thread(monkeypatch):
 
 
 def landmarks68(shift):
-    """68 points whose five alignment points are the template's, on a 48×48 still."""
+    """Return 68 points on a 48×48 still whose five alignment points are the template's."""
     five = ARCFACE_TEMPLATE * (48 / 112) + shift
     points = np.zeros((68, 2), np.float32)
     for part, place in ((slice(36, 42), 0), (slice(42, 48), 1), (30, 2), (48, 3), (54, 4)):
@@ -61,7 +61,7 @@ def write_corpus(root, faces, *, landmarks_for=None):
 
 
 def drawing(label, seed):
-    """A still of a class: stripes of a direction and width of its own, with grain."""
+    """Draw a still whose class is told by the direction and width of its stripes, with grain."""
     y, x = np.mgrid[:48, :48]
     angle = label * np.pi / 7
     stripes = np.sin((x * np.cos(angle) + y * np.sin(angle)) / (1.5 + 0.4 * label))

@@ -1,4 +1,4 @@
-"""A small corpus with its cache: clips of plain colours, whose class is told by the colour."""
+"""A small dataset with its cache: clips of plain colours, which tell the class."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Miniatures of corpora, laid out to the byte as they are in circulation, with pictures of noise."""
+"""Write miniatures of datasets in the exact layouts in circulation, with pictures of noise."""
 
 import shutil
 
@@ -52,7 +52,7 @@ def picture(suffix=".jpg", side=12, seed=0):
 
 
 def write_frames(folder, num_frames=16, *, pattern="{clip}_{number:05d}.jpg", first=1):
-    """Write frames; their names count from `first`."""
+    """Write frames that are numbered from `first`."""
     folder.mkdir(parents=True, exist_ok=True)
     data = picture()
     for number in range(first, first + num_frames):
@@ -82,7 +82,7 @@ def write_dfew_lists(root, pattern=OFFICIAL_DFEW, *, folds=(1, 2, 3, 4, 5), clip
 
 
 def write_dfew_path_lists(root, pattern=FORMER_DFER_DFEW, *, fold=1, with_counts=True, test_part="test"):
-    """Write lists of paths of another machine, with counts of frames as Former-DFER has them, or without."""
+    """Write lists with paths of another machine, with or without Former-DFER's counts of frames."""
     for part, labels in zip(("train", test_part), DFEW_CLIPS, strict=True):
         middle = " 66 " if with_counts else " "
         lines = [f"/home/user/datasets/DFEW_Face/{name}{middle}{label - 1}" for name, label in labels.items()]
@@ -135,7 +135,7 @@ def write_afew_faces(root, *, num_frames=16):
 
 
 def write_afew_release(root, *, train="Train_AFEW", val="Val_AFEW", suffix=".avi"):
-    """Write the release: videos, or folders where the suffix is empty, with the faces its authors aligned beside."""
+    """Write the release: videos, or folders where the suffix is empty, with its authors' aligned faces beside them."""
     for part, names in ((train, ("Angry", "Happy", "Sad", "Fear")), (val, ("Disgust", "Neutral", "Surprise"))):
         for place, name in enumerate(names):
             clip = root / part / name / f"0000462{place}0{suffix}"
@@ -150,7 +150,7 @@ def write_afew_release(root, *, train="Train_AFEW", val="Val_AFEW", suffix=".avi
 def write_mafw_lists(
     root, *, folds=(1, 2, 3, 4, 5), top="split", kind="single", caption="no_caption", encoding="gb18030", extra=()
 ):
-    """Write the lists of folds, with captions in an encoding or without; `extra` stands after the training clips."""
+    """Write the lists of folds, with captions in an encoding or without; `extra` follows the training clips."""
     for fold in folds:
         for part, labels in zip(("train", "test"), MAFW_CLIPS, strict=True):
             pairs = [*labels.items(), *(extra if part == "train" else ())]

@@ -1,4 +1,4 @@
-"""Two small training runs, and how to break one off and read its log."""
+"""Two small training runs, and functions that interrupt a run and read its log."""
 
 import csv
 import dataclasses
@@ -38,11 +38,11 @@ CLIPS = dataclasses.replace(
 
 
 class StoppedError(Exception):
-    """What ends a run in the middle of an epoch."""
+    """Interrupts a run in the middle of an epoch."""
 
 
 def stop_after(monkeypatch, num_batches):
-    """Let a run end, as by a power cut, once it has used a number of batches."""
+    """Interrupt a run, as a power cut would, once it has used a number of batches."""
     used = []
     clip = training.train.Accelerator.clip_grad_norm_
 
@@ -56,7 +56,7 @@ def stop_after(monkeypatch, num_batches):
 
 
 def log_of(output):
-    """Rows of the log without what depends on the hour."""
+    """Read the rows of the log without the columns that depend on time."""
     timed = ("seconds", "loader_share", "clips_per_second")
     with (output / "log.csv").open(newline="", encoding="utf-8") as file:
         return [{name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(file)]

@@ -33,7 +33,7 @@ class SmallSource:
 
 
 def random_predictions(count=60, *, seed=0, names=None, label_names=SEVEN, groups=GROUPS, **fields):
-    """Answers that are right about every second time; the coarse ones contradict the fine ones now and then."""
+    """Make predictions of which about half are right; coarse answers sometimes contradict the fine ones."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, len(label_names), count)
     logits = rng.normal(0, 1, (count, len(label_names)))

@@ -19,7 +19,7 @@ CONFIG = TrainConfig(
     learning_rate=0.01,
     sampling=Sampling(num_segments=4, frames_per_segment=1),
     validation_share=0.25,
-    # Every snippet is clear and none is neutral: the filter takes the neutral class from every clip.
+    # Every snippet is confident and none is neutral, so that the filter removes the neutral class from every clip.
     model={"snippet_confidence": 0.0, "snippet_neutrality": 1.0},
     also_measured={"without_filter": {"snippet_filter": False}},
 )

@@ -24,7 +24,7 @@ CLASSES = {"happiness": 2, "sadness": 1, "neutral": 1, "anger": 1, "surprise": 1
 
 @pytest.fixture
 def expect(monkeypatch):
-    """Let the releases of DFEW and FERV39k be the miniatures."""
+    """Replace the releases of DFEW and FERV39k by miniatures."""
     expected = {str(fold): MINIATURE for fold in range(1, 6)} | {"classes": CLASSES}
     monkeypatch.setitem(CORPORA, "dfew", dataclasses.replace(dfew.CORPUS, expected=expected))
     counts = {"1": {"train": 5, "test": 3}}

@@ -24,7 +24,7 @@ def write_fold(folder, number, *, suffix=".csv", **fields):
 
 @pytest.fixture
 def folds(tmp_path):
-    """Three folds: as `evaluate` writes them, in a run's folder, and as parquet."""
+    """Write three folds: as `evaluate` does, in a run's folder, and as parquet."""
     predictions = [
         write_fold(tmp_path / "one", 1),
         write_fold(tmp_path / "two" / "evaluation", 2),

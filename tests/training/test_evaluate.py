@@ -25,7 +25,7 @@ from .small_source import SmallSource, random_predictions
 
 
 class FakePrepared:
-    """A cache that was made for every processor but a refused one."""
+    """A cache that fits every processor unless `refused` is set."""
 
     refused = False
 
@@ -53,7 +53,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def corpus_modules(monkeypatch):
-    """The parts of the path that read a corpus, as small as can be: 17 clips, of which three are not in the cache."""
+    """Replace the code that reads a dataset: 17 clips, of which three are not in the cache."""
     source = SmallSource(14)
     names = [*source.names, "lost-b", "lost-a", "lost-c"]
 
@@ -133,7 +133,7 @@ def test_a_run_keeps_its_evaluations_in_folders_of_their_own(run, corpus_modules
     assert results["split"] == "train"
     assert results["clips"]["in_split"] == 7
     assert results["confidence_intervals"]["drawn"] == "clips"  # of too few persons
-    # The same measurement in another format takes the place of the one before.
+    # The same measurement in another format replaces the earlier one.
     assert call(run, "small", *places, "--split", "train") == 0
     assert {path.name for path in folder.glob("predictions*")} == {"predictions.csv"}
     assert call(run, "small", *places) == 0
@@ -150,7 +150,7 @@ def test_no_other_result_is_overwritten(run, corpus_modules, tmp_path, capsys):
     (tmp_path / "out" / "results.json").unlink()
     assert call(run, "small", *places, "--fold", 1) == 1
     (tmp_path / "out" / "results.json").write_bytes(before)
-    # The checkpoint learns something, and what was measured before is still there.
+    # The checkpoint's weights change, and the earlier results stay.
     shutil.copytree(run / "checkpoint", tmp_path / "my-run" / "checkpoint")
     weights = load_file(tmp_path / "my-run" / "checkpoint" / "model.safetensors")
     weights["classifier.bias"] += 1

@@ -16,7 +16,7 @@ from .corpora import LABELS, make_corpus
 from .test_train_on_corpora import CONFIG
 
 CLASSES = {"sad": ["sadness"], "glad": ["happiness"]}
-# Every fourth frame has no label; of the others 5 are neutral.
+# Every fourth frame has no label, and 5 of the others are neutral.
 VIDEO = Clip("test/000", Path("unused"), None, tuple(LABELS[frame % 3] if frame % 4 else None for frame in range(20)))
 
 

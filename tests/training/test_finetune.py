@@ -24,7 +24,7 @@ CLASSES = ("squinting", "beaming", "yawning")
 
 
 def write_clips(root, count, *, num_frames=2, classes=CLASSES):
-    """Folders of frames: the astronaut's face, in a light of its own for each class."""
+    """Write folders of frames of the astronaut's face, which is lit differently in each class."""
     portrait = cv2.resize(data.astronaut()[:224, 112:336], (160, 160))
     for number in range(count):
         label = number % len(classes)

@@ -31,7 +31,7 @@ SHARED_CLIP = SHARED_DATA / "clips" / "single_face.mp4"
 
 
 def prepare_one(clip, output, cropper=MARKED):
-    """All crops of a clip, and what the shard says of it."""
+    """Read all crops of a clip, and its details in the shard."""
     report = run([clip], output, cropper)
     assert not report.failures
     prepared = PreparedClips(output)
@@ -41,7 +41,7 @@ def prepare_one(clip, output, cropper=MARKED):
 
 
 def numbers(crops):
-    """The numbers of the frames that crops are of."""
+    """Read the numbers of the frames from their crops."""
     return crops[:, 56, 56, 1].tolist()
 
 
@@ -248,7 +248,7 @@ def test_folds_that_do_not_agree_are_refused(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch):
-    """Runs the command on a corpus that is put in the place of all others."""
+    """Runs the command on a dataset that replaces all others."""
 
     def call(corpus, *words):
         corpora = types.ModuleType("training.datasets.registry")

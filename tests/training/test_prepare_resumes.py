@@ -61,7 +61,7 @@ def test_a_run_that_failed_anywhere_goes_on_to_the_same_bytes(tmp_path, monkeypa
         if next(calls) == fatal:
             writer._shard.write(stream.read(chance.randrange(size)))  # half a member
             writer._shard.flush()
-            # And half a row, which is worse than can be.
+            # Half a row as well, which cannot happen but would be worse.
             writer._index.write("set one/cl")
             writer._index.flush()
             raise KeyboardInterrupt
@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, processes):
             break
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    # Ends when its workers have ended too.
+    # It ends when its workers have ended too.
     errors = process.stderr.read().decode()
     assert process.wait() == -signal.SIGKILL, errors
     assert list(cache.glob("unfinished-*"))

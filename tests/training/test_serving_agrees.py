@@ -1,4 +1,4 @@
-"""A clip of one window has one answer: in the product, in evaluation, and through the processor on the Hub."""
+"""A clip of one window gets the same answer from the predictor, in evaluation, and from the processor on the Hub."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_product_evaluation_and_processor_give_one_answer(tmp_path, clip, system
 
     with torch.inference_mode():
         answer = model(**processor(str(clip), return_tensors="pt")).logits.softmax(dim=-1)[0]
-    # The processor knows nothing of the rate that smoothing needs.
+    # The processor does not pass on the rate that smoothing needs.
     if sampling is PAPERS:
         assert answer.tolist() == pytest.approx(evaluated.tolist(), abs=1e-5)
 

@@ -141,7 +141,7 @@ def test_a_run_ends_with_a_folder_for_the_hub(corpus, tmp_path):
 
 
 def test_micro_batches_learn_the_same_as_whole_ones(corpus, tmp_path):
-    """Without batch statistics and random views a step of two halves is the step of the whole."""
+    """Without batch statistics and random views, two micro-batches make the same step as one batch."""
     weights = []
     for accumulation in (1, 2):
         config = dataclasses.replace(

@@ -114,7 +114,7 @@ def test_a_run_says_what_it_was_trained_on(colours, tmp_path, capsys):
     assert {row["name"] for row in clips if row["part"] == "training"} | {
         row["name"] for row in clips if row["part"] == "validation"
     } == {f"train/{number:03d}" for number in range(12)}
-    # What the annotation and the preparation left out is counted in the log, in run.json and in the card.
+    # Clips that the annotation or the preparation left out are counted in the log, in run.json and in the card.
     assert record["left_out"] == {"annotation": {"compound label": 2}, "training": {}, "test": {"NoFaceFoundError": 1}}
     said = "1 test clips left out because they could not be prepared (1 NoFaceFoundError)"
     assert said in capsys.readouterr().out
@@ -141,13 +141,13 @@ def stop_in_epoch_1(_loss, epoch):
 def test_weights_of_faces_that_were_prepared_or_normalised_otherwise_are_refused(colours, tmp_path):
     config = dataclasses.replace(CONFIG, stages=((32, 1, 1.0),), epoch_length=4)
     training.train.train(config, output=tmp_path / "grey", **colours)
-    # A run folder is taken as its checkpoint is.
+    # A run folder can be given in place of its checkpoint.
     alike = dataclasses.replace(config, initialise_from=(str(tmp_path / "grey"),))
     training.train.train(alike, output=tmp_path / "alike", **colours)
     other = dataclasses.replace(alike, normalisation=Normalisation())
     with pytest.raises(PreparationMismatchError, match=r"image_mean \[0\.0, .*those of .*grey were trained"):
         training.train.train(other, output=tmp_path / "other", **colours)
-    # What the first run has seen, the second has seen too.
+    # The second run counts the clips of the first as seen.
     seen = RunFolder(tmp_path / "alike").clips_file.read_text(encoding="utf-8")
     assert "colours,train/003,initialisation" in seen
 
@@ -167,7 +167,7 @@ def test_a_run_has_one_event_file_however_often_it_stops(colours, tmp_path, monk
     assert [step for step, _ in events_of(tmp_path / "stopped")] == [0]
     training.train.train(CONFIG, output=tmp_path / "stopped", **colours)
     assert events_of(tmp_path / "stopped") == events_of(tmp_path / "whole")
-    # Another tracker changes no result, so the run may go on with it.
+    # Another tracker changes no result, so the run may resume with it.
     other = dataclasses.replace(CONFIG, trackers=())
     training.train.train(other, output=tmp_path / "stopped", **colours)
 

@@ -1,4 +1,4 @@
-"""The commands of training as people type them, each in a process of its own, and what they say of wrong words."""
+"""The commands of training as people type them, each in a process of its own, and their messages about mistakes."""
 
 import os
 import re
@@ -120,7 +120,7 @@ def test_ctrl_c_and_a_second_start_are_said_in_one_line(corpus, tmp_path):
 
 
 def say(*words, capsys):
-    """What a command that fails says as an error."""
+    """Return the error of a command that fails."""
     assert training.cli.main([str(word) for word in words]) == 1
     return capsys.readouterr().err
 

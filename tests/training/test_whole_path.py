@@ -1,7 +1,7 @@
-"""From videos to a card: prepare, check, train, break off, go on, evaluate, for every system.
+"""Go the whole way from videos to a card with every system: prepare, check, train, interrupt, resume, evaluate.
 
-The clips are rendered from ICT-FaceKit, with portraits of the London Set and enlarged stills of FER+ beside them: what
-is measured here says that the path holds, and nothing about people.
+The clips are rendered from ICT-FaceKit, with portraits of the London Set and enlarged stills of FER+ beside them. The
+figures show that all steps work together, and say nothing about people.
 """
 
 import csv
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.slow
 
 
 def enlarge(frames):
-    """Give a face crop of a render room around it, as a camera does."""
+    """Add space around the face crop of a render, as in a camera's picture."""
     return np.stack([cv2.copyMakeBorder(frame, 60, 60, 60, 60, cv2.BORDER_REPLICATE) for frame in frames])
 
 

@@ -85,7 +85,7 @@ def test_a_shard_is_left_when_the_next_clip_would_pass_its_size(root):
     assert list(rows[0]) == ["name", "shard", "offset", "num_frames", "num_with_face", "error"]
     assert [row["shard"][-5:-4] for row in rows] == ["0", "0", "1", "2", "3", ""]
     sizes = [path.stat().st_size for path in sorted(root.glob("shard-*.tar"))]
-    # A clip larger than a shard has one of its own.
+    # A clip that is larger than a shard gets one of its own.
     assert sizes[1] > 500_000
     assert all(size < 500_000 + 1024 for size in [sizes[0], *sizes[2:]])
 
@@ -98,7 +98,7 @@ def test_the_record_comes_back(root):
 
 
 class Frames:
-    """What a loader takes: the sum of three frames of each clip."""
+    """A dataset for a loader: the sum of three frames of each clip."""
 
     def __init__(self, prepared):
         self.prepared = prepared
@@ -278,7 +278,7 @@ def test_a_clip_is_added_once(root, arrays):
 
 
 def test_what_is_written_can_be_read_while_more_is_added(root, arrays, monkeypatch):
-    # Less than what Python's files hold back.
+    # Fewer bytes than Python's files buffer.
     monkeypatch.setattr(shards, "_COPY_BYTES", 1000)
     crops = arrays["last"]
     with CacheWriter(root, shard_bytes=500_000) as writer:

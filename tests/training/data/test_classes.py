@@ -84,7 +84,7 @@ def test_a_cache_of_other_crops_than_the_recipe_asks_for_is_refused(build):
 
 
 def test_short_clips_are_not_trained_on_and_counted(build):
-    """The test part keeps them: nobody is better for leaving out what is hard."""
+    """The test part keeps them, as leaving out hard clips would only make the figures look better."""
     with pytest.raises(ValueError, match="Expected clips with a label, got none"):
         build(minimum_frames=21, select="last")
     data = build(minimum_frames=20, select="test")

@@ -36,7 +36,7 @@ def source_of(colours, *, sampling=None, augmentation=NOTHING, normalisation=Non
 
 
 def frame_numbers(pixel_values, labels):
-    """Which frames a batch holds: the brightness of the channel after the class's."""
+    """Read which frames a batch holds from the brightness of the channel after the class's."""
     channels = (labels + 1) % 3
     return [
         (clip[:, channel].mean(dim=(1, 2)) * 255).round().int().tolist()

@@ -22,7 +22,7 @@ def clip():
 
 @pytest.fixture(scope="module")
 def soft_clip():
-    """Three different frames without hard edges, as faces have few."""
+    """Three different frames without hard edges, of which faces have few."""
     noise = np.random.default_rng(1).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     return np.stack(
         [cv2.normalize(cv2.GaussianBlur(frame, (0, 0), 4), None, 20, 235, cv2.NORM_MINMAX) for frame in noise]

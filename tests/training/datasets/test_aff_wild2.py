@@ -30,7 +30,7 @@ def write_release(
     missing=(),
     end="\n",
 ):
-    """Write a miniature; `missing` holds pictures that no face was found for, such as `video59/00001`."""
+    """Write a miniature; `missing` names pictures without a detected face, such as `video59/00001`."""
     for part, videos in ((train_set, train), ("Validation_Set", validation)):
         for video, labels in videos.items():
             write_annotation(root / annotations / part, video, labels, end=end)

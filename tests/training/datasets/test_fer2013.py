@@ -81,7 +81,7 @@ def test_votes_give_the_majority_of_ferplus(tmp_path):
     ("votes", "label"),
     [
         ({"neutral": 4, "sadness": 1, "anger": 3, "disgust": 2}, None),
-        # 4 of 7: single votes fall away.
+        # 4 of 7, as single votes do not count.
         ({"neutral": 4, "sadness": 1, "anger": 1, "disgust": 3}, "neutral"),
         ({"happiness": 5, "surprise": 5}, None),
         ({"happiness": 2, "anger": 1, "fear": 1}, "happiness"),

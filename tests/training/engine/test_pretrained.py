@@ -79,7 +79,7 @@ def test_a_checkpoint_of_the_same_system_gives_what_fits_and_says_what_does_not(
 
 
 def downloaded(monkeypatch, **models):
-    """Stand in for torchvision's downloads: random weights instead of trained ones."""
+    """Replace torchvision's downloads by random weights."""
 
     def weights(name):
         state = models[name].state_dict()
@@ -168,7 +168,7 @@ def test_classes_beyond_the_seven_find_their_group():
 
 @pytest.mark.parametrize("preset", ["tiny", "small"])
 def test_a_cascade_keeps_the_groups_of_its_paper(preset):
-    """Not the sentiments, whichever classes a corpus has."""
+    """The groups are not the sentiments, whichever classes a dataset has."""
     config = dataclasses.replace(STILLS, system="cfc_sp", preset=preset, model={})
     for names in (SEVEN_EMOTIONS, tuple(Emotion(label) for label in EIGHT_LABELS)):
         groups = build_model(config, names)[0].config.groups

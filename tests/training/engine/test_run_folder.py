@@ -19,7 +19,7 @@ SETTINGS = {"corpus": "dfew", "fold": 1, "cache": {"sha256": "a", "preparation":
 
 
 def run_epochs(folder, last, *, settings=SETTINGS):
-    """Train one number, which grows by one in every epoch, until the epochs before `last` are done; returns it."""
+    """Train one number, which grows by one in every epoch, until the epochs before `last` are done, and return it."""
     accelerator, run = Accelerator(), RunFolder(folder)
     with run.opened(CONFIG, settings, num_epochs=4):
         model = accelerator.prepare(torch.nn.Linear(1, 1))

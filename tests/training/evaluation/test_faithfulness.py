@@ -7,7 +7,7 @@ from training.evaluation.faithfulness import Loss, cover, losses_of, measure, ta
 
 
 class CornerReader(nn.Module):
-    """Answers by how bright a quarter of the frames is: the upper left one of a bright clip, else the lower right."""
+    """Answers by a quarter of the frames: the upper left one of a bright clip, else the lower right."""
 
     evidence_layer = "seen"
     config = None

@@ -24,7 +24,7 @@ ALL = (
 
 
 def clusters(count=70, *, spread=0.1):
-    """Features of seven classes, each in a place of its own."""
+    """Features of seven classes, each in its own region."""
     rng = np.random.default_rng(0)
     labels = np.arange(count) % 7
     places = rng.normal(0, 5, (7, 20))
@@ -66,7 +66,7 @@ def test_a_confusion_is_as_dark_as_its_share(tmp_path):
 
     cell = area(0.9)
     assert cell > 1500
-    # Two cells, and what the numbers leave of each.
+    # Two cells, without the pixels of their numbers.
     assert area(0.5) == pytest.approx(2 * cell, rel=0.3)
     assert area(0.1) == pytest.approx(cell, rel=0.3)
 
@@ -84,7 +84,7 @@ def test_a_class_without_clips_has_neither_bar_nor_row(tmp_path):
     )
     confusion, ends = fine_confusion(predictions), intervals(predictions).recall_ends
     pictures = []
-    # Happiness is absent; make its recall up to see it drawn.
+    # Happiness is absent, so that its recall has to be invented to be drawn.
     for label in (0, 2):
         counts = confusion.counts.copy()
         counts[0, 0] = label

@@ -20,7 +20,7 @@ from ..small_source import GROUPS, SEVEN, random_predictions
 
 
 def random_cases():
-    """Labels and answers of many shapes: few and many clips, classes never a label, never an answer, or neither."""
+    """Labels and answers of few and many clips, with classes that are never a label, never an answer, or neither."""
     rng = np.random.default_rng(3)
     for number in range(200):
         num_classes = int(rng.integers(2, 12))
@@ -36,7 +36,7 @@ def test_figures_agree_with_scikit_learn():
         names = [f"class {index}" for index in range(num_classes)]
         ours = Confusion.of(answers, labels, names)
         with warnings.catch_warnings():
-            # Of answers that are no label, and of labels of one class.
+            # Some answers are no label, and some labels are of one class.
             warnings.simplefilter("ignore")
             balanced = balanced_accuracy_score(labels, answers)
         every = list(range(num_classes))
@@ -88,7 +88,7 @@ def test_the_coarse_level_has_the_systems_own_answers_and_the_groups_of_the_fine
 
 
 def slow_bootstrap(predictions, units, *, num_resamples):
-    """The plain way: draw units, take all their clips, and compute every figure anew."""
+    """Resample in the plain way: draw units, take all their clips, and compute every figure again."""
     rng = np.random.default_rng(8)
     by_unit = [np.flatnonzero(np.asarray(units) == unit) for unit in sorted(set(units))]
     values, recalls = [], []

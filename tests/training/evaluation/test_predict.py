@@ -200,11 +200,11 @@ def test_labels_are_matched_by_name(model):
 
 
 class HandedOverError(Exception):
-    """What ends a process of several once its answers are known."""
+    """Ends one of several processes once its answers are known."""
 
 
 class FakeProcess:
-    """What `predict` asks an accelerator for, of one of several processes."""
+    """The part of an accelerator that `predict` uses, for one of several processes."""
 
     def __init__(self, process_index, num_processes):
         self.process_index, self.num_processes = process_index, num_processes
@@ -302,7 +302,7 @@ def test_every_system_has_features_that_lead_to_its_answer(system):
     if classifier is not None and system not in (
         "frame_resnet",
         "nr_dfernet",
-        # They average, and filter, answers.
+        # They average or filter answers.
     ):
         torch.testing.assert_close(classifier(features), output.logits, atol=1e-4, rtol=1e-4)
 
@@ -376,7 +376,7 @@ def test_labelled_frames_of_whole_videos_are_judged(model):
     assert predictions.names == ("long/0", "long/2", "long/3", "long/4", "short/0")
     assert predictions.persons == ("long",) * 4 + ("short",)
     assert [SEVEN[index] for index in predictions.labels] == ["neutral", "anger", "anger", "surprise", "surprise"]
-    # This system judges each frame by itself, wherever it stands.
+    # This system predicts each frame by itself, wherever it is in a window.
     with torch.inference_mode():
         alone = model(source.pixels[[0, 2, 3, 4, 5], None])
     np.testing.assert_allclose(predictions.probabilities, alone.logits.softmax(-1), atol=1e-5)
@@ -384,7 +384,7 @@ def test_labelled_frames_of_whole_videos_are_judged(model):
 
 
 def test_a_frame_in_two_windows_has_the_mean_of_both():
-    # Whose frames see each other.
+    # In this system frames depend on each other.
     build = dfer_hf.systems()["former_dfer"]
     torch.manual_seed(0)
     model = build(build.config_class.from_preset("tiny", num_frames=3, image_size=64)).eval()
@@ -420,7 +420,7 @@ def test_the_cascade_answers_with_the_best_class_of_its_coarse_answer():
     )
     assert predictions.predicted.tolist() == [0, 0]
     assert cascade_confusion(predictions).counts.tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 0]]
-    # Within the true group, whatever else the system prefers; happiness shares its group with no class.
+    # Only the true group counts, whatever class outside it is more probable; happiness is a group of its own.
     within = within_confusion(predictions)
     assert within.names == ("anger", "fear")
     assert within.counts.tolist() == [[1, 0], [1, 0]]

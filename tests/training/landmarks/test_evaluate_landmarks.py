@@ -14,7 +14,7 @@ FIVE_POINTS = ARCFACE_TEMPLATE @ np.array([(1.9, 0.4), (-0.4, 1.9)]) + (60, 30)
 
 
 class TemplateHead(torch.nn.Module):
-    """Finds the eyes where the template has them, all else at the nose."""
+    """Predicts the eyes where the template has them, and everything else at the nose."""
 
     def forward(self, frames):
         assert frames.shape[1:] == (3, CROP_SIZE, CROP_SIZE)

@@ -1,4 +1,4 @@
-"""What the README lists as printed, and as ours, is what `published.toml` and our results say."""
+"""The README's published figures are those of `published.toml`, and ours those of our results."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The tables of the papers: every row can be trained as it says, and what was run stands beside what was printed."""
+"""Tables of the papers: every row can be trained, and our figures are printed beside the paper's."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def nr_table(*rows, folds=(1,)):
 
 
 class Trainer:
-    """Stands for hours of training: leaves the folder of a finished run, and remembers what it was asked for."""
+    """Replaces hours of training: writes the folder of a finished run, and records its calls."""
 
     def __init__(self):
         self.calls = []
@@ -61,7 +61,7 @@ class Trainer:
 
 
 class Examiner:
-    """Stands for the test clips: each further checkpoint is better, by more and more points."""
+    """Replaces the evaluation: each further checkpoint is better, by more and more points."""
 
     def __init__(self):
         self.calls = []
@@ -76,7 +76,7 @@ class Examiner:
 
 @pytest.fixture
 def shop(tmp_path):
-    """Everything a table needs, and what was asked of it."""
+    """A workshop for tables, and the recorded calls of its training and its evaluation."""
     trainer, examiner = Trainer(), Examiner()
     roots = {name: tmp_path / name for name in ("dfew", "afew", "aff_wild2")}
     caches = {name: tmp_path / f"{name}_cache" for name in roots}
@@ -119,7 +119,7 @@ def test_what_a_row_says_otherwise_is_otherwise(name, number):
 
 
 def test_rows_that_are_the_same_run_are_printed_alike(tmp_path):
-    """Papers repeat their best row from table to table; what differs is rounded, as in CFC-SP's Table 1."""
+    """Papers repeat their best row from table to table, sometimes rounded, as in CFC-SP's Table 1."""
     workshop, printed = Workshop(tmp_path), {}
     for name in table_names():
         table = load_table(name)
@@ -128,7 +128,7 @@ def test_rows_that_are_the_same_run_are_printed_alike(tmp_path):
                 continue
             folder = workshop.result_folder(table, row, row.folds[0] if row.folds else None)
             for column, figure in row.paper.items():
-                # Of one fold and of five, the figures differ; and of Former-DFER's size sources do.
+                # Figures of one fold and of five differ, and sources differ about Former-DFER's size.
                 same = (folder, column, row.folds, row.scenes)
                 if column != "parameters":
                     assert printed.setdefault(same, figure) == pytest.approx(figure, abs=0.3), row.name
@@ -149,7 +149,7 @@ def test_there_is_a_table_of_every_ablation():
 
 
 def test_layers_cost_what_the_paper_prints_for_them():
-    """Table 3 of NR-DFERNet counts linear layers twice: half of what it adds for a layer is what ours takes more."""
+    """Table 3 of NR-DFERNet counts linear layers twice: a layer of ours adds half of what the paper's adds."""
     rows = load_table("nr_dfernet_table3").rows
     ours = [multiply_adds(row) for row in rows]
     for low, high in ((0, 1), (0, 3)):
@@ -272,7 +272,7 @@ def test_a_figure_that_was_not_measured_has_no_data(shop):
     run_table(table, workshop)
     assert "| 51.00     | not printed          | no data" in render(table, workshop)
     results = next(workshop.output.glob("*/results.json"))
-    # Of a class without clips.
+    # A class has no clips.
     results.write_text(json.dumps({"fine": {"war": None}}), encoding="utf-8")
     assert "51.00" not in render(table, workshop)
 
@@ -386,7 +386,7 @@ def test_sizes_are_counted_and_hours_read_from_the_log(tmp_path):
     table = load_table("keypoint_gcn_table8")
     former, ours = table.rows[1], table.rows[3]
     assert parameters(former) == pytest.approx(18.03, abs=0.01)
-    # 17.8, which the paper cuts off.
+    # 17.8, of which the paper omits the decimal.
     assert parameters(ours) == pytest.approx(17.8, abs=0.1)
     workshop = Workshop(tmp_path)
     assert workshop.hours(table, ours) is None

@@ -9,7 +9,7 @@ from dfer_hf.models.configuration_cfc_sp import EIGHT_LABELS, CfcSpConfig
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 from training.systems.cfc_sp_assembly import add_arguments, assemble, main
 
-# In other orders than the whole's.
+# The orders differ from those of the whole.
 GROUPS = ("negative", "other", "neutral", "surprise", "happiness")
 NEGATIVE = ("sadness", "anger", "fear", "disgust")
 
@@ -49,7 +49,7 @@ def test_the_whole_answers_what_its_nets_do(trained, tmp_path, clips):
     whole = AutoModelForVideoClassification.from_pretrained(tmp_path / "whole")
     assert (whole.config.coarse_nets, whole.config.fine_nets) == (["repvgg", "iresnet"], ["repvgg"])
     assert whole.config.label_names == list(EIGHT_LABELS)
-    # The paper's, unlike the nets' own.
+    # This is the paper's, which differs from the nets' own.
     assert whole.config.smoothing_window == 256
     groups = list(whole.config.groups)
     for place, net in enumerate(["repvgg", "iresnet"]):
