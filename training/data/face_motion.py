@@ -5,8 +5,8 @@ import torch
 from training.data import transforms
 from training.data.clips_from_stills import smooth_walk
 
-WIDTHS, SHARES = (6.0, 14.0, 36.0), (0.25, 0.35, 0.4)
-"""Widths of the field's Gaussians in pixels of the crop, and how much each width counts."""
+WIDEST, SHARES = 32.0, (0.4, 0.35, 0.25)
+"""Width of the widest of three Gaussians, each half as wide as the one before, in pixels; and how much each counts."""
 SMOOTHING = 0.01
 """Share of a landmark's displacement that counts as noise, as 68 of them never agree exactly."""
 
@@ -41,16 +41,22 @@ def displacement_fields(targets: torch.Tensor, shifts: torch.Tensor, axis: torch
     """
     count, num_marks = targets.shape[:2]
     kernel = SMOOTHING * torch.eye(num_marks).repeat(count, 1, 1)
-    squared = torch.cdist(targets, targets).square_()
-    for width, share in zip(WIDTHS, SHARES, strict=True):
-        kernel += share * (squared * (-0.5 / width**2)).exp_()
+    for wave, share in zip(gaussians(torch.cdist(targets, targets)), SHARES, strict=True):
+        kernel += share * wave
     weights = torch.cholesky_solve(shifts, torch.linalg.cholesky(kernel)).transpose(1, 2)  # (n, 2, k)
-    squared = (axis - targets.transpose(1, 2)[..., None]).square_()  # (n, 2, k, g): from each landmark to each node
-    field = torch.zeros(count, 2, len(axis), len(axis))
-    for width, share in zip(WIDTHS, SHARES, strict=True):
-        across, down = (squared * (-0.5 / width**2)).exp_().unbind(dim=1)
-        field += (share * weights[..., None] * down[:, None]).transpose(2, 3) @ across[:, None]
-    return field
+    waves = gaussians(axis - targets.transpose(1, 2)[..., None])  # (n, 2, k, g): of each landmark at each node
+    across = torch.cat([wave[:, 0] for wave in waves], dim=1)  # (n, 3 k, g)
+    down = torch.cat([share * weights[..., None] * wave[:, 1:] for wave, share in zip(waves, SHARES, strict=True)], 2)
+    field = down.transpose(2, 3).flatten(1, 2) @ across  # (n, 2 g, g)
+    return field.unflatten(1, (2, len(axis)))
+
+
+def gaussians(distances: torch.Tensor) -> list[torch.Tensor]:
+    """The Gaussians of distances, the widest first; the fourth power of one is half as wide."""
+    waves = [distances.square_().mul_(-0.5 / WIDEST**2).exp_()]
+    for _ in SHARES[1:]:
+        waves.append(waves[-1].square().square_())
+    return waves
 
 
 def draw_blinks(count: int, num_frames: int, generator: torch.Generator) -> torch.Tensor:

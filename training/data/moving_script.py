@@ -148,7 +148,8 @@ class ScriptWriter:
         place = torch.linspace(0, 1, num_frames)
         peak, height = between(0.2, 0.8), between(0.85, 1.0)
         share = torch.minimum(place / peak, (1 - place) / (1 - peak))
-        course = 0.45 + (height - 0.45) * torch.sin(share * torch.pi / 2)
+        begins = between(0.35, 0.6)
+        course = begins + (height - begins) * torch.sin(share * torch.pi / 2)
         rests = kinds == NoiseKind.SAME_PERSON_NEUTRAL
         padded = torch.nn.functional.pad(rests, (1, 1))
         beside = padded[:, :-2] | padded[:, 2:]

@@ -23,7 +23,6 @@ from training.data.still_dataset import to_pixel_values
 FIELD_SIZE = 29
 """Nodes on a side of the fields: four pixels of the crop apart."""
 FRAMES_AT_ONCE = 64
-CLIPS_OF_A_CLASS = 60
 CONTRASTS = (0.6, 1.6)
 """Least and greatest factor on the contrast of a face that takes another's light."""
 
@@ -49,6 +48,7 @@ class MovingStills:
         noise_share: Share of the frames that do not show the label; None draws 0 to 0.75 for each clip.
         noise_kinds: What such frames show; see `NoiseKind`.
         num_frames: Frames of a clip.
+        chosen: Indices of the stills that clips are of, `(count,)`; all where it is None. The others are noise.
     """
 
     def __init__(
@@ -58,20 +58,22 @@ class MovingStills:
         noise_share: float | None = None,
         noise_kinds: Collection[NoiseKind] = ALL_KINDS,
         num_frames: int = 16,
+        chosen: torch.Tensor | None = None,
     ) -> None:
         self.faces, self.num_frames = faces, num_frames
+        self.chosen = torch.arange(len(faces)) if chosen is None else chosen
         self.writer = ScriptWriter(faces, noise_share=noise_share, noise_kinds=noise_kinds, num_frames=num_frames)
-        self.labels, self.sampling_weights = faces.labels, faces.sampling_weights
+        self.labels, self.sampling_weights = faces.labels[self.chosen], faces.sampling_weights[self.chosen]
 
     def __len__(self) -> int:
-        return len(self.faces)
+        return len(self.chosen)
 
     def training_batch(
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> dict[str, torch.Tensor]:
         """Random clips of the stills at `indices`; the labels are the votes of the still that carries the label."""
         clips = self.make(indices, size, generator, strength=strength)
-        return {"pixel_values_videos": pixel_values(clips.frames), "labels": self.faces.votes[indices]}
+        return {"pixel_values_videos": pixel_values(clips.frames), "labels": self.faces.votes[self.chosen[indices]]}
 
     def batch(self, indices: torch.Tensor, size: int) -> dict[str, torch.Tensor]:
         """The same clips every time, each drawn with the index of its still as seed, with majority labels.
@@ -79,12 +81,16 @@ class MovingStills:
         Beside pixels and labels stands the truth of each frame, `(count, num_frames)`: `off_target`, `noise_kind`,
         `intensity` and `frame_labels`, the class that the face shows, -1 where there is none.
         """
-        made = [self.make(index[None], size, torch.Generator().manual_seed(int(index))) for index in indices]
+        seeds = self.chosen[indices].tolist()
+        made = [
+            self.make(index[None], size, torch.Generator().manual_seed(seed))
+            for index, seed in zip(indices, seeds, strict=True)
+        ]
         frames = np.concatenate([clip.frames for clip in made])
         shown, kinds, intensities = (
             torch.cat([getattr(clip.script, name) for clip in made]) for name in ("shown", "kinds", "intensities")
         )
-        frame_labels = torch.where(kinds == NoiseKind.NO_FACE, -1, self.labels[shown])
+        frame_labels = torch.where(kinds == NoiseKind.NO_FACE, -1, self.faces.labels[shown])
         return {
             "pixel_values_videos": pixel_values(frames),
             "labels": self.labels[indices],
@@ -98,7 +104,7 @@ class MovingStills:
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 0.7
     ) -> MovingClips:
         """Make a clip of each still."""
-        script = self.writer.write(indices, generator)
+        script = self.writer.write(self.chosen[indices], generator)
         count, num_frames = script.shown.shape
         framing = self.camera(script, generator, strength)
         lookalike = torch.randint(self.faces.partners.shape[1], (count, 1), generator=generator)
@@ -244,20 +250,17 @@ def inner_face(places: torch.Tensor) -> torch.Tensor:
     return share * share * (3 - 2 * share)
 
 
-def noise_bench_clips(faces: MovableFaces, share: float, kind: NoiseKind) -> tuple[MovingStills, torch.Tensor]:
-    """Clips to measure by, the same ones every time: one kind of noise, classes balanced as far as the stills allow.
+def noise_bench_clips(faces: MovableFaces, share: float, kind: NoiseKind, *, per_class: int = 60) -> MovingStills:
+    """Clips to measure by with one kind of noise, the same ones every time, balanced as far as the stills allow.
 
     Args:
-        faces: Stills that nobody was trained on.
+        faces: Stills that nothing was trained on.
         share: Share of the frames that are noise.
-        kind: What such frames show; clips of a neutral face are interrupted by `OF_NEUTRAL` instead where the kind
-            would show an expression or no change.
-
-    Returns:
-        The clips and the indices of theirs to measure, at most 60 of a class.
+        kind: What such frames show; clips of a neutral face are interrupted by `OF_NEUTRAL` where the kind would show
+            an expression or no change.
+        per_class: Most clips of a class.
     """
-    clips = MovingStills(faces, noise_share=share, noise_kinds=(kind,))
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(faces), generator=generator)
-    chosen = [order[faces.labels[order] == label][:CLIPS_OF_A_CLASS] for label in range(faces.votes.shape[1])]
-    return clips, torch.cat(chosen).sort().values
+    order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))
+    labels = faces.labels[order]
+    chosen = torch.cat([order[labels == label][:per_class] for label in range(faces.votes.shape[1])])
+    return MovingStills(faces, noise_share=share, noise_kinds=(kind,), chosen=chosen)

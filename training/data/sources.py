@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 import dfer_hf
 from dfer_hf.faces.alignment import CROP_SIZE
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
@@ -215,17 +218,17 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     """Read FER+: its train split to learn from, its valid split to measure by."""
     train, valid = load_ferplus(data_root, "train"), load_ferplus(data_root, "valid")
     stills = StillSource(train, balance=config.balance)
-    thinned = valid.subset(range(0, len(valid), max(1, len(valid) // VALIDATION_CLIPS)))
+    some = np.arange(0, len(valid), max(1, len(valid) // VALIDATION_CLIPS))
     training: TrainingSource
     validation: Source
     if config.data == "ferplus_stills":
         training, validation = stills, StillSource(valid)
     elif config.data == "moving_ferplus":
         training = MovingStills(movable_ferplus(train, balance=config.balance))
-        validation = MovingStills(movable_ferplus(thinned), noise_share=0.5)
+        validation = MovingStills(movable_ferplus(valid), noise_share=0.5, chosen=torch.from_numpy(some))
     else:
         training = StillClips(stills, neutral_label=NEUTRAL)
-        validation = StillClips(StillSource(thinned), neutral_label=NEUTRAL, off_target_share=0.5)
+        validation = StillClips(StillSource(valid.subset(some)), neutral_label=NEUTRAL, off_target_share=0.5)
     grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
     record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}

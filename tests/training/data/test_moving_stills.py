@@ -3,15 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dfer_hf.faces.alignment import CROP_SIZE
 from training.config import TrainConfig
 from training.data import clip_damage, transforms
 from training.data.face_motion import displacement_fields
+from training.data.movable_bank import movable_bank
 from training.data.movable_faces import NEUTRAL, MovableFaces, movable_ferplus, shapes_at_rest
 from training.data.moving_script import ALL_KINDS, LEAST_INTENSITY, OF_NEUTRAL, NoiseKind
 from training.data.moving_stills import MovingStills, noise_bench_clips
 from training.data.sources import build_data
+from training.datasets.face_bank import FaceBank
 from training.datasets.ferplus import load_ferplus
 
 HAPPINESS = 0
@@ -200,7 +203,7 @@ def test_training_clips_differ_and_carry_the_votes(faces):
 
 def coloured(faces, persons=None):
     images = faces.images.numpy().repeat(3, axis=1)
-    images[:, 0] //= 2
+    images[:, 1] = 0
     linear, shift = faces.crop_to_image[:, :, :2], faces.crop_to_image[:, None, :, 2]
     points = faces.landmarks @ linear.transpose(1, 2) + shift
     parts = (images, faces.crop_to_image.numpy(), faces.votes.numpy(), points.numpy())
@@ -209,9 +212,11 @@ def coloured(faces, persons=None):
 
 def test_colours_stay(faces):
     clips = MovingStills(coloured(faces)).make(torch.tensor([0]), 32, seeded(), strength=0.0)
-    on_target = clips.frames[0][~clips.script.off_target[0].numpy()].astype(int)
+    on_target = clips.frames[0][~clips.script.off_target[0].numpy()]
     assert clips.frames.shape == (1, 16, 32, 32, 3)
-    assert np.abs(on_target[..., 0] - on_target[..., 1] // 2).max() <= 2
+    np.testing.assert_array_equal(on_target[..., 0], on_target[..., 2])
+    assert on_target[..., 0].std() > 20
+    assert not on_target[..., 1].any()
 
 
 def test_a_person_rests_as_their_own_neutral_still_and_is_nobody_else(faces):
@@ -240,13 +245,25 @@ def test_kinds_of_noise_that_are_none_are_refused(faces):
             MovingStills(faces, noise_kinds=kinds)
 
 
-def test_a_bench_is_balanced_and_the_same_every_time(faces, monkeypatch):
-    monkeypatch.setattr("training.data.moving_stills.CLIPS_OF_A_CLASS", 2)
-    clips, chosen = noise_bench_clips(faces, 0.5, NoiseKind.COVERED)
-    assert clips.labels[chosen].bincount().tolist() == [2] * 7
-    assert torch.equal(noise_bench_clips(faces, 0.5, NoiseKind.COVERED)[1], chosen)
-    batch = clips.batch(chosen[:3], 32)
+def test_a_bench_is_balanced_and_the_same_every_time(faces):
+    first, second = (noise_bench_clips(faces, 0.5, NoiseKind.COVERED, per_class=2) for _ in range(2))
+    assert len(first) == 14
+    assert first.labels.bincount().tolist() == [2] * 7
+    batch = first.batch(torch.arange(9, 11), 32)
     assert set(batch["noise_kind"].unique().tolist()) == {NoiseKind.NONE, NoiseKind.COVERED}
+    assert batch["labels"].tolist() == first.labels[9:11].tolist()
+    for name, value in second.batch(torch.arange(9, 11), 32).items():
+        assert torch.equal(value, batch[name]), name
+
+
+def test_clips_of_some_stills_are_those_of_all(faces):
+    some, every = MovingStills(faces, chosen=torch.tensor([7, 3])), MovingStills(faces)
+    assert len(some) == 2
+    assert some.labels.tolist() == faces.labels[[7, 3]].tolist()
+    for name, value in some.batch(torch.arange(2), 32).items():
+        assert torch.equal(value, every.batch(torch.tensor([7, 3]), 32)[name]), name
+    labels = some.training_batch(torch.tensor([1]), 32, seeded())["labels"]
+    torch.testing.assert_close(labels, faces.votes[[3]])
 
 
 def test_a_recipe_trains_on_moving_stills(corpus):
@@ -256,3 +273,29 @@ def test_a_recipe_trains_on_moving_stills(corpus):
     assert isinstance(data.validation, MovingStills)
     assert len(data.training) == 42
     assert data.validation.batch(torch.tensor([0]), 32)["off_target"].sum() == 8
+
+
+class KnowingHead(nn.Module):
+    """Says that the landmarks are where `drawn_face` has them, as fractions of the crop's side from its edge."""
+
+    def forward(self, frames):
+        assert frames.shape[1:] == (3, CROP_SIZE, CROP_SIZE)
+        return torch.from_numpy((drawn_face() + 0.5) / CROP_SIZE).expand(len(frames), -1, -1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_landmarks_of_a_bank_are_predicted(faces, channels):
+    count = len(faces)
+    bank = FaceBank(
+        images=faces.images.numpy().repeat(channels, axis=1),
+        crop_to_image=faces.crop_to_image.numpy(),
+        labels=faces.labels.numpy(),
+        votes=faces.votes.numpy(),
+        blendshapes=np.full((count, 52), np.nan, np.float32),
+        names=np.arange(count).astype(str),
+    )
+    movable = movable_bank(bank, KnowingHead())
+    torch.testing.assert_close(
+        movable.landmarks, torch.from_numpy(drawn_face()).expand(count, -1, -1), atol=0.01, rtol=0
+    )
+    assert movable.images.shape[1] == channels
