@@ -1,12 +1,13 @@
 # All that is needed is Python 3.10 or newer and, the first time, a network to install from.
 # `make PYTHON=/path/to/python …` chooses another Python, `make VENV=folder …` another virtual environment,
-# `make demo PORT=8000` another port, `make test PYTEST="-k overlay"` some of the tests.
+# `make demo PORT=8000` another port, `make test PYTEST="-k overlay"` some of the tests, `make evaluate DATA=folder` the data.
 
 VENV ?= .venv
 PYTHON ?=
 PORT ?=
 PYTEST ?=
 CONSTRAINTS ?=
+DATA ?=
 PATHS = dfer_hf dfer_cli.py training tests examples app.py
 
 python := "$(VENV)/bin/python"
@@ -18,7 +19,7 @@ app_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-app" && $(python) -c "
 all_is_ready := cmp -s pyproject.toml "$(VENV)/.installed-all" && $(python) -c ""
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest slow check style cards setup setup-app wheel clean
+.PHONY: help demo test test-oldest slow check style evaluate cards setup setup-app wheel clean
 
 help:
 	@echo "make demo    set up, then start the app and print its address"
@@ -27,6 +28,7 @@ help:
 	@echo "make slow    the other tests that need no GPU"
 	@echo "make check   lint, format, import contracts, types"
 	@echo "make style   fix what ruff can fix by itself"
+	@echo "make evaluate DATA=folder    measure every shipped checkpoint, and put the figures into cards and README"
 	@echo "make cards   put the measured figures into cards and README"
 	@echo "make setup   set up for development in $(VENV)"
 	@echo "make wheel   build a wheel into dist/"
@@ -56,6 +58,13 @@ check: setup
 style: setup
 	$(python) -m ruff check --fix $(PATHS)
 	$(python) -m ruff format $(PATHS)
+
+evaluate: setup
+	@test -d "$(DATA)" || { \
+		echo "NoDataError: expected a folder that holds ferplus, muxspace and london, got '$(DATA)'." \
+			"Name it: make evaluate DATA=/path/to/data" >&2; exit 1; }
+	$(offline) $(python) -m training.release.evaluate_all --data-root "$(DATA)"
+	@$(MAKE) --no-print-directory cards
 
 cards: setup
 	$(python) -c "from pathlib import Path; from dfer_hf.hub.card import refresh_cards; refresh_cards(Path('.'))"

@@ -124,3 +124,49 @@ def bootstrap(
     present = ~np.isnan(recalls).all(axis=0)
     recall_ends[:, present] = np.nanpercentile(recalls[:, present], tails, axis=0)
     return Intervals(level, num_resamples, units, ends, recall_ends, tuple(map(str, label_names)))
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """The same resamples for several systems, so that differences between them have intervals too.
+
+    Args:
+        labels: True class of each clip, `(count,)`.
+        drawn: How often each clip is in each resample, `(resamples, count)`.
+    """
+
+    labels: np.ndarray
+    drawn: np.ndarray
+
+    @classmethod
+    def of(
+        cls, labels: np.ndarray, *, persons: Sequence[str] | None = None, num_resamples: int = 1000, seed: int = 0
+    ) -> "Resamples":
+        """Draw persons with all their clips where they are known, and clips of each class otherwise."""
+        generator, drawn = np.random.default_rng(seed), np.zeros((num_resamples, len(labels)), dtype=np.int32)
+        if persons is not None:
+            names, person_of = np.unique(np.asarray(persons, dtype=str), return_inverse=True)
+            return cls(
+                labels, generator.multinomial(len(names), [1 / len(names)] * len(names), num_resamples)[:, person_of]
+            )
+        for label in np.unique(labels):
+            places = np.flatnonzero(labels == label)
+            drawn[:, places] = generator.multinomial(len(places), [1 / len(places)] * len(places), num_resamples)
+        return cls(labels, drawn)
+
+    def uar(self, is_right: np.ndarray) -> np.ndarray:
+        """Mean recall in each resample, `(resamples,)`, of answers that are right or not, `(count,)`."""
+        members = np.eye(int(self.labels.max()) + 1)[self.labels]  # (count, classes)
+        totals = self.drawn @ members
+        right = self.drawn @ (members * is_right[:, None])
+        return mean_of_known(np.where(totals > 0, right / np.maximum(totals, 1), np.nan))
+
+    def mean(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Weighted mean of values `(count,)` in each resample, `(resamples,)`."""
+        return (self.drawn @ (values * weights)) / (self.drawn @ weights)
+
+
+def ends_of(values: np.ndarray, *, level: float = 0.95) -> list[float | None]:
+    """Ends of the interval that holds a share of resampled values, in percent."""
+    lower, upper = np.percentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return [percent(lower), percent(upper)]

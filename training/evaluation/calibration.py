@@ -39,14 +39,25 @@ class Reliability:
     accuracy: np.ndarray
 
     @classmethod
-    def of(cls, probabilities: np.ndarray, labels: np.ndarray, *, num_bins: int = NUM_BINS) -> "Reliability":
-        """Sort clips into bins by probabilities `(count, classes)` and true classes `(count,)`."""
+    def of(
+        cls,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        *,
+        num_bins: int = NUM_BINS,
+        weights: np.ndarray | None = None,
+    ) -> "Reliability":
+        """Sort clips into bins by probabilities `(count, classes)` and true classes `(count,)`.
+
+        Where clips stand for different shares of a whole, `weights` `(count,)` count them.
+        """
         confidence = probabilities.max(axis=1)
         right = probabilities.argmax(axis=1) == labels
         bins = (np.ceil(confidence * num_bins).astype(int) - 1).clip(0, num_bins - 1)
-        counts = np.bincount(bins, minlength=num_bins)
-        sums = (np.bincount(bins, values, minlength=num_bins) for values in (confidence, right))
-        means = [np.where(counts > 0, total / np.maximum(counts, 1), np.nan) for total in sums]
+        counts = np.bincount(bins, weights, minlength=num_bins)
+        weighted = (values if weights is None else values * weights for values in (confidence, right))
+        sums = (np.bincount(bins, values, minlength=num_bins) for values in weighted)
+        means = [np.where(counts > 0, total / np.where(counts > 0, counts, 1), np.nan) for total in sums]
         return cls(counts, *means)
 
     @property
@@ -68,7 +79,9 @@ def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(((probabilities - truth) ** 2).sum(axis=1).mean())
 
 
-def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:
+def negative_log_likelihood(
+    logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0, weights: np.ndarray | None = None
+) -> float:
     """Mean of minus the natural logarithm of the probability of the true class.
 
     >>> round(negative_log_likelihood(np.array([[0.0, 0.0]]), np.array([1])), 4)
@@ -77,7 +90,7 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
     scaled = logits.astype(np.float64) / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(scaled).sum(axis=1))
-    return float((log_sums - scaled[np.arange(len(labels)), labels]).mean())
+    return float(np.average(log_sums - scaled[np.arange(len(labels)), labels], weights=weights))
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ class FittedTemperature:
     at_bound: bool
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> FittedTemperature:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> FittedTemperature:
     """Find the temperature with the least negative log-likelihood (Guo et al. 2017, Sec. 4.2).
 
     The loss is convex in the inverse of the temperature, and its slope there is the mean of the logit to be expected
@@ -107,6 +120,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> FittedTemperature
     Args:
         logits: Of validation clips, `(count, classes)`.
         labels: Their true classes, `(count,)`.
+        weights: What share of a whole each clip stands for, `(count,)`; all alike where left out.
 
     Raises:
         ValueError: If there is no clip.
@@ -117,7 +131,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> FittedTemperature
     of_truth = values[np.arange(len(labels)), labels]
 
     def slope(inverse: float) -> float:
-        return float(((softmax(values * inverse) * values).sum(axis=1) - of_truth).mean())
+        expected = (softmax(values * inverse) * values).sum(axis=1)
+        return float(np.average(expected - of_truth, weights=weights))
 
     low, high = (1 / bound for bound in reversed(TEMPERATURE_BOUNDS))
     at_bound = slope(low) >= 0 or slope(high) <= 0
@@ -129,7 +144,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> FittedTemperature
             low, high = (low, middle) if slope(middle) > 0 else (middle, high)
         inverse = (low + high) / 2
     temperature = round(1 / inverse, 6)
-    before, after = (negative_log_likelihood(logits, labels, value) for value in (1.0, temperature))
+    before, after = (negative_log_likelihood(logits, labels, value, weights) for value in (1.0, temperature))
     return FittedTemperature(temperature, before, after, at_bound)
 
 
@@ -154,12 +169,14 @@ def calibration(logits: np.ndarray, labels: np.ndarray, *, temperature: float) -
     }
 
 
-def store_temperature(checkpoint: Path, temperature: float) -> None:
-    """Write a temperature into the `config.json` of a checkpoint's folder.
+def store_temperature(checkpoint: Path, temperature: float, **fields: float) -> None:
+    """Write a temperature, and other fields, into the `config.json` of a checkpoint's folder.
+
+    Fields of earlier versions go.
 
     Raises:
         ValueError: If there is no such file.
-        StrictDataclassError: If the configuration refuses the temperature, as one that is not above 0.
+        StrictDataclassError: If the configuration refuses a value, as a temperature that is not above 0.
     """
     path = checkpoint / "config.json"
     if not path.is_file():
@@ -169,9 +186,12 @@ def store_temperature(checkpoint: Path, temperature: float) -> None:
     import dfer_hf  # noqa: F401  puts our classes into the auto classes
 
     config = AutoConfig.from_pretrained(checkpoint)
-    config.temperature = temperature
+    changed = {"temperature": temperature} | fields
+    for name, value in changed.items():
+        setattr(config, name, value)
     config.validate()
-    values = json.loads(path.read_text(encoding="utf-8")) | {"temperature": temperature}
+    values = json.loads(path.read_text(encoding="utf-8")) | changed
+    values = {name: value for name, value in values.items() if name not in config.former_fields}
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -21,9 +21,9 @@ from training.data.sources import NEUTRAL
 from training.data.still_dataset import StillSource
 from training.datasets.ferplus import load_ferplus
 from training.evaluation.metrics import percent
-from training.release.evaluate_shipped import EVERY_NTH_STILL, NAMES
+from training.release.systems import NAMES
 
-WINDOWS_PER_VIDEO = 3
+EVERY_NTH_STILL, WINDOWS_PER_VIDEO = 5, 3
 
 
 def mean_probabilities(windows: np.ndarray) -> np.ndarray:

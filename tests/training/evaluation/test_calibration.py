@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import brier_score_loss, log_loss
 
 import dfer_hf
+from dfer_hf.checkpoints import load_checkpoint
 from dfer_hf.faces import Detection
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from training.evaluation import calibration as command
@@ -192,3 +193,14 @@ def test_the_command_fits_and_stores(tiny_checkpoint, tmp_path, capsys):
     assert f"temperature {expected:.4f}: negative log-likelihood" in capsys.readouterr().out
     assert run(tmp_path / "none.csv", tmp_path / "checkpoint") == 1
     assert "Expected predictions at" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_an_earlier_version_loads_and_loses_its_margin_when_calibrated(tiny_checkpoint, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(tiny_checkpoint, folder)
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(values | {"unsure_margin": 0.3}), encoding="utf-8")
+    assert load_checkpoint(folder).model.config.set_threshold is None
+    store_temperature(folder, 1.5, set_threshold=0.2)
+    assert "unsure_margin" not in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert load_checkpoint(folder).model.config.set_threshold == 0.2

@@ -1,0 +1,102 @@
+"""Measure the shipped checkpoints on every bench: `python -m training.release.evaluate_all --data-root <folder>`.
+
+The folder holds the datasets `ferplus`, `muxspace` and `london`, as `README.md` describes them. Figures go into
+`results.json` of each checkpoint and into its drawings; `make cards` puts them into cards and README. A bench whose
+data is not there is left out with a message, and keeps the figures that it has. Everything is drawn by fixed rules:
+the same checkpoint gives the same figures on the same processor, but for those of cost.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dfer_hf.checkpoints import WEIGHTS, shipped_checkpoints
+from training.evaluation.results import RESULTS, versions
+from training.release import bench_clips, bench_conditions, bench_corruptions, bench_cost, bench_stills
+from training.release.bench_room import DataMissingError, Room
+from training.release.evaluation_figures import draw_checkpoint
+from training.release.systems import RECOGNISER, System
+
+Bench = Callable[[Sequence[System], Room], dict[str, Any]]
+BENCHES: dict[str, Bench] = {
+    "ferplus": bench_stills.measure_ferplus,
+    "muxspace": bench_stills.measure_muxspace,
+    "london": bench_stills.measure_london,
+    "corruptions": bench_corruptions.measure_corruptions,
+    "clips": bench_clips.measure_clips,
+    "conditions": bench_conditions.measure_conditions,
+    "cost": lambda systems, _room: bench_cost.measure_cost(systems),
+}
+COMMAND = "make evaluate DATA=<folder of ferplus, muxspace and london>"
+RULES = {
+    "ferplus": f"valid split; up to {bench_stills.STILLS_PER_CLASS} faces of each class, evenly spaced; systems that "
+    "take one frame see the whole split aligned exactly; confidence of every second face, as the others calibrate it",
+    "muxspace": "people whose name's SHA-1 is divisible by ten; up to "
+    f"{bench_stills.PHOTOGRAPHS_PER_CLASS} photographs of each label, evenly spaced",
+    "london": "all 72 people, smiling and neutral",
+    "corruptions": f"up to {bench_corruptions.STILLS_PER_CLASS} faces of each class of FER+ valid, each corrupted in "
+    "one of ten ways and five severities, in turn",
+    "clips": f"up to {bench_clips.CLIPS_PER_CLASS} clips of each class, kind and share of noise, of every second face "
+    "of FER+ valid",
+    "conditions": f"up to {bench_conditions.STILLS_PER_CLASS} faces of each class of FER+ valid; "
+    "the London Set shrunk",
+    "cost": f"least of {bench_cost.ROUNDS} rounds; the example clip",
+}
+"""What each bench shows; written beside the figures."""
+
+
+def evaluate(
+    systems: Sequence[System], room: Room, benches: Sequence[str], say: Callable[[str], object]
+) -> dict[str, dict[str, Any]]:
+    """Measure systems on benches: checkpoint to bench to figures; benches without data are left out."""
+    measured: dict[str, dict[str, Any]] = {system.name: {} for system in systems}
+    for name in benches:
+        begun, begun_cpu = time.monotonic(), time.process_time()
+        try:
+            found = BENCHES[name](systems, room)
+        except DataMissingError as error:
+            say(f"{name}: left out. {error}\n")
+            continue
+        for checkpoint, figures in found.items():
+            measured[checkpoint][name] = {"rule": RULES[name]} | figures
+        say(f"{name}: {time.monotonic() - begun:.0f} s, {time.process_time() - begun_cpu:.0f} s of CPU time\n")
+    return measured
+
+
+def write(checkpoint: Path, measured: dict[str, Any]) -> dict[str, Any]:
+    """Put figures into a checkpoint's results.json beside those of benches that were not run, and draw them."""
+    path = checkpoint / RESULTS
+    earlier = json.loads(path.read_text(encoding="utf-8")).get("benches", {}) if path.is_file() else {}
+    benches = {name: measured.get(name, earlier.get(name)) for name in BENCHES if name in measured or name in earlier}
+    results = {"checkpoint": checkpoint.name, "command": COMMAND, "versions": versions(), "benches": benches}
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    draw_checkpoint(results, checkpoint)
+    return results
+
+
+def main() -> int:
+    """Read the command line, measure, and write."""
+    shipped = shipped_checkpoints()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", help="shipped names or folders; all that ship where none is given")
+    parser.add_argument("--data-root", type=Path, required=True, help="folder that holds the datasets' folders")
+    parser.add_argument("--benches", nargs="+", choices=list(BENCHES), default=list(BENCHES))
+    arguments = parser.parse_args()
+    folders = [shipped.get(name, Path(name)) for name in arguments.checkpoints or shipped]
+    unknown = [str(folder) for folder in folders if not (folder / WEIGHTS).is_file()]
+    if unknown:
+        parser.error(f"expected shipped checkpoints ({', '.join(shipped)}) or folders, got {', '.join(unknown)}")
+    asked = [System.load(str(folder)) for folder in folders]
+    beside = [] if any(system.name == RECOGNISER for system in asked) else [System.load(RECOGNISER)]
+    measured = evaluate([*asked, *beside], Room(arguments.data_root), arguments.benches, sys.stdout.write)
+    for folder in folders:
+        write(folder, measured[folder.resolve().name])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
