@@ -157,6 +157,25 @@ def test_a_false_alarm_of_one_detection_is_dropped_and_takes_no_id():
     assert ids(tracked[-1]) == [0, 1]
 
 
+@pytest.mark.parametrize(("confidence", "seen"), [(0.78, [0]), (0.92, [0, 1])])
+def test_who_was_found_once_needs_a_sure_detection_after_a_gap(confidence, seen):
+    found = {12: 0.98, 60: confidence, 66: confidence}
+
+    def script(number):
+        return [face(50.0)] + ([face(250.0, confidence=found[number])] if number in found else [])
+
+    tracked, _ = follow(script, 91)
+    assert sorted({track_id for result in tracked for track_id in ids(result)}) == seen
+
+
+def test_a_weak_detection_after_a_gap_continues_who_was_found_twice():
+    def script(number):
+        return [face(50.0)] + [face(250.0, confidence=0.99 if number < 12 else 0.78)] * (not 12 <= number < 60)
+
+    tracked, _ = follow(script, 91)
+    assert ids(tracked[-1]) == [0, 1]
+
+
 def test_a_lone_detection_counts_only_if_the_detector_was_sure():
     sure, _ = follow(lambda number: [face(50.0, confidence=0.99)] if number == 12 else [], 31)
     unsure, _ = follow(lambda number: [face(50.0, confidence=0.93)] if number == 12 else [], 31)
