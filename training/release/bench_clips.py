@@ -14,16 +14,16 @@ from training.release.systems import RECOGNISER, ClipOutputs, System
 
 CLIPS_PER_CLASS = 6
 HALF = 0.5
-LENGTHS = {"4 frames": range(6, 10), "8 frames": range(4, 12), "16 frames": range(16)}
-RATES = {"all frames": 1, "every second": 2, "every fourth": 4}
+VARIANTS = {"4 frames": slice(6, 10), "8 frames": slice(4, 12), "every fourth frame": slice(None, None, 4)}
+"""Shortened clips, around their middle, and clips at a lower frame rate."""
 
 
 def measure_clips(systems: Sequence[System], room: Room) -> dict[str, Any]:
     """Answer clips of faces of FER+'s valid split with 0, 25, 50 and 75 % noise of each kind.
 
     Up to `CLIPS_PER_CLASS` clips of each class, kind and share. Frame weights are those of frames on and off target as
-    a share of an even one. Clips with half of their frames noise are answered again shortened, around their middle,
-    and at lower frame rates. The frame recogniser has to be among the systems.
+    a share of an even one. Clips with half of their frames noise are answered again in `VARIANTS`. The frame
+    recogniser has to be among the systems.
     """
     split = ferplus_split(room.folder("ferplus"))
     outputs: dict[str, list[ClipOutputs]] = {system.name: [] for system in systems}
@@ -33,20 +33,14 @@ def measure_clips(systems: Sequence[System], room: Room) -> dict[str, Any]:
         for system in systems:
             outputs[system.name].append(system.answer_clips(clips.crops))
             if share == HALF:
-                for name, crops in variants(clips.crops):
-                    shorter[system.name].setdefault(name, []).append(system.answer_clips(crops))
+                for name, kept in VARIANTS.items():
+                    shorter[system.name].setdefault(name, []).append(system.answer_clips(clips.crops[:, kept]))
         cells.append((kind, share, BenchClips(np.empty(0), clips.asked, clips.off_target)))
     return {
         system.name: summarise(system, cells, outputs[system.name], outputs[RECOGNISER])
         | {"length_and_rate": by_variant(cells, outputs[system.name], shorter[system.name])}
         for system in systems
     }
-
-
-def variants(crops: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Shortened clips, and clips at lower frame rates; those that are the clips themselves are left out."""
-    shortened = [(name, crops[:, list(frames)]) for name, frames in LENGTHS.items() if len(frames) < crops.shape[1]]
-    return shortened + [(name, crops[:, ::step]) for name, step in RATES.items() if step > 1]
 
 
 def summarise(

@@ -13,7 +13,7 @@ from training.release.bench_room import Room
 from training.release.scoring import confidence
 from training.release.systems import NAMES, System
 
-STILLS_PER_CLASS = 60
+STILLS_PER_CLASS = 40
 CELLS = [(corruption, severity) for corruption in SEVERITIES for severity in range(1, 6)]
 
 

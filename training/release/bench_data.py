@@ -18,7 +18,7 @@ from dfer_hf.faces.crop_stream import WORKING_SIDE, box_area, crop_faces
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from dfer_hf.video import Frame, read_frames
 from training.data.movable_faces import movable_ferplus
-from training.data.moving_script import ALL_KINDS, NoiseKind
+from training.data.moving_script import ALL_KINDS
 from training.data.moving_stills import MovingStills
 from training.datasets.ferplus import FerPlus, load_ferplus
 from training.datasets.muxspace import list_muxspace, read_photographs
@@ -203,9 +203,9 @@ def _make_clips(faces: FerPlus, clips: MovingStills, chosen: np.ndarray) -> Benc
     crops = np.concatenate([clip.frames for clip in made])
     if crops.shape[-1] == 1:
         crops = crops.repeat(3, axis=-1)
-    kinds = torch.cat([clip.script.kinds for clip in made]).numpy()
+    off_target = torch.cat([clip.script.off_target for clip in made]).numpy()
     asked = Asked(faces.labels[chosen], class_weights(faces.labels, chosen), np.ones(len(chosen), bool))
-    return BenchClips(crops, asked, kinds != NoiseKind.NONE)
+    return BenchClips(crops, asked, off_target)
 
 
 def _rgb(grey: np.ndarray) -> np.ndarray:

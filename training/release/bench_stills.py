@@ -19,7 +19,7 @@ from training.release.bench_room import Room
 from training.release.scoring import confidence, scorecard
 from training.release.systems import NAMES, System
 
-STILLS_PER_CLASS = 60
+STILLS_PER_CLASS = 40
 PHOTOGRAPHS_PER_CLASS = 60
 COMMON = ("anger", "surprise", "neutral", "happiness", "sadness")
 

@@ -43,7 +43,7 @@ RULES = {
     "clips": f"up to {bench_clips.CLIPS_PER_CLASS} clips of each class, kind and share of noise, of every second face "
     "of FER+ valid",
     "conditions": f"up to {bench_conditions.STILLS_PER_CLASS} faces of each class of FER+ valid; "
-    "the London Set shrunk",
+    "every third person of the London Set, shrunk",
     "cost": f"least of {bench_cost.ROUNDS} rounds; the example clip",
 }
 """What each bench shows; written beside the figures."""

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
+from training.data.moving_script import NoiseKind
 from training.evaluation.calibration import fit_temperature
 from training.release import (
     bench_clips,
@@ -104,16 +105,21 @@ def test_framing_and_size_are_measured(systems, room):
     assert {card["found"] for card in measured["face_width"].values()} == {100.0}
 
 
-@pytest.fixture(scope="module")
-def clips_measured(systems, room):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench_clips, "CLIPS_PER_CLASS", 1)
-        return bench_clips.measure_clips(systems, room)
+@pytest.fixture
+def few_clips(monkeypatch):
+    """One clip of each class, without noise and with one kind and share of it."""
+    for module in (bench_clips, calibrate):
+        monkeypatch.setattr(module, "CLIPS_PER_CLASS", 1)
+    monkeypatch.setattr(bench_data, "ALL_KINDS", (NoiseKind.COVERED,))
+    monkeypatch.setattr(bench_data, "NOISE_SHARES", (0.5,))
 
 
-def test_clips_are_measured_beside_frame_answers_and_the_recogniser(clips_measured):
-    recogniser, system = clips_measured[RECOGNISER], clips_measured["tiny-aen"]
+@pytest.mark.usefixtures("few_clips")
+def test_clips_are_measured_beside_frame_answers_and_the_recogniser(systems, room):
+    measured = bench_clips.measure_clips(systems, room)
+    recogniser, system = measured[RECOGNISER], measured["tiny-aen"]
     half = system["by_share"]["50%"]
+    assert list(half["by_kind"]) == ["covered"]
     assert half["above_recogniser"]["points"] == pytest.approx(half["uar"] - half["recogniser"], abs=1e-3)
     assert half["recogniser"] == recogniser["by_share"]["50%"]["own_frames"]
     assert half["frame_weight"]["on_target"] == pytest.approx(100, abs=20)
@@ -121,15 +127,15 @@ def test_clips_are_measured_beside_frame_answers_and_the_recogniser(clips_measur
     # The mean of equal weights is an even share.
     assert recogniser["by_share"]["50%"]["frame_weight"]["off_target"] == pytest.approx(100)
     assert system["length_and_rate"]["whole"] == half["uar"]
-    assert len(system["length_and_rate"]) == 5
+    assert len(system["length_and_rate"]) == 4
 
 
-def test_a_checkpoint_is_calibrated_on_faces_that_are_not_measured(systems, room, monkeypatch):
-    monkeypatch.setattr(calibrate, "CLIPS_PER_CLASS", 1)
+@pytest.mark.usefixtures("few_clips")
+def test_a_checkpoint_is_calibrated_on_faces_that_are_not_measured(systems, room):
     logits, asked = calibrate.collect(systems[0], room.data_root)
     assert asked.weights.sum() == pytest.approx(1)
-    # Eleven of the 21 faces, twice, and a clip of each class, kind and share of noise.
-    assert len(logits) == 22 + (1 + 5 * len(bench_data.NOISE_SHARES)) * 7
+    # Eleven of the 21 faces, twice, and a clip of each class with noise and without.
+    assert len(logits) == 22 + 14
     temperature, threshold = calibrate.fit(logits, asked)
     assert temperature == fit_temperature(logits, asked.labels, asked.weights).temperature
     assert 0 <= threshold <= 1
