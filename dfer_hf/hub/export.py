@@ -46,7 +46,7 @@ def export_repository(
         model: The system.
         processor: Its video processor.
         folder: Where to; made if missing.
-        card: A README.md to go along.
+        card: A README.md to go along, with the drawings beside it.
 
     Returns:
         The files, sorted.
@@ -55,7 +55,8 @@ def export_repository(
         ValueError: If the folder holds anything else; a README.md and hidden files may be there.
     """
     code = code_files(*(Path(inspect.getfile(type(part))) for part in (model.config, model, processor)))
-    names = {CONFIG, PROCESSOR, WEIGHTS, CARD, *(path.name for path in code)}
+    drawings = sorted(card.parent.glob("*.png")) if card is not None else []
+    names = {CONFIG, PROCESSOR, WEIGHTS, CARD, *(path.name for path in (*code, *drawings))}
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     strangers = sorted(name for name in present - names if not name.startswith("."))
     if strangers:
@@ -69,7 +70,8 @@ def export_repository(
     model.config.save_pretrained(folder)
     processor.save_pretrained(folder)
     if card is not None:
-        shutil.copyfile(card, folder / CARD)
+        for path, name in [(card, CARD), *((drawing, drawing.name) for drawing in drawings)]:
+            shutil.copyfile(path, folder / name)
     return sorted(folder / name for name in names if (folder / name).is_file())
 
 

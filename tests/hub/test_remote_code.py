@@ -202,6 +202,7 @@ def test_exporting_again_is_allowed_and_strangers_are_not_overrun(models, tmp_pa
     model = models["frame_resnet"]
     folder, card = tmp_path / "mine", tmp_path / "card.md"
     card.write_text("# Mine\n", encoding="utf-8")
+    (tmp_path / "noise.png").write_bytes(b"a drawing")
     first = export_repository(model, processor_of(model.config), folder, card=card)
     (folder / ".gitattributes").touch()
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -209,6 +210,7 @@ def test_exporting_again_is_allowed_and_strangers_are_not_overrun(models, tmp_pa
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert {path.name for path in first} == set(before) - {".gitattributes"}
     assert (folder / "README.md").read_text(encoding="utf-8") == "# Mine\n"
+    assert (folder / "noise.png").read_bytes() == b"a drawing"
     (folder / "modeling_other.py").touch()
     with pytest.raises(ValueError, match=r"modeling_other\.py"):
         export_repository(model, processor_of(model.config), folder)
