@@ -8,7 +8,6 @@ import gc
 import math
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -105,10 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.files = find_inputs(options.paths, recursive=options.recursive)
         except OSError as error:
             parser.error(str(error))
-    # Importing makes no garbage to look for, and looking takes half a second.
+    # Importing makes no garbage to look for, and looking takes half a second, then and whenever it is done again.
     gc.disable()
     from dfer_hf.cli import COMMANDS, UsageError
 
+    gc.freeze()
     gc.enable()
     code = 0
     try:
@@ -121,7 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        code = _say_interrupted()
+        code = 130
+        with suppress(OSError):
+            os.write(2, b"interrupted\n")
     return code
 
 
@@ -135,9 +137,6 @@ def run() -> NoReturn:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Before an output is begun there is nothing to clean up, and some libraries swallow exceptions as they load.
-        signal.signal(signal.SIGINT, lambda *_: os._exit(_say_interrupted()))
     try:
         code = main()
     except SystemExit as stop:
@@ -146,12 +145,6 @@ def run() -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(code if isinstance(code, int) else 0)
-
-
-def _say_interrupted() -> int:
-    with suppress(OSError):
-        os.write(2, b"interrupted\n")
-    return 130
 
 
 def run_training() -> NoReturn:

@@ -24,7 +24,7 @@ from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.video import read_frames
 
 ROOT = Path(__file__).resolve().parent.parent
-DFER = (sys.executable, "-c", "import dfer_cli; dfer_cli.run()")
+DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
 TYPED = shlex.join(DFER)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a shell and signals as POSIX has them")
@@ -167,6 +167,24 @@ def test_streams_that_are_closed_are_done_without(shell, clips, tmp_path):
 def test_a_reader_that_has_had_enough_ends_the_run_without_a_word(shell, clips):
     done = shell(f"dfer predict {clips}/still.png {clips}/face.webm $TINY | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("module", ["dfer_cli", "argparse", "pathlib", "dfer_hf", "torch"])
+def test_ctrl_c_is_heard_from_the_first_import_on(module):
+    press_at = f"""
+import os, signal, sys
+class Press:
+    def find_spec(self, name, *unused):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+for name in ("argparse", "pathlib"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Press())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+    command = [sys.executable, "-c", press_at + DFER[-1], "models"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.5])

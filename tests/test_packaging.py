@@ -56,7 +56,7 @@ def wheel(tmp_path_factory):
 def test_wheel_carries_all_that_is_needed_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    expected = {"dfer_cli.py", "dfer_hf/py.typed"}
+    expected = {"dfer_cli.py", "dfer_start.py", "dfer_hf/py.typed"}
     expected |= {str(path.relative_to(ROOT)) for path in ROOT.glob("dfer_hf/**/*.py")}
     for folder in ("model_cards", "examples"):
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]

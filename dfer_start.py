@@ -1,0 +1,23 @@
+"""Where the command `dfer` starts: Ctrl-C is heard before anything else is imported."""
+
+import os
+import signal
+from typing import NoReturn
+
+
+def run() -> NoReturn:
+    """Run the command line as a process."""
+    # A shell has Ctrl-C ignored by what it runs in the background.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Before an output is begun there is nothing to clean up, and some libraries swallow exceptions as they load.
+        signal.signal(signal.SIGINT, _stop)
+    from dfer_cli import run as run_command_line
+
+    run_command_line()
+
+
+def _stop(*unused: object) -> NoReturn:
+    try:
+        os.write(2, b"interrupted\n")
+    finally:
+        os._exit(130)
