@@ -14,7 +14,7 @@ from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
 from .faces.quality import sharpness
 from .video.sampling import Sampling, frame_rate
 
-CROPS_PER_CHUNK = 32
+CROPS_PER_CHUNK = 8
 
 
 @dataclass(frozen=True)

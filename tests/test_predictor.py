@@ -8,6 +8,8 @@ import torch
 
 from dfer_hf import DferVideoProcessor, VideoPredictor
 from dfer_hf.faces import Detection, NoFaceFoundError
+from dfer_hf.models.configuration_cfc_sp import CfcSpConfig
+from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 from dfer_hf.video import (
     EmptyVideoError,
     NotAVideoError,
@@ -278,6 +280,17 @@ def test_progress_rises_to_one(quick, long_clip, scene):
         assert len(shares) > 1
         assert shares == sorted(shares)
         assert shares[-1] == 1.0
+
+
+def test_a_system_that_sees_every_frame_answers_a_few_at_a_time(monkeypatch, scene):
+    model = CfcSpForVideoClassification(CfcSpConfig.from_preset("tiny")).eval()
+    side = model.config.image_size
+    processor = DferVideoProcessor(size={"height": side, "width": side}, every_frame=True)
+    every = VideoPredictor(model, processor, name="every", detector=FixedDetector())
+    counts, encode = [], every.engine.encode
+    monkeypatch.setattr(every.engine, "encode", lambda crops: counts.append(len(crops)) or encode(crops))
+    every([scene(20)] * 20, frames_per_second=10)
+    assert counts == [8, 8, 4]
 
 
 def test_progress_may_stop_a_video_of_unknown_length(quick, scene):
