@@ -24,15 +24,17 @@ class AenWarmup:
     Args:
         num_steps: Optimiser steps.
         batch_size: Clips of a step.
-        num_views: Stored random views of each still.
+        num_views: Stored random views of each still, for clips put together of stills.
+        num_clips: Stored random clips, for clips of stills that move.
         learning_rate: At the start; it falls to zero.
         weight_decay: On all weights.
     """
 
     num_steps: int
     batch_size: int
-    num_views: int
     learning_rate: float
+    num_views: int = 2
+    num_clips: int = 4000
     weight_decay: float = 0.05
 
 

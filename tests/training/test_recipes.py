@@ -14,7 +14,7 @@ from training.engine.pretrained import build_model
 
 FOLDER = Path(__file__).parents[2] / "training" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))
-FERPLUS = ("ferplus_stills", "ferplus_clips")
+FERPLUS = ("ferplus_stills", "ferplus_clips", "moving_ferplus", "faces")
 ELEVEN = (
     Emotion.ANGER, Emotion.DISGUST, Emotion.FEAR, Emotion.HAPPINESS, Emotion.NEUTRAL, Emotion.SADNESS,
     Emotion.SURPRISE, Emotion.CONTEMPT, Emotion.ANXIETY, Emotion.HELPLESSNESS, Emotion.DISAPPOINTMENT,

@@ -6,7 +6,7 @@ weights see a hundred times as many clips before everything is trained together.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from accelerate import Accelerator
@@ -17,11 +17,24 @@ from dfer_hf.models.modeling_aen import AenForVideoClassification
 from training.config import AenWarmup, TrainConfig
 from training.data import transforms
 from training.data.clips_from_stills import RUN_LENGTH, StillClips
+from training.data.moving_stills import MovingStills
 from training.data.protocols import TrainingSource
 from training.data.still_dataset import to_pixel_values
 from training.engine.optim import GUIDE, TRUNK
 
 STILLS_PER_PASS = 64
+CLIPS_PER_PASS = 8
+
+Stored = tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]
+"""Of some clips: the trunk's maps as single pixels, the guide's logits, and the votes."""
+
+
+class StoredFrames(Protocol):
+    """Frames that trunk and guide have looked at."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Stored:
+        """Draw clips."""
+        ...
 
 
 class StoredViews:
@@ -75,10 +88,13 @@ class StoredViews:
         views[:, -1:] = transforms.cover_most(views[:, -1:], generator)
         return to_pixel_values(views.flatten(0, 1))
 
-    def batch(
-        self, indices: torch.Tensor, generator: torch.Generator
-    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
-        """Clips of the stills at `indices`: maps of one pixel, the guide's logits, and the votes."""
+    def draw(self, count: int, generator: torch.Generator) -> Stored:
+        """Draw stills, and put a clip together for each of them."""
+        indices = torch.multinomial(self.clips.sampling_weights, count, replacement=True, generator=generator)
+        return self.batch(indices, generator)
+
+    def batch(self, indices: torch.Tensor, generator: torch.Generator) -> Stored:
+        """Clips of the stills at `indices`."""
         shown, covered, _ = self.clips.script(indices, generator)
         count, num_frames = shown.shape
         runs = -(-num_frames // RUN_LENGTH)
@@ -89,9 +105,56 @@ class StoredViews:
         return maps, self.frame_logits[shown, view], self.clips.stills.votes[indices]
 
 
+class StoredClips:
+    """What trunk and guide say of clips of stills that move.
+
+    Args:
+        model: The system whose trunk and guide look.
+        clips: Where the clips come from.
+        image_size: Side of the frames in pixels.
+        num_clips: How many are drawn.
+        generator: Of everything random.
+        strength: Of the augmentation.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: AenForVideoClassification,
+        clips: MovingStills,
+        *,
+        image_size: int,
+        num_clips: int,
+        generator: torch.Generator,
+        strength: float,
+    ) -> None:
+        indices = torch.multinomial(clips.sampling_weights, num_clips, replacement=True, generator=generator)
+        levels: list[list[torch.Tensor]] = [[] for _ in model.config.hidden_sizes[1:]]
+        logits, votes = [], []
+        model.eval()
+        for part in tqdm(indices.split(CLIPS_PER_PASS), desc="clips", disable=None):
+            batch = clips.training_batch(part, image_size, generator, strength=strength)
+            frames = batch["pixel_values_videos"].to(model.device)
+            for stored, level_map in zip(levels, model.trunk(frames.flatten(0, 1)).feature_maps, strict=True):
+                stored.append(level_map.float().mean(dim=(2, 3)).unflatten(0, frames.shape[:2]))
+            logits.append(model.guide.encode_frames(frames).float())
+            votes.append(batch["labels"])
+        self.levels = [torch.cat(parts) for parts in levels]  # three of (clips, frames, C_s)
+        self.frame_logits, self.votes = torch.cat(logits), torch.cat(votes)
+
+    def draw(self, count: int, generator: torch.Generator) -> Stored:
+        """Draw some of the stored clips; every second one runs backwards."""
+        chosen = torch.randint(len(self.votes), (count,), generator=generator)
+        frames = torch.arange(self.frame_logits.shape[1]).expand(count, -1)
+        backwards = torch.rand((count, 1), generator=generator) < 0.5
+        frames = torch.where(backwards, frames.flip(1), frames)
+        maps = [level[chosen[:, None], frames].flatten(0, 1)[..., None, None] for level in self.levels]
+        return maps, self.frame_logits[chosen[:, None], frames], self.votes[chosen]
+
+
 def warm_up(
     model: AenForVideoClassification,
-    views: StoredViews,
+    frames: StoredFrames,
     config: AenWarmup,
     *,
     generator: torch.Generator,
@@ -115,10 +178,7 @@ def warm_up(
     model.train()
     losses = []
     for _ in tqdm(range(config.num_steps), desc="warm-up", disable=None):
-        indices = torch.multinomial(
-            views.clips.sampling_weights, config.batch_size, replacement=True, generator=generator
-        )
-        maps, frame_logits, votes = views.batch(indices, generator)
+        maps, frame_logits, votes = frames.draw(config.batch_size, generator)
         maps = [level.to(model.device) for level in maps]
         with autocast():
             output = model.answer_levels(maps, frame_logits.to(model.device), votes.to(model.device))
@@ -142,22 +202,29 @@ def warm_up_aen(model: PreTrainedModel, source: TrainingSource, config: TrainCon
     """
     if config.aen_warmup is None:
         return
-    if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips):
-        raise ValueError("Expected `aen_warmup` with system aen and data ferplus_clips. Take it out of the recipe.")
+    if not isinstance(model, AenForVideoClassification) or not isinstance(source, StillClips | MovingStills):
+        raise ValueError(
+            "Expected `aen_warmup` with system aen and data ferplus_clips or moving_ferplus. Take it out of the "
+            "recipe."
+        )
     image_size, strength = config.stage(0)
+    warmup = config.aen_warmup
     generator = torch.Generator().manual_seed(config.seed)
     model.to(accelerator.device)  # pyright: ignore[reportArgumentType]  transformers wraps `to`
     threads = torch.get_num_threads()
     torch.set_num_threads(threads * accelerator.num_processes)  # the others wait
     with accelerator.autocast():
-        views = StoredViews(
-            model,
-            source,
-            image_size=image_size,
-            num_views=config.aen_warmup.num_views,
-            generator=generator,
-            strength=strength,
-        )
-    loss = warm_up(model, views, config.aen_warmup, generator=generator, autocast=accelerator.autocast)
+        frames: StoredFrames
+        if isinstance(source, StillClips):
+            frames = StoredViews(
+                model, source, num_views=warmup.num_views,
+                image_size=image_size, generator=generator, strength=strength,
+            )  # fmt: skip
+        else:
+            frames = StoredClips(
+                model, source, num_clips=warmup.num_clips,
+                image_size=image_size, generator=generator, strength=strength,
+            )  # fmt: skip
+    loss = warm_up(model, frames, warmup, generator=generator, autocast=accelerator.autocast)
     torch.set_num_threads(threads)
     tqdm.write(f"warm-up: loss {loss:.4g}")

@@ -10,10 +10,12 @@ from dfer_hf.models.configuration_aen import AenConfig
 from dfer_hf.models.modeling_aen import AenForVideoClassification
 from training.config import AenWarmup, load_config
 from training.data.clips_from_stills import StillClips
+from training.data.movable_faces import movable_ferplus
+from training.data.moving_stills import MovingStills
 from training.data.sources import NEUTRAL
 from training.data.still_dataset import StillSource
 from training.datasets.ferplus import load_ferplus
-from training.systems.aen_warmup import StoredViews, warm_up
+from training.systems.aen_warmup import StoredClips, StoredViews, warm_up
 
 from ..runs import CLIPS, STILLS, StoppedError, log_of, stop_after
 
@@ -88,6 +90,31 @@ def test_the_warm_up_trains_everything_but_trunk_and_guide(model, clips):
     for name, tensor in model.state_dict().items():
         stands_still = name.startswith(("trunk.", "guide."))
         assert torch.equal(tensor, before[name]) == stands_still, name
+
+
+def test_stored_clips_are_what_trunk_and_guide_say_of_moving_stills(model, corpus):
+    clips = MovingStills(movable_ferplus(load_ferplus(corpus, "train")))
+    stored = StoredClips(
+        model, clips, image_size=32, num_clips=5, generator=torch.Generator().manual_seed(0), strength=0.5
+    )
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.multinomial(clips.sampling_weights, 5, replacement=True, generator=generator)
+    batch = clips.training_batch(indices, 32, generator, strength=0.5)
+    maps, frame_logits, votes = stored.draw(20, torch.Generator().manual_seed(1))
+    model.config.image_size = 32
+    with torch.no_grad():
+        direct = model(batch["pixel_values_videos"])
+        answers = model.answer_levels(maps, frame_logits)
+    forwards, backwards = direct.frame_logits, direct.frame_logits.flip(1)
+    directions = set()
+    for seen, vote, logits in zip(frame_logits, votes, answers.logits, strict=True):
+        which = torch.cat([(row - seen).abs().amax(dim=(1, 2)) for row in (forwards, backwards)]).argmin().item()
+        torch.testing.assert_close(torch.cat([forwards, backwards])[which], seen)
+        assert torch.equal(vote, batch["labels"][which % 5])
+        if which < 5:
+            torch.testing.assert_close(logits, direct.logits[which])
+        directions.add(which // 5)
+    assert directions == {0, 1}
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
