@@ -7,6 +7,7 @@ from dfer_hf.faces.video_processing_dfer import DferVideoProcessor
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data import transforms
 from training.data.normalise import normalise
+from training.data.protocols import Source
 from training.datasets.ferplus import FerPlus
 
 
@@ -62,7 +63,7 @@ class StillSource:
 
 
 @torch.inference_mode()
-def still_logits(system: DferPreTrainedModel, stills: StillSource, size: int) -> np.ndarray:
+def still_logits(system: DferPreTrainedModel, stills: Source, size: int) -> np.ndarray:
     """Compute a model's logits for every still alone, one aligned crop of `size` pixels each, `(count, num_labels)`.
 
     A model whose clips have a fixed length sees the still in all frames.

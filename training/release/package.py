@@ -8,6 +8,7 @@ lowered by the share times the logarithm of how often training showed it (Menon 
 import argparse
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,29 +18,30 @@ import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
 from dfer_hf.hub.export import export_checkpoint
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from training.config import load_config
+from training.data.face_stills import FaceStills
+from training.data.sources import build_data
 from training.data.still_dataset import StillSource, still_logits
-from training.datasets.ferplus import FerPlus, load_ferplus
 from training.evaluation.metrics import Confusion
 
 IMAGE_SIZE = 112
 CURVE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
-def seen_share(labels: np.ndarray, num_labels: int, balance: float) -> np.ndarray:
-    """How often training showed each class, `(num_labels,)`, when it was drawn with exponent `balance`."""
-    share = np.bincount(labels, minlength=num_labels) / len(labels)
-    seen = share ** (1 - balance)
-    return seen / seen.sum()
+def seen_share(source: StillSource | FaceStills) -> np.ndarray:
+    """How often training showed each class, `(num_labels,)`, with the weights by which stills are drawn."""
+    seen = (source.sampling_weights[:, None] * source.votes).sum(dim=0)
+    return (seen / seen.sum()).numpy()
 
 
 @torch.no_grad()
 def correct_prior(
-    model: FrameResNetForVideoClassification, seen: np.ndarray, share: float, validation: FerPlus
+    model: FrameResNetForVideoClassification, seen: np.ndarray, share: float, validation: StillSource | FaceStills
 ) -> None:
     """Lower each class's bias by `share · log(seen)`; print what other shares would have given."""
-    logits, names = still_logits(model, StillSource(validation), IMAGE_SIZE), model.config.label_names
+    logits, names = still_logits(model, validation, IMAGE_SIZE), model.config.label_names
+    labels = validation.labels.numpy()
     for candidate in CURVE:
-        found = Confusion.of((logits - candidate * np.log(seen)).argmax(axis=1), validation.labels, names)
+        found = Confusion.of((logits - candidate * np.log(seen)).argmax(axis=1), labels, names)
         figures = f"WAR {100 * found.war:.2f} UAR {100 * found.uar:.2f}"
         sys.stdout.write(f"prior correction {candidate:.1f}: {figures}\n")
     model.classifier.bias.sub_(share * torch.from_numpy(np.log(seen)).float())
@@ -51,17 +53,18 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="the `checkpoint` folder of a run")
     parser.add_argument("folder", type=Path, help="where to, such as model_cards/dfer-frame-small")
     parser.add_argument("--prior-correction", type=float, default=0.0, help="share, for a frame recogniser")
-    parser.add_argument("--recipe", type=Path, help="the recipe of the run, for its class balance")
-    parser.add_argument("--data-root", type=Path, help="folder of FER+, for how common each class is")
+    parser.add_argument("--recipe", type=Path, help="the recipe of the run, for how often it shows each class")
+    parser.add_argument("--data-root", type=Path, help="folder of its data, for how common each class is")
     arguments = parser.parse_args()
     model = AutoModelForVideoClassification.from_pretrained(arguments.checkpoint, dtype=torch.float32)
     model.config.image_size = IMAGE_SIZE
     if arguments.prior_correction:
         if arguments.recipe is None or arguments.data_root is None:
             parser.error("--prior-correction needs --recipe and --data-root")
-        labels = load_ferplus(arguments.data_root, "train").labels
-        seen = seen_share(labels, model.config.num_labels, load_config(arguments.recipe).balance)
-        correct_prior(model, seen, arguments.prior_correction, load_ferplus(arguments.data_root, "valid"))
+        data = build_data(load_config(arguments.recipe), arguments.data_root, fold=None, prepared_root=None)
+        if not isinstance(data.training, StillSource | FaceStills):
+            parser.error(f"--prior-correction needs a recipe of stills, but {arguments.recipe} trains on clips")
+        correct_prior(model, seen_share(data.training), arguments.prior_correction, cast(FaceStills, data.validation))
     processor = AutoVideoProcessor.from_pretrained(arguments.checkpoint)
     export_checkpoint(model, processor, arguments.folder)
 
