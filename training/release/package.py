@@ -3,6 +3,10 @@
 A frame recogniser learns how common each class is on the web, where most faces are neutral or smile, and leans to
 those on other faces. `--prior-correction` takes a share of that out of its classifier's bias: each class's logit is
 lowered by the share times the logarithm of how often training showed it (Menon et al. 2021, post-hoc adjustment).
+
+What is trained further on other faces forgets some of what it knew. `--average-with` lays its weights between those it
+started from and those it ended with, which keeps most of the old and gains most of the new (Wortsman et al. 2022,
+WiSE-FT).
 """
 
 import argparse
@@ -15,6 +19,7 @@ import torch
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 
 import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
+from dfer_hf.checkpoints import find_checkpoint
 from dfer_hf.hub.export import export_checkpoint
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from training.config import load_config
@@ -47,6 +52,17 @@ def correct_prior(
     model.classifier.bias.sub_(share * torch.from_numpy(np.log(seen)).float())
 
 
+def average_weights(model: torch.nn.Module, start: torch.nn.Module, share: float) -> None:
+    """Lay weights between those of `start` and the model's own, whose share is given, in place.
+
+    Parts that `start` does not have stay as they are.
+    """
+    before = start.state_dict()
+    for name, tensor in model.state_dict().items():
+        if name in before and tensor.is_floating_point():
+            tensor.lerp_(before[name], 1 - share)
+
+
 def main() -> None:
     """Read the command line and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -55,8 +71,15 @@ def main() -> None:
     parser.add_argument("--prior-correction", type=float, default=0.0, help="share, for a frame recogniser")
     parser.add_argument("--recipe", type=Path, help="the recipe of the run, for how often it shows each class")
     parser.add_argument("--data-root", type=Path, help="folder of its data, for how common each class is")
+    parser.add_argument("--average-with", metavar="CHECKPOINT", help="what training started from")
+    parser.add_argument("--average-share", type=float, default=0.7, help="of the trained weights (default: 0.7)")
     arguments = parser.parse_args()
     model = AutoModelForVideoClassification.from_pretrained(arguments.checkpoint, dtype=torch.float32)
+    if arguments.average_with is not None:
+        start = AutoModelForVideoClassification.from_pretrained(
+            find_checkpoint(arguments.average_with), dtype=torch.float32
+        )
+        average_weights(model, start, arguments.average_share)
     model.config.image_size = IMAGE_SIZE
     if arguments.prior_correction:
         if arguments.recipe is None or arguments.data_root is None:

@@ -6,7 +6,7 @@ from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from training.data.still_dataset import StillSource
 from training.datasets.ferplus import load_ferplus
-from training.release.package import correct_prior, seen_share
+from training.release.package import average_weights, correct_prior, seen_share
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +29,18 @@ def test_a_share_of_what_was_seen_is_taken_out_of_the_bias(faces, capsys):
     correct_prior(model, seen, 0.5, StillSource(faces))
     torch.testing.assert_close(before - model.classifier.bias, 0.5 * torch.from_numpy(np.log(seen)).float())
     assert "prior correction 0.3: WAR" in capsys.readouterr().out
+
+
+def test_weights_lie_between_start_and_end_and_new_parts_stay():
+    config = FrameResNetConfig.from_preset("tiny")
+    start = FrameResNetForVideoClassification(config)
+    end = FrameResNetForVideoClassification(FrameResNetConfig.from_preset("tiny", blendshape_names=["jawOpen"]))
+    before = {name: tensor.clone() for name, tensor in end.state_dict().items()}
+    average_weights(end, start, 0.7)
+    for name, tensor in end.state_dict().items():
+        if name in start.state_dict():
+            expected = before[name].float().lerp(start.state_dict()[name].float(), 0.3)
+            torch.testing.assert_close(tensor.float(), expected)
+        else:
+            assert torch.equal(tensor, before[name])
+    assert any("blendshape" in name for name in before)
