@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,8 @@ RULES = {
 
 def evaluate(
     systems: Sequence[System], room: Room, benches: Sequence[str], say: Callable[[str], object]
-) -> dict[str, dict[str, Any]]:
-    """Measure systems on benches: checkpoint to bench to figures; benches without data are left out."""
-    measured: dict[str, dict[str, Any]] = {system.name: {} for system in systems}
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure systems bench by bench: its name, and figures by checkpoint; one without data is left out."""
     for name in benches:
         begun, begun_cpu = time.monotonic(), time.process_time()
         try:
@@ -61,40 +60,45 @@ def evaluate(
         except DataMissingError as error:
             say(f"{name}: left out. {error}\n")
             continue
-        for checkpoint, figures in found.items():
-            measured[checkpoint][name] = {"rule": RULES[name]} | figures
         say(f"{name}: {time.monotonic() - begun:.0f} s, {time.process_time() - begun_cpu:.0f} s of CPU time\n")
-    return measured
+        yield name, {checkpoint: {"rule": RULES[name]} | figures for checkpoint, figures in found.items()}
 
 
-def write(checkpoint: Path, measured: dict[str, Any]) -> dict[str, Any]:
-    """Put figures into a checkpoint's results.json beside those of benches that were not run, and draw them."""
+def store(checkpoint: Path, bench: str, figures: dict[str, Any]) -> dict[str, Any]:
+    """Put the figures of a bench into a checkpoint's results.json beside those of the others, and return all."""
     path = checkpoint / RESULTS
-    earlier = json.loads(path.read_text(encoding="utf-8")).get("benches", {}) if path.is_file() else {}
-    benches = {name: measured.get(name, earlier.get(name)) for name in BENCHES if name in measured or name in earlier}
+    known = json.loads(path.read_text(encoding="utf-8")).get("benches", {}) if path.is_file() else {}
+    known[bench] = figures
+    benches = {name: known[name] for name in BENCHES if name in known}
     results = {"checkpoint": checkpoint.name, "command": COMMAND, "versions": versions(), "benches": benches}
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    draw_checkpoint(results, checkpoint)
     return results
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def main() -> int:
-    """Read the command line, measure, and write."""
+    """Read the command line, measure, write what each bench found, and draw."""
     shipped = shipped_checkpoints()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", help="shipped names or folders; all that ship where none is given")
     parser.add_argument("--data-root", type=Path, required=True, help="folder that holds the datasets' folders")
     parser.add_argument("--benches", nargs="+", choices=list(BENCHES), default=list(BENCHES))
     arguments = parser.parse_args()
-    folders = [shipped.get(name, Path(name)) for name in arguments.checkpoints or shipped]
+    folders = [shipped.get(name, Path(name)).resolve() for name in arguments.checkpoints or shipped]
     unknown = [str(folder) for folder in folders if not (folder / WEIGHTS).is_file()]
     if unknown:
         parser.error(f"expected shipped checkpoints ({', '.join(shipped)}) or folders, got {', '.join(unknown)}")
     asked = [System.load(str(folder)) for folder in folders]
     beside = [] if any(system.name == RECOGNISER for system in asked) else [System.load(RECOGNISER)]
-    measured = evaluate([*asked, *beside], Room(arguments.data_root), arguments.benches, sys.stdout.write)
-    for folder in folders:
-        write(folder, measured[folder.resolve().name])
+    results: dict[Path, dict[str, Any]] = {}
+    for bench, found in evaluate([*asked, *beside], Room(arguments.data_root), arguments.benches, _say):
+        results |= {folder: store(folder, bench, found[folder.name]) for folder in folders}
+    for folder, stored in results.items():
+        draw_checkpoint(stored, folder)
     return 0
 
 

@@ -17,6 +17,7 @@ from training.release import (
 )
 from training.release.bench_data import class_weights, spread
 from training.release.bench_room import DataMissingError, Room
+from training.release.evaluation_figures import draw_checkpoint
 from training.release.scoring import Asked, confidence, difference, scorecard
 from training.release.systems import RECOGNISER, ClipOutputs
 
@@ -144,17 +145,18 @@ def test_a_checkpoint_is_calibrated_on_faces_that_are_not_measured(systems, room
 def test_a_bench_without_its_data_is_left_out_and_keeps_its_figures(systems, room, tmp_path):
     shutil.copytree(room.data_root / "ferplus", tmp_path / "ferplus")
     said = []
-    measured = evaluate_all.evaluate(systems[:1], Room(tmp_path), ["london", "corruptions"], said.append)
-    assert list(measured[RECOGNISER]) == ["corruptions"]
+    measured = dict(evaluate_all.evaluate(systems[:1], Room(tmp_path), ["london", "corruptions"], said.append))
+    assert list(measured) == ["corruptions"]
     assert said[0].startswith("london: left out. Expected the dataset london")
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    earlier = {"benches": {"london": {"war": 1.0}, "corruptions": {}}}
+    earlier = {"benches": {"corruptions": {}, "london": {"war": 1.0}}}
     (folder / "results.json").write_text(json.dumps(earlier), encoding="utf-8")
-    results = evaluate_all.write(folder, measured[RECOGNISER])
+    results = evaluate_all.store(folder, "corruptions", measured["corruptions"][RECOGNISER])
     assert results["benches"]["london"] == {"war": 1.0}
     assert results["benches"]["corruptions"]["count"] == 21
     assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
+    draw_checkpoint(results, folder)
     assert (folder / "reliability.png").is_file()
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.release.systems import FRAMEWISE, ClipOutputs
+from training.release.systems import FRAMEWISE
 
 from .conftest import build_system
 
@@ -13,12 +13,13 @@ CROPS = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uin
 def test_encoding_equal_frames_once_does_not_change_answers(kind, monkeypatch):
     system = build_system(kind, kind)
     clips = CROPS[np.array([[0, 1, 0, 2] * 4, [1, 1, 2, 1] * 4])]
-    quick = ClipOutputs.join([system.answer_stills(CROPS[:2]), system.answer_clips(clips)])
+    quick = system.answer_stills(CROPS[:2]), system.answer_clips(clips)
     monkeypatch.setattr("training.release.systems.FRAMEWISE", {})
-    plain = ClipOutputs.join([system.answer_stills(CROPS[:2]), system.answer_clips(clips)])
-    np.testing.assert_allclose(quick.logits, plain.logits, atol=1e-4)
-    np.testing.assert_allclose(quick.frame_weights, plain.frame_weights, atol=1e-4)
-    assert quick.decided.tolist() == plain.decided.tolist()
+    plain = system.answer_stills(CROPS[:2]), system.answer_clips(clips)
+    for ours, theirs in zip(quick, plain, strict=True):
+        np.testing.assert_allclose(ours.logits, theirs.logits, atol=1e-4)
+        np.testing.assert_allclose(ours.frame_weights, theirs.frame_weights, atol=1e-4)
+        assert ours.decided.tolist() == theirs.decided.tolist()
 
 
 def test_parts_that_see_single_frames_are_called_with_different_ones_alone():
@@ -33,6 +34,6 @@ def test_parts_that_see_single_frames_are_called_with_different_ones_alone():
 
 def test_a_still_is_answered_as_the_predictor_answers_it():
     system = build_system("aen", "aen")
-    answers = system.predictor.engine.answer([np.repeat(CROPS[:1], 16, axis=0)])
+    answers = system.predictor.engine.answer([np.repeat(CROPS[:1], system.model.config.num_frames, axis=0)])
     outputs = system.answer_stills(CROPS[:1])
     np.testing.assert_allclose(torch.from_numpy(outputs.logits).softmax(dim=-1).numpy(), answers.fine, atol=1e-5)
