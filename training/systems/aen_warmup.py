@@ -132,12 +132,16 @@ class StoredClips:
         levels: list[list[torch.Tensor]] = [[] for _ in model.config.hidden_sizes[1:]]
         logits, votes = [], []
         model.eval()
+        # Both start from the same recogniser, as a rule; then one pass does for both.
+        theirs = model.guide.trunk.state_dict()
+        is_shared = all(torch.equal(tensor, theirs[name]) for name, tensor in model.trunk.state_dict().items())
         for part in tqdm(indices.split(CLIPS_PER_PASS), desc="clips", disable=None):
             batch = clips.training_batch(part, image_size, generator, strength=strength)
             frames = batch["pixel_values_videos"].to(model.device)
             for stored, level_map in zip(levels, model.trunk(frames.flatten(0, 1)).feature_maps, strict=True):
                 stored.append(level_map.float().mean(dim=(2, 3)).unflatten(0, frames.shape[:2]))
-            logits.append(model.guide.encode_frames(frames).float())
+            last = levels[-1][-1]
+            logits.append((model.guide.classifier(last) if is_shared else model.guide.encode_frames(frames)).float())
             votes.append(batch["labels"])
         self.levels = [torch.cat(parts) for parts in levels]  # three of (clips, frames, C_s)
         self.frame_logits, self.votes = torch.cat(logits), torch.cat(votes)

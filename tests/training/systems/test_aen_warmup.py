@@ -92,7 +92,10 @@ def test_the_warm_up_trains_everything_but_trunk_and_guide(model, clips):
         assert torch.equal(tensor, before[name]) == stands_still, name
 
 
-def test_stored_clips_are_what_trunk_and_guide_say_of_moving_stills(model, corpus):
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_stored_clips_are_what_trunk_and_guide_say_of_moving_stills(model, corpus, is_shared):
+    if is_shared:
+        model.trunk.load_state_dict(model.guide.trunk.state_dict())
     clips = MovingStills(movable_ferplus(load_ferplus(corpus, "train")))
     stored = StoredClips(
         model, clips, image_size=32, num_clips=5, generator=torch.Generator().manual_seed(0), strength=0.5
