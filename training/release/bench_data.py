@@ -15,16 +15,16 @@ import torch
 from dfer_hf.faces import FaceDetector
 from dfer_hf.faces.alignment import CROP_SIZE, align
 from dfer_hf.faces.crop_stream import WORKING_SIDE, box_area, crop_faces
-from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
+from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from dfer_hf.video import Frame, read_frames
 from training.data.movable_faces import movable_ferplus
 from training.data.moving_script import ALL_KINDS
 from training.data.moving_stills import MovingStills
 from training.datasets.ferplus import FerPlus, load_ferplus
+from training.datasets.london import list_london
 from training.datasets.muxspace import list_muxspace, read_photographs
 from training.release.scoring import Asked
 
-PORTRAITS = {"neutral": Emotion.NEUTRAL, "smiling": Emotion.HAPPINESS}
 CLEAN, NOISE_SHARES = "clean", (0.25, 0.5, 0.75)
 
 
@@ -148,27 +148,26 @@ def muxspace_faces(root: Path, detector: FaceDetector, per_class: int | None) ->
 
 
 def london_pictures(root: Path) -> tuple[list[np.ndarray], Asked, dict[str, np.ndarray]]:
-    """Smiling and neutral portraits of the London Set with gender, age and ethnicity.
+    """Smiling and neutral portraits of the London Set's test people, with gender, age and ethnicity.
 
     Raises:
         FileNotFoundError: If there are no portraits or people.
     """
-    paths = sorted((root / "images").glob("*.jpg"))
-    if not paths or not (root / "people.csv").is_file():
-        raise FileNotFoundError(f"Expected people.csv and portraits such as images/001_smiling.jpg in {root}.")
+    portraits = list_london(root, "test")
+    if not (root / "people.csv").is_file():
+        raise FileNotFoundError(f"Expected people.csv in {root}, found none. Pass the folder of the London Set.")
     with (root / "people.csv").open(newline="", encoding="utf-8") as file:
         people = {row["person"]: row for row in csv.DictReader(file)}
-    names = [path.stem.split("_") for path in paths]
-    labels = np.array([SEVEN_EMOTIONS.index(PORTRAITS[shown]) for _, shown in names])
-    rows = [people.get(person, {}) for person, _ in names]
+    labels = np.array([SEVEN_EMOTIONS.index(portrait.emotion) for portrait in portraits])
+    rows = [people.get(portrait.person, {}) for portrait in portraits]
     traits = {
         "gender": np.array([row.get("gender") or "not given" for row in rows]),
         "age": np.array([_age_group(row.get("age", "")) for row in rows]),
         "ethnicity": np.array([row.get("ethnicity") or "not given" for row in rows]),
     }
-    persons = tuple(person for person, _ in names)
+    persons = tuple(portrait.person for portrait in portraits)
     weights = np.full(len(labels), 1 / len(labels))
-    pictures = [next(iter(read_frames(path, max_side=WORKING_SIDE))).rgb for path in paths]
+    pictures = [next(iter(read_frames(portrait.path, max_side=WORKING_SIDE))).rgb for portrait in portraits]
     return pictures, Asked(labels, weights, np.ones(len(labels), bool), persons), traits
 
 

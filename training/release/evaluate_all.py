@@ -37,13 +37,13 @@ RULES = {
     "take one frame see the whole split aligned exactly; confidence of every second face, as the others calibrate it",
     "muxspace": "people whose name's SHA-1 is divisible by ten; up to "
     f"{bench_stills.PHOTOGRAPHS_PER_CLASS} photographs of each label, evenly spaced",
-    "london": "all 72 people, smiling and neutral",
+    "london": "people whose number's SHA-1 is divisible by three, smiling and neutral",
     "corruptions": f"up to {bench_corruptions.STILLS_PER_CLASS} faces of each class of FER+ valid, each corrupted in "
     "one of ten ways and five severities, in turn",
     "clips": f"up to {bench_clips.CLIPS_PER_CLASS} clips of each class, kind and share of noise, of every second face "
     "of FER+ valid",
     "conditions": f"up to {bench_conditions.STILLS_PER_CLASS} faces of each class of FER+ valid; "
-    "every third person of the London Set, shrunk",
+    "the London Set's test people, shrunk",
     "cost": f"least of {bench_cost.ROUNDS} rounds; the example clip",
 }
 """What each bench shows; written beside the figures."""

@@ -12,6 +12,8 @@ import torch
 import dfer_hf
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from dfer_hf.faces.detection import Detection
+from training.datasets import london
+from training.datasets.people import is_test_person
 from training.release.bench_room import Room
 from training.release.systems import RECOGNISER, System
 
@@ -61,8 +63,10 @@ def room(corpus, tmp_path_factory):
     with (root / "london" / "people.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["person", "age", "gender", "ethnicity"])
-        for person, age, gender in ((1, "24", "female"), (2, "", "male"), (3, "40", "male")):
-            rows.writerow([f"{person:03d}", age, gender, "white" if person < 3 else ""])
+        people = [person for person in range(1, 30) if is_test_person(f"{person:03d}", london.TEST_PARTS)]
+        others = (("24", "female", "white"), ("", "male", "white"), ("40", "male", ""))
+        for person, row in zip(people, others, strict=False):
+            rows.writerow([f"{person:03d}", *row])
             for number, shown in enumerate(("neutral", "smiling")):
                 picture = cv2.resize(drawing(number, person), (96, 96))
                 cv2.imwrite(str(root / "london" / "images" / f"{person:03d}_{shown}.jpg"), picture)
