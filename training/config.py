@@ -149,7 +149,7 @@ class TrainConfig:
 
     Args:
         system: Model type without the prefix, such as `aen`.
-        data: `ferplus_stills`, `ferplus_clips`, `faces` or a corpus, such as `dfew`.
+        data: `ferplus_stills`, `ferplus_clips`, `moving_ferplus`, `faces` or a corpus, such as `dfew`.
         stages: Image size, number of epochs and strength of the augmentation, in order: small pictures first is
             cheaper, and the last epochs see faces nearer to what inference sees. Strength is for the FER+ data.
         batch_size: Samples of an optimiser step, over all processes and micro-batches together.

@@ -39,24 +39,27 @@ def cover_faces(frames: np.ndarray, generator: np.random.Generator) -> np.ndarra
         generator: Source of randomness.
     """
     num_frames, size, _, channels = frames.shape
-    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    axis = np.arange(size, dtype=np.float32) / size
     roundness = generator.uniform(2, 8)
     half = generator.uniform(MOST_FACE / 2, 0.6, 2)
     # A round cover has to be larger to hide as much.
     half *= 2 ** (1 / roundness) if roundness < 4 else 1.1
     middle = np.array([0.5, 0.62]) + generator.uniform(-0.04, 0.04, 2)
-    drift = np.linspace(0, 1, num_frames)[:, None] * generator.uniform(-0.03, 0.03, 2)
-    own_tone = frames.mean(axis=(0, 1, 2))
-    tone = own_tone * generator.uniform(0.6, 1.3) if generator.random() < 0.5 else generator.uniform(0, 255, channels)
-    rough = generator.uniform(2, 30) if generator.random() < 0.7 else 0.0
-    cover = np.clip(tone + rough * draw_texture(size, channels, generator), 0, 255)
+    away = (np.abs(axis - middle[0]) / half[0]) ** roundness
+    away = away + ((np.abs(axis - middle[1]) / half[1]) ** roundness)[:, None]
     softness = generator.uniform(0.01, 0.12)
+    share = np.clip((1 + softness - away) / softness, 0, 1).astype(np.float32)[..., None]
+
+    tone = generator.uniform(0, 255, channels)
+    if generator.random() < 0.5:
+        tone = frames.mean(axis=(0, 1, 2)) * generator.uniform(0.6, 1.3)
+    rough = generator.uniform(2, 30) if generator.random() < 0.7 else 0.0
+    cover = np.clip(tone.astype(np.float32) + np.float32(rough) * draw_texture(size, channels, generator), 0, 255)
+    drift = np.linspace(0, 1, num_frames)[:, None] * generator.uniform(-0.03, 0.03, 2) * size
     hidden = np.empty_like(frames)
-    for frame, (right, down), out in zip(frames, drift, hidden, strict=True):
-        away = (np.abs(x - middle[0] - right) / half[0]) ** roundness
-        away += (np.abs(y - middle[1] - down) / half[1]) ** roundness
-        share = np.clip((1 + softness - away) / softness, 0, 1)[..., None]
-        out[:] = frame + (cover - frame) * share
+    for frame, (right, down), out in zip(frames, np.rint(drift).astype(int), hidden, strict=True):
+        here, seen = np.roll(share, (down, right), (0, 1)), np.roll(cover, (down, right), (0, 1))
+        out[:] = frame + (seen - frame) * here
     return hidden
 
 

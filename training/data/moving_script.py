@@ -148,12 +148,12 @@ class ScriptWriter:
         place = torch.linspace(0, 1, num_frames)
         peak, height = between(0.2, 0.8), between(0.85, 1.0)
         share = torch.minimum(place / peak, (1 - place) / (1 - peak))
-        begins = between(0.35, 0.6)
-        course = begins + (height - begins) * torch.sin(share * torch.pi / 2)
+        begins = between(0.4, 0.75)
+        course = begins + (height - begins) * torch.sin(share * torch.pi / 2) ** 0.7
         rests = kinds == NoiseKind.SAME_PERSON_NEUTRAL
         padded = torch.nn.functional.pad(rests, (1, 1))
         beside = padded[:, :-2] | padded[:, 2:]
-        course = torch.where(beside, course.clamp_max(0.5), course)
+        course = torch.where(beside, course.clamp_max(0.6), course)
         rest = between(0.0, 0.12) + torch.where(padded[:, :-2] & padded[:, 2:], 0.0, 0.12)
         course = torch.where(rests, rest, course)
         course = torch.where(kinds == NoiseKind.OTHER_EXPRESSION, between(0.6, 0.9), course)

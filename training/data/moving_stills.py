@@ -22,6 +22,8 @@ from training.data.still_dataset import to_pixel_values
 
 FIELD_SIZE = 29
 """Nodes on a side of the fields: four pixels of the crop apart."""
+FOLLOWED = torch.tensor([*range(0, 17, 2), *range(17, 28), 30, 31, 33, 35, *range(36, 68)])
+"""Landmarks that pixels follow; those left out lie between two of them, on the jaw and the nose."""
 FRAMES_AT_ONCE = 64
 CONTRASTS = (0.6, 1.6)
 """Least and greatest factor on the contrast of a face that takes another's light."""
@@ -117,6 +119,9 @@ class MovingStills:
         shown, framing, intensities = script.shown.flatten(), framing.flatten(0, 1), script.intensities.flatten()
         still = self.faces.landmarks[shown]
         marks = move_landmarks(still + (1 - intensities)[:, None, None] * (self.faces.rest[shown] - still), **motion)
+        # What is behind a cover is not worth blending.
+        is_hidden = (script.kinds == NoiseKind.COVERED) | (script.kinds == NoiseKind.NO_FACE)
+        intensities = intensities.masked_fill(is_hidden.flatten(), 1.0)
         parts = [
             self.render(shown[part], resting.flatten()[part], marks[part], intensities[part], framing[part], size)
             for part in torch.arange(count * num_frames).split(FRAMES_AT_ONCE)
@@ -180,12 +185,12 @@ class MovingStills:
             shown, resting, marks, seen_marks = shown[blended], resting[blended], marks[blended], seen_marks[blended]
             places = places[blended]
             neutral = self.sample(resting, self.follow(resting, marks, seen_marks, places, axis), size)
-            share = (1 - intensities[blended])[:, None] * inner_face(places)
-            share *= self.is_inside(shown, places_of_still[blended])
+            # A weak expression looks almost neutral, and a strong one almost as on the still.
+            share = soft_step(1 - intensities[blended])[:, None] * inner_face(places)
+            share *= self.is_inside(places_of_still[blended])
             own, other = (self.tone_at(still, places) for still in (shown, resting))
             factor = (self.faces.contrasts[shown] / self.faces.contrasts[resting]).clamp(*CONTRASTS)[:, None, None]
-            coarse = torch.cat([share[:, None], own - factor * other], dim=1).unflatten(2, (FIELD_SIZE, FIELD_SIZE))
-            fine = functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
+            fine = enlarge(torch.cat([share[:, None], own - factor * other], dim=1), size)
             neutral = (neutral * factor[..., None] + fine[:, 1:]).clamp_(0, 255)
             frames[blended] += fine[:, :1] * (neutral - frames[blended])
         return frames.round_().to(torch.uint8)
@@ -199,24 +204,22 @@ class MovingStills:
         axis: torch.Tensor,
     ) -> torch.Tensor:
         """Say where stills show what moved faces show at `places`, in pixels of the stills, `(n, 2, nodes)`."""
-        fields = displacement_fields(seen_marks, self.faces.landmarks[stills] - marks, axis).flatten(2)
+        shifts = (self.faces.landmarks[stills] - marks)[:, FOLLOWED]
+        fields = displacement_fields(seen_marks[:, FOLLOWED], shifts, axis).flatten(2)
         to_image = self.faces.crop_to_image[stills]
         return to_image[:, :, :2] @ (places + fields) + to_image[:, :, 2:]
 
     def sample(self, stills: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
         """Pixels of stills, 0 to 255, `(n, channels, size, size)`."""
         height, width = self.faces.images.shape[-2:]
-        grid = (places.unflatten(2, (FIELD_SIZE, FIELD_SIZE)) + 0.5) * 2 / torch.tensor([width, height]).view(2, 1, 1)
-        grid = functional.interpolate(grid - 1, size=(size, size), mode="bilinear", align_corners=True)
+        grid = enlarge((places + 0.5) * 2 / torch.tensor([[width], [height]]) - 1, size)
         images = self.faces.images[stills].float()
         return functional.grid_sample(images, grid.permute(0, 2, 3, 1), align_corners=False, padding_mode="zeros")
 
-    def is_inside(self, stills: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Whether places `(n, 2, nodes)` lie on the stills, as 1 or 0."""
-        del stills
+    def is_inside(self, places: torch.Tensor) -> torch.Tensor:
+        """Whether places `(n, 2, nodes)` lie on a still, as 1 or 0, `(n, nodes)`."""
         height, width = self.faces.images.shape[-2:]
-        limits = torch.tensor([width, height]).view(2, 1)
-        return ((places > 0) & (places < limits - 1)).all(dim=1).float()
+        return ((places > 0) & (places < torch.tensor([[width], [height]]) - 1)).all(dim=1).float()
 
     def tone_at(self, stills: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """The smooth tone of faces at places of the crop, `(n, channels, nodes)`, 0 to 255."""
@@ -243,10 +246,21 @@ def pixel_values(frames: np.ndarray) -> torch.Tensor:
     return to_pixel_values(torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous().float().div_(255))
 
 
+def enlarge(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Interpolate values at the nodes, `(n, k, nodes)`, linearly to pixels, `(n, k, size, size)`."""
+    nodes = values.unflatten(2, (FIELD_SIZE, FIELD_SIZE))
+    return functional.interpolate(nodes, size=(size, size), mode="bilinear", align_corners=True)
+
+
 def inner_face(places: torch.Tensor) -> torch.Tensor:
     """How much places of the crop `(n, 2, nodes)` belong to the inner face, brows to chin, 0 to 1 `(n, nodes)`."""
     away = ((places[:, 0] - 55.5).abs() / 40) ** 2.5 + ((places[:, 1] - 72).abs() / 50) ** 2.5
-    share = ((1.15 - away) / 0.5).clamp(0, 1)
+    return soft_step((1.15 - away) / 0.5)
+
+
+def soft_step(values: torch.Tensor) -> torch.Tensor:
+    """Rise smoothly from 0 at 0 and below to 1 at 1 and above."""
+    share = values.clamp(0, 1)
     return share * share * (3 - 2 * share)
 
 
