@@ -102,7 +102,7 @@ def test_a_run_is_measured_and_two_runs_write_the_same(run, corpus_modules, tmp_
     assert expected.items() <= results.items()
     assert results["clips"] == {
         "in_split": 17,
-        "judged": 14,
+        "predicted": 14,
         "left_out_of_annotation": {"annotators disagree": 2, "compound label": 4},
         "without_crops": {"count": 3, "names": ["lost-a", "lost-b", "lost-c"]},
     }

@@ -16,7 +16,7 @@ from training.cache.face_clips import FaceCropper
 from training.config import TrainConfig
 from training.datasets.corpus import CorpusError
 from training.datasets.folder import OWN_CLASSES
-from training.engine.trainable import merge_adapters, restrict_training
+from training.engine.trainable import freeze_parameters, merge_adapters
 from training.finetune import CACHE, FinetuneError, finetune, group_classes, read_groups
 from training.prepare import corpus_clips, prepare
 
@@ -138,7 +138,7 @@ def test_merged_adapters_answer_as_the_adapted_model(system):
     model_class = dfer_hf.systems()[system]
     model = model_class(model_class.config_class.from_preset("tiny")).eval()
     config = TrainConfig("x", "x", ((32, 1, 1.0),), 1, 0.1, trainable="lora", lora_rank=2)
-    restrict_training(model, config)
+    freeze_parameters(model, config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

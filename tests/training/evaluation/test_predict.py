@@ -129,7 +129,7 @@ def test_what_does_not_fit_together_is_refused(fields, message):
 # ---------------------------------------------------------------------------------------------------------- predict
 
 
-def test_every_clip_is_judged_once_and_in_order(model):
+def test_every_clip_is_predicted_once_and_in_order(model):
     source = SmallSource(11, num_frames=2)
     predictions = predict(model, source, batch_size=4)
     assert [indices for indices, _ in source.asked] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
@@ -263,7 +263,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_one_process_and_two_give_the_same_file(model, tmp_path):
     model.save_pretrained(tmp_path / "model")
-    script = tmp_path / "judge.py"
+    script = tmp_path / "predict.py"
     script.write_text(ON_PROCESSES.format(root=str(ROOT)), encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     for num_processes in (1, 2):
@@ -368,7 +368,7 @@ class SmallVideos:
         return {"pixel_values_videos": torch.stack(clips)}
 
 
-def test_labelled_frames_of_whole_videos_are_judged(model):
+def test_labelled_frames_of_whole_videos_are_predicted(model):
     source = SmallVideos()
     assert isinstance(source, FrameSource)
     assert not isinstance(SmallSource(2), FrameSource)

@@ -16,7 +16,7 @@ from training.engine.pretrained import build_model
 from training.evaluation.prediction_files import save_predictions
 from training.papers import table_rows, tables
 from training.papers.table_rows import COLUMNS, Row, Table, load_table, model_config, table_names, train_config
-from training.papers.tables import PART_RECIPES, Workshop, multiply_adds, parameters, render, run_table
+from training.papers.tables import PART_RECIPES, TableRuns, multiply_adds, parameters, render, run_table
 
 from ..small_source import random_predictions
 
@@ -76,12 +76,12 @@ class Examiner:
 
 @pytest.fixture
 def shop(tmp_path):
-    """A workshop for tables, and the recorded calls of its training and its evaluation."""
+    """A table_runs for tables, and the recorded calls of its training and its evaluation."""
     trainer, examiner = Trainer(), Examiner()
     roots = {name: tmp_path / name for name in ("dfew", "afew", "aff_wild2")}
     caches = {name: tmp_path / f"{name}_cache" for name in roots}
-    workshop = Workshop(tmp_path / "runs", roots, caches, 2, trainer.train, examiner.evaluate)
-    return workshop, trainer.calls, examiner.calls
+    table_runs = TableRuns(tmp_path / "runs", roots, caches, 2, trainer.train, examiner.evaluate)
+    return table_runs, trainer.calls, examiner.calls
 
 
 @pytest.mark.parametrize(("name", "number"), ROWS)
@@ -120,13 +120,13 @@ def test_what_a_row_says_otherwise_is_otherwise(name, number):
 
 def test_rows_that_are_the_same_run_are_printed_alike(tmp_path):
     """Papers repeat their best row from table to table, sometimes rounded, as in CFC-SP's Table 1."""
-    workshop, printed = Workshop(tmp_path), {}
+    table_runs, printed = TableRuns(tmp_path), {}
     for name in table_names():
         table = load_table(name)
         for row in table.rows:
             if not row.ours:
                 continue
-            folder = workshop.result_folder(table, row, row.folds[0] if row.folds else None)
+            folder = table_runs.result_folder(table, row, row.folds[0] if row.folds else None)
             for column, figure in row.paper.items():
                 # Figures of one fold and of five differ, and sources differ about Former-DFER's size.
                 same = (folder, column, row.folds, row.scenes)
@@ -158,14 +158,14 @@ def test_layers_cost_what_the_paper_prints_for_them():
 
 
 def test_a_row_is_trained_and_measured_where_it_belongs(shop):
-    workshop, trained, measured = shop
+    table_runs, trained, measured = shop
     table = nr_table(Row("one layer", overrides={"model": {"spatial_layers": 2}, "batch_size": 4}))
-    assert run_table(table, workshop) == []
+    assert run_table(table, table_runs) == []
     [(config, data_root, run, fold, cache, workers)] = trained
     assert (config.preset, config.batch_size, config.model) == ("tiny", 4, {"spatial_layers": 2})
     assert config.learning_rate == 0.001  # the recipe's
     assert (data_root.name, cache.name, fold, workers) == ("dfew", "dfew_cache", 1, 2)
-    assert run.parent == workshop.output
+    assert run.parent == table_runs.output
     assert run.name.startswith("nr_dfernet_dfew-")
     assert run.name.endswith("_1")
     assert measured == [(run / "checkpoint", "dfew", data_root, cache, 1, run / "evaluation")]
@@ -173,35 +173,35 @@ def test_a_row_is_trained_and_measured_where_it_belongs(shop):
 
 
 def test_what_is_finished_is_left_alone(shop):
-    workshop, trained, measured = shop
+    table_runs, trained, measured = shop
     table = nr_table(Row("a"), Row("b", overrides={"seed": 1}))
-    run_table(table, workshop, rows=[2])
+    run_table(table, table_runs, rows=[2])
     assert (len(trained), len(measured)) == (1, 1)
-    run_table(table, workshop)
+    run_table(table, table_runs)
     assert (len(trained), len(measured)) == (2, 2)
-    run_table(table, workshop)
+    run_table(table, table_runs)
     assert (len(trained), len(measured)) == (2, 2)
-    for results in workshop.output.glob("*/results.json"):
+    for results in table_runs.output.glob("*/results.json"):
         results.unlink()
-    run_table(table, workshop)
+    run_table(table, table_runs)
     assert (len(trained), len(measured)) == (2, 4)
 
 
 def test_a_run_that_was_stopped_goes_on(shop):
-    workshop, trained, _ = shop
+    table_runs, trained, _ = shop
     table = nr_table(Row("a"))
-    run_table(table, workshop)
+    run_table(table, table_runs)
     run = trained[0][2]
     (run / "results.json").unlink()
     (run / "progress.json").write_text(json.dumps({"epochs_done": 1}), encoding="utf-8")
-    run_table(table, workshop)
+    run_table(table, table_runs)
     assert [call[2] for call in trained] == [run, run]
 
 
 def test_rows_that_differ_in_the_decision_share_a_run(shop):
-    workshop, trained, measured = shop
+    table_runs, trained, measured = shop
     table = nr_table(Row("with"), Row("without", decision={"snippet_filter": False}))
-    run_table(table, workshop)
+    run_table(table, table_runs)
     assert len(trained) == 1
     first, second = (AutoModelForVideoClassification.from_pretrained(call[0]) for call in measured)
     assert (first.config.snippet_filter, second.config.snippet_filter) == (True, False)
@@ -210,14 +210,14 @@ def test_rows_that_differ_in_the_decision_share_a_run(shop):
 
 
 def test_nets_that_were_trained_apart_are_measured_together(shop):
-    workshop, trained, measured = shop
+    table_runs, trained, measured = shop
     nets = [{"coarse": ["iresnet"], "fine": ["repvgg"]}, {"coarse": ["iresnet", "repvgg"], "fine": ["repvgg"]}]
     rows = tuple(
         Row(str(place), recipe="cfc_sp_aff_wild2_iresnet", overrides=TINY, nets=each, folds=())
         for place, each in enumerate(nets)
     )
     table = Table("Nets", "cfc_sp_aff_wild2_iresnet", ("f1",), rows)
-    assert run_table(table, workshop) == []
+    assert run_table(table, table_runs) == []
     assert [(call[0].model["coarse_nets"], len(call[0].classes)) for call in trained] == [
         (["iresnet"], 5), (["repvgg"], 4), (["repvgg"], 5),
     ]  # fmt: skip
@@ -227,61 +227,61 @@ def test_nets_that_were_trained_apart_are_measured_together(shop):
     repvgg = AutoModelForVideoClassification.from_pretrained(trained[2][2] / "checkpoint")
     for name, tensor in repvgg.coarse_nets[0].state_dict().items():
         assert torch.equal(both.coarse_nets[1].state_dict()[name], tensor)
-    assert "61.00" in render(table, workshop)
-    assert "64.00" in render(table, workshop)
+    assert "61.00" in render(table, table_runs)
+    assert "64.00" in render(table, table_runs)
 
 
 def test_a_row_starts_from_the_run_of_another(shop):
-    workshop, trained, _ = shop
+    table_runs, trained, _ = shop
     start = Row("DFEW", overrides={"seed": 3})
     table = nr_table(start, Row("AFEW", recipe="nr_dfernet_afew", start_row=1, folds=()), folds=(1, 2))
     with pytest.raises(ValueError, match=r"from which 'AFEW' starts, .* Run row 1 on fold 1 first"):
-        run_table(table, workshop, rows=[2])
-    run_table(table, workshop, fold=1)
+        run_table(table, table_runs, rows=[2])
+    run_table(table, table_runs, fold=1)
     first, second = trained
     assert second[0].initialise_from == (str(first[2] / "checkpoint"),)
     assert (second[0].data, second[1].name, second[3]) == ("afew", "afew", None)
     other = nr_table(dataclasses.replace(start, overrides={"seed": 4}), table.rows[1])
-    assert workshop.run_folder(other, other.rows[1], None) != second[2]
+    assert table_runs.run_folder(other, other.rows[1], None) != second[2]
 
 
 def test_folds_are_averaged_and_counted(shop):
-    workshop, trained, _ = shop
+    table_runs, trained, _ = shop
     table = nr_table(Row("a", paper={"war": 68.19}), folds=(1, 2, 3))
-    run_table(table, workshop, fold=2)
+    run_table(table, table_runs, fold=2)
     assert [call[3] for call in trained] == [2]
-    assert "| 1   | a   | not printed | 41.00     | 68.19      | 51.00     | 1 of 3 |" in render(table, workshop)
-    run_table(table, workshop)
+    assert "| 1   | a   | not printed | 41.00     | 68.19      | 51.00     | 1 of 3 |" in render(table, table_runs)
+    run_table(table, table_runs)
     assert sorted(call[3] for call in trained) == [1, 2, 3]
-    assert "| 1   | a   | not printed | 44.67     | 68.19      | 54.67     | 3 of 3 |" in render(table, workshop)
+    assert "| 1   | a   | not printed | 44.67     | 68.19      | 54.67     | 3 of 3 |" in render(table, table_runs)
 
 
 def test_what_there_is_not_has_no_data(tmp_path):
     table = dataclasses.replace(
         nr_table(Row("a", note="it is so."), Row("b", paper={"war": 65.78}, ours=False)), note="All of it."
     )
-    text = render(table, Workshop(tmp_path))
+    text = render(table, TableRuns(tmp_path))
     assert "| 1   | a   | not printed | no data   | not printed | no data   | 0 of 1 |" in text
     assert "| 2   | b   | not printed | no data   | 65.78       | no data   | 0 of 1 |" in text
     assert text.endswith("\n\nAll of it.\nRow 1: it is so.\n")
 
 
 def test_a_figure_that_was_not_measured_has_no_data(shop):
-    workshop, _, _ = shop
+    table_runs, _, _ = shop
     table = dataclasses.replace(nr_table(Row("a")), columns=("war", "war_of_groups"))
-    run_table(table, workshop)
-    assert "| 51.00     | not printed          | no data" in render(table, workshop)
-    results = next(workshop.output.glob("*/results.json"))
+    run_table(table, table_runs)
+    assert "| 51.00     | not printed          | no data" in render(table, table_runs)
+    results = next(table_runs.output.glob("*/results.json"))
     # A class has no clips.
     results.write_text(json.dumps({"fine": {"war": None}}), encoding="utf-8")
-    assert "51.00" not in render(table, workshop)
+    assert "51.00" not in render(table, table_runs)
 
 
 def test_rows_without_corpus_or_system_are_left_out_and_named(shop):
-    workshop, trained, _ = shop
-    workshop = dataclasses.replace(workshop, data_roots={"dfew": workshop.data_roots["dfew"]})
+    table_runs, trained, _ = shop
+    table_runs = dataclasses.replace(table_runs, data_roots={"dfew": table_runs.data_roots["dfew"]})
     table = nr_table(Row("a"), Row("b", ours=False), Row("c", recipe="nr_dfernet_afew", folds=()))
-    assert run_table(table, workshop) == [
+    assert run_table(table, table_runs) == [
         "row 2, b: printed only, this package cannot run it",
         "row 3, c: needs --data-root afew=<folder> and --prepared afew=<cache>",
     ]
@@ -289,11 +289,11 @@ def test_rows_without_corpus_or_system_are_left_out_and_named(shop):
 
 
 def test_a_wrong_field_shows_before_hours_of_training(shop):
-    workshop, trained, _ = shop
+    table_runs, trained, _ = shop
     with pytest.raises(ValueError, match=r"nr_dfernet has no fields \['snippets'\]; known are"):
-        run_table(nr_table(Row("a", decision={"snippets": 3})), workshop)
+        run_table(nr_table(Row("a", decision={"snippets": 3})), table_runs)
     with pytest.raises(ValueError, match=r"row 'a' has unknown keys \['batch'\]"):
-        run_table(nr_table(Row("a", overrides={"batch": 3})), workshop)
+        run_table(nr_table(Row("a", overrides={"batch": 3})), table_runs)
     assert trained == []
 
 
@@ -363,8 +363,8 @@ def test_unknown_tables_and_columns_are_refused(one_table):
 def test_scenes_are_measured_out_of_the_predictions_of_their_run(tmp_path):
     """The key-points paper's Table 6: one run, scene by scene."""
     table = load_table("keypoint_gcn_table6")
-    workshop = Workshop(tmp_path)
-    folder = workshop.result_folder(table, table.rows[0], None)
+    table_runs = TableRuns(tmp_path)
+    folder = table_runs.result_folder(table, table.rows[0], None)
     (folder / "evaluation").mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps({"fine": {"war": 40.0}}), encoding="utf-8")
     names = tuple(f"{scene}/Happy/{number:04d}" for scene in ("Action", "Social") for number in range(4))
@@ -376,10 +376,10 @@ def test_scenes_are_measured_out_of_the_predictions_of_their_run(tmp_path):
     answers = dataclasses.replace(answers, labels=np.zeros(8, int), logits=logits)
     save_predictions(answers, folder / "evaluation" / "predictions.csv")
     of = {row.name: row for row in table.rows}
-    seen = {name: workshop.results(table, of[name])[0]["fine"]["war"] for name in ("All", "Social", "Action")}
+    seen = {name: table_runs.results(table, of[name])[0]["fine"]["war"] for name in ("All", "Social", "Action")}
     assert seen == {"All": 40.0, "Social": 25.0, "Action": 75.0}
     with pytest.raises(ValueError, match=r"Expected clips of Argue in .*, found none"):
-        workshop.results(table, of["Argue"])
+        table_runs.results(table, of["Argue"])
 
 
 def test_sizes_are_counted_and_hours_read_from_the_log(tmp_path):
@@ -388,12 +388,12 @@ def test_sizes_are_counted_and_hours_read_from_the_log(tmp_path):
     assert parameters(former) == pytest.approx(18.03, abs=0.01)
     # 17.8, of which the paper omits the decimal.
     assert parameters(ours) == pytest.approx(17.8, abs=0.1)
-    workshop = Workshop(tmp_path)
-    assert workshop.hours(table, ours) is None
-    config, folder = train_config(ours), workshop.run_folder(table, ours, 1)
+    table_runs = TableRuns(tmp_path)
+    assert table_runs.hours(table, ours) is None
+    config, folder = train_config(ours), table_runs.run_folder(table, ours, 1)
     folder.mkdir(parents=True)
     rows = [{"epoch": epoch, "seconds": 90.0} for epoch in range(config.num_epochs)]
     progress = {"epochs_done": config.num_epochs, "best_epoch": 0, "rows": rows}
     (folder / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
-    assert workshop.hours(table, ours) == pytest.approx(2.0)
-    assert "no data" in render(table, workshop)
+    assert table_runs.hours(table, ours) == pytest.approx(2.0)
+    assert "no data" in render(table, table_runs)
