@@ -238,11 +238,11 @@ def coverage(split: Split, predictions: Predictions) -> dict[str, Any]:
 
     Where frames are labelled one by one, videos are counted.
     """
-    judged = set(predictions.names) | set(predictions.persons or ())
-    missing = sorted(clip.name for clip in split.test if clip.name not in judged)
+    predicted = set(predictions.names) | set(predictions.persons or ())
+    missing = sorted(clip.name for clip in split.test if clip.name not in predicted)
     return {
         "in_split": len(split.test),
-        "judged": len(predictions),
+        "predicted": len(predictions),
         "left_out_of_annotation": dict(sorted(split.left_out.items())),
         "without_crops": {"count": len(missing), "names": missing},
     }

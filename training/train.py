@@ -40,7 +40,7 @@ from training.engine.provenance import run_settings, write_clips
 from training.engine.run_card import write_repository
 from training.engine.run_folder import Row, RunFolder
 from training.engine.trackers import build_trackers, tracking
-from training.engine.trainable import hold_statistics, merge_adapters, restrict_training
+from training.engine.trainable import freeze_parameters, freeze_statistics, merge_adapters
 from training.evaluation.metrics import Confusion
 from training.evaluation.predict import predict
 from training.systems.aen_guide import fit_guide
@@ -83,7 +83,7 @@ def train(
             fit_guide(model, data.training, taken, config.stage(0)[0])
         for part in (data, *taken):
             accelerator.print(part)
-        restrict_training(model, config)
+        freeze_parameters(model, config)
         if config.compile:
             model.compile()
 
@@ -126,7 +126,7 @@ def train(
                 num_processes=accelerator.num_processes,
             )
             model.train()
-            hold_statistics(model)
+            freeze_statistics(model)
             total_loss = torch.zeros((), device=accelerator.device)
             seconds_waited, waiting_since = 0.0, time.perf_counter()
             bar = tqdm(

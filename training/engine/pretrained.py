@@ -25,11 +25,11 @@ from training.cache.prepared import PreparationMismatchError, differing
 from training.config import TrainConfig
 from training.engine.optim import GUIDE, TRUNK
 from training.engine.run_folder import locate_checkpoint
-from training.engine.trainable import class_tensors
+from training.engine.trainable import head_tensors
 
 TORCHVISION, LANDMARKS = "torchvision/", "landmarks/"
 # Fields of a processor that decide how a face reaches the model.
-LOOK = ("detector", "alignment", "low_light", "do_grayscale", "image_mean", "image_std")
+FACE_FIELDS = ("detector", "alignment", "low_light", "do_grayscale", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ def build_model(
     if processor is not None:
         for source in config.initialise_from:
             if not source.startswith((TORCHVISION, LANDMARKS)):
-                check_look(source, processor, may_differ=config.starts_otherwise)
+                check_faces_alike(source, processor, may_differ=config.starts_otherwise)
     return model, [initialise(model, source) for source in config.initialise_from]
 
 
-def check_look(source: str, processor: dfer_hf.DferVideoProcessor, *, may_differ: Sequence[str] = ()) -> None:
+def check_faces_alike(source: str, processor: dfer_hf.DferVideoProcessor, *, may_differ: Sequence[str] = ()) -> None:
     """Refuse a checkpoint whose faces were detected, aligned, lit or normalised otherwise than those of the recipe.
 
     Args:
@@ -97,9 +97,9 @@ def check_look(source: str, processor: dfer_hf.DferVideoProcessor, *, may_differ
         PreparationMismatchError: If they were.
     """
     theirs = AutoVideoProcessor.from_pretrained(locate_checkpoint(source)[0])
-    names = [name for name in LOOK if name not in may_differ]
-    looks = [json.loads(json.dumps({name: getattr(of, name, None) for name in names})) for of in (theirs, processor)]
-    had, wanted = differing(*looks)
+    names = [name for name in FACE_FIELDS if name not in may_differ]
+    fields = [json.loads(json.dumps({name: getattr(of, name, None) for name in names})) for of in (theirs, processor)]
+    had, wanted = differing(*fields)
     if had:
         raise PreparationMismatchError(
             f"Expected weights that were trained on faces with {wanted}, as the recipe and its cache have them, but "
@@ -159,7 +159,7 @@ def head_of_other_classes(model: PreTrainedModel, source: str) -> set[str]:
         return set()
     theirs = AutoConfig.from_pretrained(locate_checkpoint(source)[0])
     same = theirs.model_type != model.config.model_type or theirs.label_names == model.config.label_names
-    return set() if same else class_tensors(model)
+    return set() if same else head_tensors(model)
 
 
 def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from training.config import TrainConfig
 from training.engine.optim import GUIDE
 
 
-def class_tensors(model: PreTrainedModel) -> set[str]:
+def head_tensors(model: PreTrainedModel) -> set[str]:
     """Return the names of the tensors whose shape follows from the number of classes or groups: the head.
 
     They are found by adding a class, once as a group of its own and once, for CFC-SP's fine nets, to the largest
@@ -35,7 +35,7 @@ def _shapes(model: PreTrainedModel, config: Any) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in type(model)(config).state_dict().items()}
 
 
-def restrict_training(model: PreTrainedModel, config: TrainConfig) -> None:
+def freeze_parameters(model: PreTrainedModel, config: TrainConfig) -> None:
     """Freeze what the recipe does not train, in place; adapters are added where it asks for them.
 
     Raises:
@@ -43,7 +43,7 @@ def restrict_training(model: PreTrainedModel, config: TrainConfig) -> None:
     """
     if config.trainable == "all":
         return
-    head = {name for name in class_tensors(model) if not name.startswith(GUIDE)}
+    head = {name for name in head_tensors(model) if not name.startswith(GUIDE)}
     if config.trainable == "lora":
         add_adapters(model, head, config.lora_rank)
     for name, parameter in model.named_parameters():
@@ -89,7 +89,7 @@ def merge_adapters(model: Any) -> Any:
     return merged
 
 
-def hold_statistics(model: nn.Module) -> None:
+def freeze_statistics(model: nn.Module) -> None:
     """Keep the batch statistics of frozen layers as they are; called after each `model.train()`."""
     for module in model.modules():
         if isinstance(module, _BatchNorm) and not any(each.requires_grad for each in module.parameters()):

@@ -80,7 +80,7 @@ COUNTED = {"multiply_adds": multiply_adds, "parameters": parameters}
 
 
 @dataclass(frozen=True)
-class Workshop:
+class TableRuns:
     """The folder of all runs of tables, their data, and the functions that train and measure.
 
     Args:
@@ -222,7 +222,7 @@ def _name(base: str, named: Any, fold: int | None) -> str:
     return base + (f"-{plain_hash(named)[:8]}" if named else "") + ("" if fold is None else f"_{fold}")
 
 
-def run_table(table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fold: int | None = None) -> list[str]:
+def run_table(table: Table, table_runs: TableRuns, *, rows: Sequence[int] = (), fold: int | None = None) -> list[str]:
     """Run rows of a table, counted from 1, or all; return what was left out, and why.
 
     Raises:
@@ -240,28 +240,28 @@ def run_table(table: Table, workshop: Workshop, *, rows: Sequence[int] = (), fol
             left_out.append(f"row {number}, {row.name}: printed only, this package cannot run it")
             continue
         corpus = train_config(row).data
-        if corpus not in workshop.data_roots or corpus not in workshop.prepared_roots:
+        if corpus not in table_runs.data_roots or corpus not in table_runs.prepared_roots:
             left_out.append(
                 f"row {number}, {row.name}: needs --data-root {corpus}=<folder> and --prepared {corpus}=<cache>"
             )
             continue
         for of_fold in [each for each in row.folds or (None,) if fold is None or each in (None, fold)]:
-            workshop.run_row(table, row, of_fold)
+            table_runs.run_row(table, row, of_fold)
     return left_out
 
 
-def render(table: Table, workshop: Workshop) -> str:
+def render(table: Table, table_runs: TableRuns) -> str:
     """Lay out a table in Markdown, with our figures beside the paper's, or "no data"."""
     titles = [COLUMNS[column][0] for column in table.columns]
     heads = ["", "row", *(f"{title}, {who}" for title in titles for who in ("paper", "ours")), "folds"]
     lines, notes = [heads, ["---"] * len(heads)], [table.note] if table.note else []
     for number, row in enumerate(table.rows, 1):
-        results = workshop.results(table, row) if row.ours else []
+        results = table_runs.results(table, row) if row.ours else []
         figures = []
         for column in table.columns:
             figures += [
                 _cell(row.paper.get(column), "not printed"),
-                _cell(_ours(table, row, column, results, workshop), "no data"),
+                _cell(_ours(table, row, column, results, table_runs), "no data"),
             ]
         lines.append([str(number), row.name, *figures, f"{len(results)} of {len(row.folds or (None,))}"])
         if row.note:
@@ -274,13 +274,13 @@ def render(table: Table, workshop: Workshop) -> str:
 
 
 def _ours(
-    table: Table, row: Row, column: str, results: Sequence[Mapping[str, Any]], workshop: Workshop
+    table: Table, row: Row, column: str, results: Sequence[Mapping[str, Any]], table_runs: TableRuns
 ) -> float | None:
     """Compute our mean over the measured folds; None where there is none, or one lacks the figure."""
     if column in COUNTED:
         return COUNTED[column](row) if row.ours else None
     if column == "hours":
-        return workshop.hours(table, row) if row.ours else None
+        return table_runs.hours(table, row) if row.ours else None
     if not COLUMNS[column][1]:
         return None
     part, name = COLUMNS[column][1]
@@ -304,19 +304,19 @@ def main(arguments: argparse.Namespace) -> int:
     tables = [load_table(name) for name in names]
     settings = [*arguments.settings, *(["select=test"] if arguments.select_on_test else [])]
     tables = [_change(table, settings) for table in tables]
-    workshop = Workshop(arguments.output)
+    table_runs = TableRuns(arguments.output)
     if arguments.action == "run":
         corpus = load_config(RECIPES / f"{tables[0].recipe}.toml").data
-        workshop = Workshop(
+        table_runs = TableRuns(
             arguments.output,
             places(arguments.data_root, corpus),
             places(arguments.prepared, corpus),
             arguments.workers,
         )
-        for line in run_table(tables[0], workshop, rows=arguments.rows, fold=arguments.fold):
+        for line in run_table(tables[0], table_runs, rows=arguments.rows, fold=arguments.fold):
             sys.stdout.write(f"Left out {line}.\n")
     if PartialState().is_main_process:
-        sys.stdout.write("\n".join(render(table, workshop) for table in tables))
+        sys.stdout.write("\n".join(render(table, table_runs) for table in tables))
     return 0
 
 

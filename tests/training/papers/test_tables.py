@@ -76,7 +76,7 @@ class Examiner:
 
 @pytest.fixture
 def shop(tmp_path):
-    """A table_runs for tables, and the recorded calls of its training and its evaluation."""
+    """Runs of tables, and the recorded calls of their training and their evaluation."""
     trainer, examiner = Trainer(), Examiner()
     roots = {name: tmp_path / name for name in ("dfew", "afew", "aff_wild2")}
     caches = {name: tmp_path / f"{name}_cache" for name in roots}
