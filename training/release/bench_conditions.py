@@ -10,7 +10,7 @@ from training.release.bench_data import ferplus_faces, ferplus_split, found_face
 from training.release.bench_room import Room
 from training.release.systems import System
 
-STILLS_PER_CLASS, EVERY_NTH_PERSON = 12, 3
+STILLS_PER_CLASS = 12
 SHIFTS, SCALES = (0.05, 0.1, 0.2), (0.8, 1.25)
 """Of the crop's side, to a side that is drawn; and how much larger the face is in the crop."""
 
