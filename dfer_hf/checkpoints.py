@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from .registration import imported, stand_in, system_configs
 
@@ -122,6 +122,8 @@ def load_checkpoint(
 
 
 def _load_model(folder: Path) -> "DferPreTrainedModel":
+    from .faces.detection import one_thread
+
     content = _read_json(folder / CONFIG)
     systems = {config.model_type: (name, config) for name, config in system_configs().items()}
     model_type = str(content.get("model_type"))
@@ -139,10 +141,13 @@ def _load_model(folder: Path) -> "DferPreTrainedModel":
     _expect(architectures in (None, [name]), f"architectures to be [{name!r}] in {CONFIG}", architectures)
     with _expecting("weights that safetensors can read"):
         files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob(FILES[-1]))
-        # Copies: until then the tensors are the file itself, and change when somebody writes to it.
-        stored = {name: tensor.clone() for file in files for name, tensor in load_file(file).items()}
+        # From bytes: those of `load_file` are the file itself, and change when somebody writes to it.
+        stored = {name: tensor for file in files for name, tensor in load(file.read_bytes()).items()}
     others = [path.name for path in folder.iterdir() if path.suffix not in (".json", ".md", ".py")]
     _expect(bool(files), f"weights in {WEIGHTS}, which unlike a pickle runs no code", _some(others) or "none")
+    with one_thread():
+        # A sum is finite if all of its terms are, and takes a third of the time.
+        not_finite = [key for key, part in stored.items() if not part.sum(dtype=torch.float64).isfinite()]
     faults = {
         "missing": expected.keys() - stored.keys(),
         "unexpected": stored.keys() - expected.keys(),
@@ -151,8 +156,7 @@ def _load_model(folder: Path) -> "DferPreTrainedModel":
             for key in expected.keys() & stored.keys()
             if stored[key].shape != expected[key].shape
         ],
-        # A sum is finite if all of its terms are, and takes a third of the time.
-        "NaN or infinite": [key for key, part in stored.items() if not part.double().sum().isfinite()],
+        "NaN or infinite": not_finite,
     }
     found = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
     _expect(not found, f"the tensors of a {model_type} with this {CONFIG}, all finite", f"tensors {found}")

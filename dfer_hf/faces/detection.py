@@ -166,7 +166,7 @@ class MtcnnFaceDetector:
 
     def _detect_batch(self, images: list[np.ndarray]) -> list[list[Detection]]:
         """Run the cascade on images of one size; `owners` says which image each box of `(K, 4)` is of."""
-        with _one_thread():
+        with one_thread():
             boxes, owners = self._propose(images)
             boxes, owners = self._refine(images, boxes, owners)
             return self._describe(images, boxes, owners)
@@ -246,8 +246,8 @@ class MtcnnFaceDetector:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: networks this small gain little by more, and on busy cores lose tenfold."""
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: work this small gains little by more, and on busy cores loses tenfold."""
     import torch
 
     num_threads = torch.get_num_threads()
