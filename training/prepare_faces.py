@@ -11,13 +11,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dfer_hf.faces import MtcnnFaceDetector
-from dfer_hf.faces.alignment import similarity_transform
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.datasets.face_bank import MARGIN, WIDE_SIZE, FaceBank, alignment_inverses
+from training.datasets.face_bank import MARGIN, FaceBank, alignment_inverses, cut_wide
 from training.datasets.ferplus import load_ferplus
 from training.datasets.london import list_london, read_portraits
 from training.datasets.muxspace import list_muxspace, read_photographs
@@ -89,9 +87,7 @@ def _found_bank(
     for index, picture in enumerate(pictures):
         found = detector.detect([picture])[0]
         if found:
-            transform = similarity_transform(found[0].points)
-            transform[:, 2] += MARGIN
-            crops.append(cv2.warpAffine(picture, transform, (WIDE_SIZE, WIDE_SIZE), flags=cv2.INTER_AREA))
+            crops.append(cut_wide(picture, found[0].points))
             kept.append(index)
     sys.stdout.write(f"{blendshapes.stem}: a face was found in {len(kept)} of {len(names)} pictures\n")
     labels = np.array([SEVEN_EMOTIONS.index(emotions[index]) for index in kept])

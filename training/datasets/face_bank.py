@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from dfer_hf.faces.alignment import CROP_SIZE, similarity_transform
@@ -69,3 +70,18 @@ def alignment_inverses(points: np.ndarray) -> np.ndarray:
     forward[:, :2] = similarity_transform(points)
     forward[:, 2, 2] = 1
     return np.linalg.inv(forward)[:, :2].astype(np.float32)
+
+
+def cut_wide(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Cut an aligned face out of a picture with `MARGIN` pixels more on every side.
+
+    Args:
+        picture: RGB, uint8 of shape `(height, width, 3)`.
+        points: Left eye, right eye, nose and mouth corners in pixels, `(5, 2)`.
+
+    Returns:
+        uint8 of shape `(WIDE_SIZE, WIDE_SIZE, 3)`.
+    """
+    transform = similarity_transform(points)
+    transform[:, 2] += MARGIN
+    return cv2.warpAffine(picture, transform, (WIDE_SIZE, WIDE_SIZE), flags=cv2.INTER_AREA)

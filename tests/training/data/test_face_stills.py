@@ -5,7 +5,7 @@ import torch
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from training.data.face_stills import FaceStills, compressed, seen_small
 from training.data.still_dataset import StillSource
-from training.datasets.face_bank import MARGIN, WIDE_SIZE, FaceBank, alignment_inverses
+from training.datasets.face_bank import MARGIN, WIDE_SIZE, FaceBank, alignment_inverses, cut_wide
 from training.datasets.ferplus import load_ferplus
 from training.prepare_faces import FIRST_LABEL_SHARE, ferplus_bank
 
@@ -126,3 +126,12 @@ def test_points_of_an_image_lie_on_the_template_of_the_crop():
     points = (ARCFACE_TEMPLATE * 0.5 + (7, 3))[None]
     matrix = alignment_inverses(points)[0]
     np.testing.assert_allclose(ARCFACE_TEMPLATE @ matrix[:, :2].T + matrix[:, 2], points[0], atol=1e-4)
+
+
+def test_the_middle_of_a_wide_crop_is_the_aligned_crop():
+    picture = np.random.default_rng(0).integers(0, 255, (200, 220, 3), dtype=np.uint8)
+    points = ARCFACE_TEMPLATE + (60, 50)
+    wide = cut_wide(picture, points)
+    inner = wide[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    assert wide.shape == (WIDE_SIZE, WIDE_SIZE, 3)
+    np.testing.assert_array_equal(inner, picture[50:162, 60:172])
