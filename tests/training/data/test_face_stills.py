@@ -130,7 +130,7 @@ def test_points_of_an_image_lie_on_the_template_of_the_crop():
 
 def test_the_middle_of_a_wide_crop_is_the_aligned_crop():
     picture = np.random.default_rng(0).integers(0, 255, (200, 220, 3), dtype=np.uint8)
-    points = ARCFACE_TEMPLATE + (60, 50)
+    points = np.add(ARCFACE_TEMPLATE, (60, 50))
     wide = cut_wide(picture, points)
     inner = wide[MARGIN:-MARGIN, MARGIN:-MARGIN]
     assert wide.shape == (WIDE_SIZE, WIDE_SIZE, 3)
