@@ -112,4 +112,5 @@ def compress(picture: np.ndarray, quality: int) -> np.ndarray:
     """Compress a picture `(height, width, channels)` as JPEG and read it again."""
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     flags = cv2.IMREAD_GRAYSCALE if picture.shape[2] == 1 else cv2.IMREAD_COLOR
-    return cv2.imdecode(data, flags).reshape(picture.shape)
+    read = cv2.imdecode(data, flags)
+    return read.reshape(picture.shape)  # pyright: ignore[reportOptionalMemberAccess]  it was just written
