@@ -5,9 +5,10 @@ import pkgutil
 from types import ModuleType
 
 import wrapt
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, PreTrainedConfig
+from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
 
 from . import models
+from .models.configuration_dfer import DferConfig
 
 
 class ImportedWhenUsed(type):
@@ -22,7 +23,7 @@ def imported(stand_in: ImportedWhenUsed) -> type:
     return getattr(importlib.import_module(stand_in.__module__), stand_in.__name__)
 
 
-def system_configs() -> dict[str, type[PreTrainedConfig]]:
+def system_configs() -> dict[str, type[DferConfig]]:
     """Name and configuration class of every system: each `models/configuration_*.py` with a `modeling_*.py` beside it.
 
     `configuration_dfer`, which all systems share, is none: its `model_type` is the prefix of theirs.
@@ -41,7 +42,7 @@ def system_configs() -> dict[str, type[PreTrainedConfig]]:
     return found
 
 
-def stand_in(system: str, config_class: type[PreTrainedConfig]) -> ImportedWhenUsed:
+def stand_in(system: str, config_class: type[DferConfig]) -> ImportedWhenUsed:
     """Stand in for the model class of a system: `AenForVideoClassification` of `AenConfig`, in `modeling_aen`."""
     name = f"{config_class.__name__.removesuffix('Config')}ForVideoClassification"
     module = f"{models.__name__}.modeling_{system}"

@@ -108,7 +108,7 @@ def erase_rectangle(clip: np.ndarray, settings: Augmentation, generator: torch.G
     """
     height, width = clip.shape[1:3]
     area = draw(*settings.erasing_area, generator) * height * width
-    aspect = math.exp(draw(*np.log(ERASING_ASPECT), generator))
+    aspect = math.exp(draw(math.log(ERASING_ASPECT[0]), math.log(ERASING_ASPECT[1]), generator))
     rows, columns = min(round(math.sqrt(area * aspect)), height), min(round(math.sqrt(area / aspect)), width)
     # The code's `randint` leaves out the last place.
     top, left = int(draw(0, height - rows, generator)), int(draw(0, width - columns, generator))

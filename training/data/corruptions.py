@@ -91,7 +91,7 @@ def _motion_blur(crop: np.ndarray, length: float, generator: np.random.Generator
 
 def _jpeg(crop: np.ndarray, quality: float, _generator: np.random.Generator) -> np.ndarray:
     _, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))  # pyright: ignore[reportArgumentType]
 
 
 def _bright_light(crop: np.ndarray, factor: float, _generator: np.random.Generator) -> np.ndarray:

@@ -58,7 +58,8 @@ def main() -> int:
                     f"Expected a picture, but {name} cannot be read. Take it out of {arguments.pictures}."
                 )
             if arguments.border:
-                picture = cv2.copyMakeBorder(picture, *[arguments.border] * 4, cv2.BORDER_REPLICATE)
+                border = arguments.border
+                picture = cv2.copyMakeBorder(picture, border, border, border, border, cv2.BORDER_REPLICATE)
             if arguments.side:
                 picture = cv2.resize(picture, (arguments.side, arguments.side), interpolation=cv2.INTER_CUBIC)
             image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture))

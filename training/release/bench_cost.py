@@ -59,7 +59,7 @@ def run_alone(system: System) -> dict[str, float]:
 
 
 def _folder(system: System) -> Path:
-    return Path(find_checkpoint(system.model.name_or_path))
+    return Path(find_checkpoint(str(system.model.name_or_path)))
 
 
 def _cpu_seconds(system: System, clip: np.ndarray) -> float:

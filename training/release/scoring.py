@@ -41,8 +41,10 @@ class Asked:
     @classmethod
     def join(cls, parts: Sequence["Asked"]) -> "Asked":
         """Put cases together whose persons, if any, do not matter."""
-        names = ("labels", "weights", "held_out")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        labels, weights, held_out = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights", "held_out")
+        )
+        return cls(labels, weights, held_out)
 
 
 def scorecard(asked: Asked, decided: np.ndarray) -> dict[str, Any]:
