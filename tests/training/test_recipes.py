@@ -186,10 +186,7 @@ def test_an_unknown_system_is_refused(recipe):
         ("betas = [0.9]", r"Expected 2 values for betas of recipe.toml, got \[0.9\]"),
         ("schedule = 3", "Expected a table for schedule of recipe.toml, got 3"),
         ("[schedule]\nkinds = 3", r"schedule of recipe.toml has unknown keys \['kinds'\]; known are"),
-        (
-            "[aen_warmup]\nnum_steps = 3",
-            r"aen_warmup of recipe.toml lacks \['batch_size', 'learning_rate', 'num_views'\]",
-        ),
+        ("[aen_warmup]\nnum_steps = 3", r"aen_warmup of recipe.toml lacks \['batch_size', 'learning_rate'\]"),
         ("seed = = 3", "recipe.toml is not TOML"),
     ],
     ids=lambda value: value.split(" ")[0],
