@@ -63,7 +63,7 @@ def render_table(all_results: Sequence[Mapping[str, Any]]) -> str:
         "one frame; muxspace and the London Set are found in the pictures; clips are made from stills and have no "
         "noise, or half of their frames are noise of one of five kinds; mPC is UAR under ten corruptions. CPU time is "
         "that of a clip, as a multiple of the frame recogniser's on the same frames. The cards say more, with "
-        "intervals.",
+        "intervals. A dash stands for what was not measured yet.",
         "",
     ])  # fmt: skip
 
