@@ -15,7 +15,8 @@ import numpy as np
 
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
-from training.datasets.face_bank import MARGIN, FaceBank, alignment_inverses, cut_wide
+from training.data.transforms import alignment_matrices
+from training.datasets.face_bank import MARGIN, FaceBank, cut_wide
 from training.datasets.ferplus import load_ferplus
 from training.datasets.london import list_london, read_portraits
 from training.datasets.muxspace import list_muxspace, read_photographs
@@ -50,7 +51,7 @@ def ferplus_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
         votes = (1 - FIRST_LABEL_SHARE) * votes + FIRST_LABEL_SHARE * np.eye(len(SEVEN_EMOTIONS))[first]
     return FaceBank(
         images=faces.images[:, None],
-        crop_to_image=alignment_inverses(faces.points),
+        crop_to_image=alignment_matrices(faces.points).numpy(),
         labels=faces.labels,
         votes=votes.astype(np.float32),
         blendshapes=scores_of(faces.names, read_blendshapes(blendshapes)),

@@ -13,6 +13,7 @@ from training.cache.prepared import PreparedClips
 from training.config import Augmentation
 from training.data.clip_transforms import augment_clip
 from training.data.normalise import normalise
+from training.data.samplers import balanced_weights
 from training.datasets.corpus import Clip
 
 FRAMES_PER_PART = 64
@@ -115,8 +116,7 @@ class ClipSource:
         self.prepared, self.processor = prepared, processor
         self.sampling, self.augmentation = sampling, augmentation
         self.labels = torch.tensor([sample.label for sample in samples])
-        share = torch.bincount(self.labels, minlength=len(label_names)) / len(samples)
-        self.sampling_weights = share[self.labels].double() ** -balance
+        self.sampling_weights = balanced_weights(self.labels, balance)
         # Whole clips, of which each has a length of its own.
         self.in_order = torch.tensor(
             [sampling.every_frame and sample.frame is None for sample in self.samples], dtype=torch.bool

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from training.data.clip_damage import compress
+
 SEVERITIES: dict[str, tuple[float, ...]] = {
     "gaussian noise": (8, 14, 22, 32, 45),
     "blur": (1.0, 1.6, 2.4, 3.4, 4.6),
@@ -90,8 +92,7 @@ def _motion_blur(crop: np.ndarray, length: float, generator: np.random.Generator
 
 
 def _jpeg(crop: np.ndarray, quality: float, _generator: np.random.Generator) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))  # pyright: ignore[reportArgumentType]
+    return np.ascontiguousarray(compress(crop[..., ::-1], int(quality))[..., ::-1])
 
 
 def _bright_light(crop: np.ndarray, factor: float, _generator: np.random.Generator) -> np.ndarray:

@@ -6,17 +6,17 @@ mixed to grey, in another way each time.
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
 from training.data import transforms
+from training.data.clip_damage import compress
+from training.data.samplers import balanced_weights
 from training.data.still_dataset import to_pixel_values
 from training.datasets.face_bank import FaceBank
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])
-FILLS = ("zeros", "border", "reflection")
 SMALLEST, LARGEST = 20, 112
 """Sides in pixels that a face's crop is shrunk to where it is seen small."""
 
@@ -44,10 +44,9 @@ class FaceStills:
         )
         weights = []
         for bank, share in zip(banks, shares, strict=True):
-            class_share = np.bincount(bank.labels, minlength=bank.votes.shape[1]) / len(bank)
-            drawn = class_share[bank.labels] ** -balance
+            drawn = balanced_weights(torch.from_numpy(bank.labels), balance)
             weights.append(share * drawn / drawn.sum())
-        self.sampling_weights = torch.from_numpy(np.concatenate(weights))
+        self.sampling_weights = torch.cat(weights)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,9 +94,7 @@ class FaceStills:
         owners = np.searchsorted(self.starts, indices.numpy(), side="right") - 1
         fills = torch.zeros(len(indices), dtype=torch.long)
         if mixed:
-            fills = torch.multinomial(
-                torch.tensor([0.4, 0.3, 0.3]), len(indices), replacement=True, generator=generator
-            )
+            fills = transforms.random_fills(len(indices), generator)
         for owner, bank in enumerate(self.banks):
             inside = torch.from_numpy(owners == owner)
             if not inside.any():
@@ -110,11 +107,7 @@ class FaceStills:
                     luma = luma * torch.exp(torch.randn(luma.shape, generator=generator) * 0.5)
                     luma = luma / luma.sum(dim=1, keepdim=True)
                 images = (images * luma[:, :, None, None]).sum(dim=1, keepdim=True)
-            for code, fill in enumerate(FILLS):
-                chosen = fills[inside] == code
-                if chosen.any():
-                    places = inside.nonzero()[chosen, 0]
-                    views[places] = transforms.warp(images[chosen], crop_to_image[places], size, fill=fill)
+            views[inside] = transforms.warp_filled(images, crop_to_image[inside], size, fills[inside])
         return views
 
 
@@ -139,7 +132,5 @@ def compressed(views: torch.Tensor, generator: torch.Generator, *, chance: float
     views = views.clone()
     for index, quality in zip(chosen.tolist(), qualities, strict=True):
         pixels = (views[index, 0] * 255).round().to(torch.uint8).numpy()
-        encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-        views[index, 0] = torch.from_numpy(decoded).float() / 255
+        views[index, 0] = torch.from_numpy(compress(pixels[..., None], quality)[..., 0]).float() / 255
     return views

@@ -14,6 +14,7 @@ import torch
 from dfer_hf.faces.alignment import CROP_SIZE, five_points_of_68
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Emotion
 from training.data import transforms
+from training.data.samplers import balanced_weights
 from training.datasets.ferplus import FerPlus
 
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
@@ -115,7 +116,6 @@ class MovableFaces:
         partners = find_lookalikes(looks, labels, neutral)
         for index, own in find_own_neutral(people, labels).items():
             partners[index], rest[index] = own, marks[own]
-        class_share = labels.bincount(minlength=shares.shape[1]) / count
         return cls(
             images=pictures,
             crop_to_image=matrices,
@@ -126,7 +126,7 @@ class MovableFaces:
             partners=partners,
             tones=tones,
             contrasts=contrasts,
-            sampling_weights=class_share[labels].double() ** -balance,
+            sampling_weights=balanced_weights(labels, balance),
         )
 
 

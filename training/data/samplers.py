@@ -5,6 +5,12 @@ import torch
 from training.config import TrainConfig
 
 
+def balanced_weights(labels: torch.Tensor, balance: float) -> torch.Tensor:
+    """Weights of `weighted`, which draws a class of share `p` in proportion to `p^(1 - balance)`, `(count,)`."""
+    shares = labels.bincount().double() / len(labels)
+    return shares[labels] ** -balance
+
+
 def repeat_factors(labels: torch.Tensor, threshold: float) -> torch.Tensor:
     """Compute how often repeat-factor sampling shows each sample in an epoch, `(count,)` of whole numbers.
 

@@ -8,6 +8,7 @@ from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data import transforms
 from training.data.normalise import normalise
 from training.data.protocols import Source
+from training.data.samplers import balanced_weights
 from training.datasets.ferplus import FerPlus
 
 
@@ -31,8 +32,7 @@ class StillSource:
         self.crop_to_image = transforms.alignment_matrices(faces.points)
         self.votes = torch.from_numpy(faces.votes)
         self.labels = torch.from_numpy(faces.labels)
-        share = np.bincount(faces.labels, minlength=faces.votes.shape[1]) / len(faces)
-        self.sampling_weights = torch.from_numpy(share[faces.labels] ** -balance)
+        self.sampling_weights = balanced_weights(self.labels, balance)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,11 +44,8 @@ class StillSource:
         framing = transforms.random_framing(len(indices), generator, strength=strength)
         images = self.images[indices].float() / 255
         matrices = self.crop_to_image[indices] @ framing
-        fills = torch.multinomial(torch.tensor([0.4, 0.3, 0.3]), len(indices), replacement=True, generator=generator)
-        views = torch.empty(len(indices), 1, size, size)
-        for code, fill in enumerate(("zeros", "border", "reflection")):
-            chosen = fills == code
-            views[chosen] = transforms.warp(images[chosen], matrices[chosen], size, fill=fill)
+        fills = transforms.random_fills(len(indices), generator)
+        views = transforms.warp_filled(images, matrices, size, fills)
         views = transforms.random_light(views, generator, strength=0.8 * strength)
         views = transforms.random_surround(views, generator, chance=0.2 * strength)
         views = transforms.random_sharpness(views, generator, strength=strength)

@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from dfer_hf.faces.alignment import CROP_SIZE, similarity_transform
 
+FILLS = ("zeros", "border", "reflection")
+"""What `warp` may put beyond an image; the first is what inference does."""
+
 
 def alignment_matrices(points: np.ndarray) -> torch.Tensor:
     """Transforms from the 112×112 crop to pixels of the image, `(count, 2, 3)`, of five points `(count, 5, 2)`."""
@@ -75,6 +78,21 @@ def warp(images: torch.Tensor, crop_to_image: torch.Tensor, size: int, *, fill: 
     places = (places + 0.5) * 2 / torch.tensor([width, height]) - 1
     places = places.view(-1, size, size, 2)
     return functional.grid_sample(images, places, mode="bilinear", padding_mode=fill, align_corners=False)
+
+
+def random_fills(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw what lies beyond each image, as indices of `FILLS`."""
+    return torch.multinomial(torch.tensor([0.4, 0.3, 0.3]), count, replacement=True, generator=generator)
+
+
+def warp_filled(images: torch.Tensor, crop_to_image: torch.Tensor, size: int, fills: torch.Tensor) -> torch.Tensor:
+    """Sample square crops as `warp` does, each with a fill of its own, `(count,)` indices of `FILLS`."""
+    views = torch.empty(len(images), images.shape[1], size, size)
+    for code, fill in enumerate(FILLS):
+        chosen = fills == code
+        if chosen.any():
+            views[chosen] = warp(images[chosen], crop_to_image[chosen], size, fill=fill)
+    return views
 
 
 def random_light(images: torch.Tensor, generator: torch.Generator, *, strength: float = 1.0) -> torch.Tensor:

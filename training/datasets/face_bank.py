@@ -64,14 +64,6 @@ class FaceBank:
         )
 
 
-def alignment_inverses(points: np.ndarray) -> np.ndarray:
-    """Transforms from the 112×112 crop to pixels of the image, `(count, 2, 3)`, of five points `(count, 5, 2)`."""
-    forward = np.zeros((len(points), 3, 3))
-    forward[:, :2] = similarity_transform(points)
-    forward[:, 2, 2] = 1
-    return np.linalg.inv(forward)[:, :2].astype(np.float32)
-
-
 def cut_wide(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Cut an aligned face out of a picture with `MARGIN` pixels more on every side.
 

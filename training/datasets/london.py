@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dfer_hf.taxonomy import Emotion
-from training.datasets.people import is_test_person
+from training.datasets.people import of_split
 
 TEST_PARTS = 3
 """One person in three is kept to test with: the release has no split of its own."""
@@ -42,8 +42,6 @@ def list_london(root: Path, split: str) -> list[Portrait]:
         FileNotFoundError: If there are no portraits.
         ValueError: If the split is neither.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"Expected the split to be train or test, got {split!r}. Choose one of them.")
     portraits = [
         Portrait(path, EMOTIONS[shown], person)
         for path in sorted((root / "images").glob("*.jpg"))
@@ -52,7 +50,7 @@ def list_london(root: Path, split: str) -> list[Portrait]:
     ]
     if not portraits:
         raise FileNotFoundError(f"Expected portraits such as 001_smiling.jpg in {root / 'images'}, found none.")
-    return [entry for entry in portraits if is_test_person(entry.person, TEST_PARTS) == (split == "test")]
+    return of_split(portraits, split, TEST_PARTS)
 
 
 def read_portraits(portraits: list[Portrait]) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dfer_hf.taxonomy import Emotion
-from training.datasets.people import is_test_person
+from training.datasets.people import of_split
 
 TEST_PARTS = 10
 """One person in ten is kept to test with: the release has no split of its own."""
@@ -42,14 +42,12 @@ def list_muxspace(root: Path, split: str) -> list[Photograph]:
         FileNotFoundError: If a file is missing.
         ValueError: If the split is neither, or a row names an unknown emotion.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"Expected the split to be train or test, got {split!r}. Choose one of them.")
     for name in ("labels.csv", "train.zip"):
         if not (root / name).is_file():
             raise FileNotFoundError(f"Expected {name} in {root}, but it is not there. Pass the folder of muxspace.")
     with (root / "labels.csv").open(newline="", encoding="utf-8") as file:
         photographs = [Photograph(row["image"], Emotion(row["label"]), row["person"]) for row in csv.DictReader(file)]
-    return [entry for entry in photographs if is_test_person(entry.person, TEST_PARTS) == (split == "test")]
+    return of_split(photographs, split, TEST_PARTS)
 
 
 def read_photographs(root: Path, photographs: list[Photograph]) -> Iterator[np.ndarray]:

@@ -5,7 +5,8 @@ import torch
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from training.data.face_stills import FaceStills, compressed, seen_small
 from training.data.still_dataset import StillSource
-from training.datasets.face_bank import MARGIN, WIDE_SIZE, FaceBank, alignment_inverses, cut_wide
+from training.data.transforms import alignment_matrices
+from training.datasets.face_bank import MARGIN, WIDE_SIZE, FaceBank, cut_wide
 from training.datasets.ferplus import load_ferplus
 from training.prepare_faces import FIRST_LABEL_SHARE, ferplus_bank
 
@@ -124,7 +125,7 @@ def test_compression_changes_some_views_a_little():
 
 def test_points_of_an_image_lie_on_the_template_of_the_crop():
     points = (ARCFACE_TEMPLATE * 0.5 + (7, 3))[None]
-    matrix = alignment_inverses(points)[0]
+    matrix = alignment_matrices(points)[0].numpy()
     np.testing.assert_allclose(ARCFACE_TEMPLATE @ matrix[:, :2].T + matrix[:, 2], points[0], atol=1e-4)
 
 
