@@ -1,15 +1,20 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 import dfer_hf
 from dfer_hf.hub.export import export_repository
 from dfer_hf.models.configuration_dfer import DferConfig
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 
+from .loopback_hub import LoopbackHub
+
+TOKENS = {"hf_secretofme": "me", "hf_secretofguest": "guest"}
 BLOCKER = """
 import sys
 
@@ -77,3 +82,20 @@ def run_without_package(tmp_path_factory):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path) -> Iterator[LoopbackHub]:
+    """A Hub on loopback that this process talks to, as the user `me`, with an empty cache."""
+    with LoopbackHub() as hub:
+        hub.users.update(TOKENS)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("HF_TOKEN", "hf_secretofme")
+        yield hub
