@@ -1,5 +1,6 @@
-"""Where in a clip an answer comes from."""
+"""What an answer rests on."""
 
 from .layercam import layer_cam
+from .targets import Contrast, EmptyContrastError, Target, UnknownTargetError
 
-__all__ = ["layer_cam"]
+__all__ = ["Contrast", "EmptyContrastError", "Target", "UnknownTargetError", "layer_cam"]
