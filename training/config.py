@@ -18,23 +18,21 @@ else:
 
 
 @dataclass(frozen=True)
-class AenWarmup:
-    """A warm-up that freezes the backbone and trains everything else on its cached features.
+class HeadStart:
+    """A training of what follows the parts that see frames one by one, on stored outputs of these.
 
     Args:
+        num_clips: Random clips whose outputs are stored.
         num_steps: Optimiser steps.
         batch_size: Clips of a step.
-        num_views: Stored random views of each still, for clips put together of stills.
-        num_clips: Stored random clips, for clips of stills that move.
         learning_rate: At the start; it falls to zero.
         weight_decay: On all weights.
     """
 
+    num_clips: int
     num_steps: int
     batch_size: int
     learning_rate: float
-    num_views: int = 2
-    num_clips: int = 4000
     weight_decay: float = 0.05
 
 
@@ -149,7 +147,7 @@ class TrainConfig:
 
     Args:
         system: Model type without the prefix, such as `aen`.
-        data: `ferplus_stills`, `ferplus_clips`, `moving_ferplus`, `faces` or a corpus, such as `dfew`.
+        data: `ferplus_stills`, `ferplus_clips`, `moving_ferplus`, `faces`, `moving_faces` or a corpus, such as `dfew`.
         stages: Image size, number of epochs and strength of the augmentation, in order: small pictures first is
             cheaper, and the last epochs see faces nearer to what inference sees. Strength is for the FER+ data.
         batch_size: Samples of an optimiser step, over all processes and micro-batches together.
@@ -175,7 +173,7 @@ class TrainConfig:
         sampler: `shuffle`, `weighted` (with replacement) or `repeat_factor`; see `training/data/samplers.py`.
         balance: Of `weighted`: a class with share `p` is drawn in proportion to `p^(1 - balance)`; 1 is inverse
             frequency.
-        face_shares: Of `faces`: how often each dataset is drawn from, relative to the others.
+        face_shares: Of `faces` and `moving_faces`: how often each dataset is drawn from, relative to the others.
         repeat_threshold: Of `repeat_factor`: share below which a class is repeated.
         sampling: Which frames of a clip are looked at; in evaluation always the middle ones, never random.
         augmentation: Random changes of a clip.
@@ -187,7 +185,7 @@ class TrainConfig:
         trainable: `all` weights; the `head`, which is what depends on the classes; or the head and `lora` adapters of
             all other layers. What is not trained stays frozen, batch statistics included.
         lora_rank: Rank of the adapters.
-        aen_warmup: Warm-up of all but the backbone; for `aen` on clips of FER+.
+        head_start: Training of all that follows the backbone, before everything is trained.
         select: Epoch that is kept: the best on a `validation` part cut from the training clips, the best on `test`,
             as the literature does, or the `last`.
         select_by: `war`, `uar` or `f1`.
@@ -233,7 +231,7 @@ class TrainConfig:
     trunk_learning_rate_share: float = 1.0
     trainable: str = "all"
     lora_rank: int = 8
-    aen_warmup: AenWarmup | None = None
+    head_start: HeadStart | None = None
     select: str = "validation"
     select_by: str = "war"
     also_measured: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -44,7 +44,7 @@ from training.engine.trainable import freeze_parameters, freeze_statistics, merg
 from training.evaluation.metrics import Confusion
 from training.evaluation.predict import predict
 from training.systems.aen_guide import fit_guide
-from training.systems.aen_warmup import warm_up_aen
+from training.systems.head_start import give_head_start
 
 
 def train(
@@ -79,7 +79,7 @@ def train(
         if accelerator.is_main_process and run.is_new:
             write_clips(run, data, config)
             write_report(taken, run.initialisation_file)
-            warm_up_aen(model, data.training, config, accelerator)
+            give_head_start(model, data.training, config, accelerator)
             fit_guide(model, data.training, taken, config.stage(0)[0])
         for part in (data, *taken):
             accelerator.print(part)

@@ -14,7 +14,7 @@ from training.engine.pretrained import build_model
 
 FOLDER = Path(__file__).parents[2] / "training" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))
-FERPLUS = ("ferplus_stills", "ferplus_clips", "moving_ferplus", "faces")
+FERPLUS = ("ferplus_stills", "ferplus_clips", "moving_ferplus", "faces", "moving_faces")
 ELEVEN = (
     Emotion.ANGER, Emotion.DISGUST, Emotion.FEAR, Emotion.HAPPINESS, Emotion.NEUTRAL, Emotion.SADNESS,
     Emotion.SURPRISE, Emotion.CONTEMPT, Emotion.ANXIETY, Emotion.HELPLESSNESS, Emotion.DISAPPOINTMENT,
@@ -186,7 +186,7 @@ def test_an_unknown_system_is_refused(recipe):
         ("betas = [0.9]", r"Expected 2 values for betas of recipe.toml, got \[0.9\]"),
         ("schedule = 3", "Expected a table for schedule of recipe.toml, got 3"),
         ("[schedule]\nkinds = 3", r"schedule of recipe.toml has unknown keys \['kinds'\]; known are"),
-        ("[aen_warmup]\nnum_steps = 3", r"aen_warmup of recipe.toml lacks \['batch_size', 'learning_rate'\]"),
+        ("[head_start]\nnum_steps = 3", r"head_start of recipe.toml lacks \['batch_size', 'learning_rate', 'num_clips'\]"),
         ("seed = = 3", "recipe.toml is not TOML"),
     ],
     ids=lambda value: value.split(" ")[0],

@@ -21,6 +21,7 @@ from training.data.clips_from_stills import StillClips
 from training.data.face_stills import FaceStills
 from training.data.frame_dataset import VideoFrames
 from training.data.movable_faces import movable_ferplus
+from training.data.moving_mix import MovingMix
 from training.data.moving_stills import MovingStills
 from training.data.protocols import Source, TrainingSource
 from training.data.still_dataset import StillSource
@@ -35,7 +36,7 @@ from training.disk import plain_hash
 NEUTRAL = SEVEN_EMOTIONS.index(Emotion.NEUTRAL)
 VALIDATION_CLIPS = 150
 FERPLUS = ("ferplus_stills", "ferplus_clips", "moving_ferplus")
-FACES = "faces"
+FACES = ("faces", "moving_faces")
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ def build_data(config: TrainConfig, data_root: Path, *, fold: int | None, prepar
     """
     if config.data in FERPLUS:
         return ferplus_data(config, data_root)
-    if config.data == FACES:
+    if config.data in FACES:
         return faces_data(config, data_root)
     if config.data not in CORPORA:
-        known = ", ".join((*FERPLUS, FACES, *CORPORA))
+        known = ", ".join((*FERPLUS, *FACES, *CORPORA))
         raise ValueError(f"Expected `data` to be one of {known}, got {config.data!r}.")
     if prepared_root is None:
         raise ValueError(
@@ -238,9 +239,16 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
 def faces_data(config: TrainConfig, data_root: Path) -> Data:
     """Read the faces that `python -m training.prepare_faces` brought together; FER+'s valid split is measured on."""
     banks = [FaceBank.load(data_root / f"{name}_train") for name in config.face_shares]
-    training = FaceStills(banks, shares=list(config.face_shares.values()), balance=config.balance)
     valid = FaceBank.load(data_root / "ferplus_valid")
-    validation = FaceStills([valid], shares=[1.0], balance=0.0)
+    shares = list(config.face_shares.values())
+    training: TrainingSource
+    validation: Source
+    if config.data == "faces":
+        training = FaceStills(banks, shares=shares, balance=config.balance)
+        validation = FaceStills([valid], shares=[1.0], balance=0.0)
+    else:
+        training = MovingMix.of_banks(banks, shares=shares, balance=config.balance)
+        validation = MovingMix.of_banks([valid], shares=[1.0], noise_share=0.5, most_clips=VALIDATION_CLIPS)
     grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(training)}, "validation": {"clips": len(validation)}}
     record = {"corpus": " and ".join(config.face_shares), "fold": None, "split": counts, "left_out": {}, "cache": None}

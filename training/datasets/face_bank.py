@@ -1,5 +1,6 @@
 """Real faces of several datasets as one set of arrays, with all that training needs to know of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -36,6 +37,13 @@ class FaceBank:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @classmethod
+    def join(cls, banks: Sequence["FaceBank"]) -> "FaceBank":
+        """Put banks of pictures of one size together."""
+        return cls(
+            **{entry.name: np.concatenate([getattr(bank, entry.name) for bank in banks]) for entry in fields(cls)}
+        )
 
     def save(self, folder: Path) -> None:
         """Write each array as a file of its own."""

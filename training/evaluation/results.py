@@ -1,14 +1,13 @@
 """Compute the figures of `results.json` from predictions of one split or of pooled folds."""
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import dfer_hf
+from dfer_hf.checkpoint_facts import versions as versions
 from training.cache.prepared import differing
 from training.evaluation.bootstrap import Intervals, bootstrap
 from training.evaluation.calibration import calibration
@@ -149,21 +148,6 @@ def measure(predictions: Predictions, *, temperature: float | None) -> dict[str,
             "coarse": calibration(predictions.coarse_logits, coarse, temperature=temperature),
         }
     return results
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that computed the figures."""
-    import numpy
-    import torch
-    import transformers
-
-    return {
-        "dfer_hf": dfer_hf.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "numpy": numpy.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def write_results(results: dict[str, Any], path: Path) -> str:
