@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     from .models.modeling_dfer import DferPreTrainedModel
 
 DEFAULT_CHECKPOINT = "dfer-aen-small"
+RENAMED = {
+    "dfer-frame-small": "dfer-frame-resnet-small",
+    "dfer-nr-small": "dfer-nr-dfernet-small",
+    "dfer-keypoint-small": "dfer-keypoint-gcn-small",
+}
+"""Names of shipped checkpoints up to version 0.1, which work in version 0.2 and no longer in 0.3."""
 CONFIG, PROCESSOR, WEIGHTS = "config.json", "video_preprocessor_config.json", "model.safetensors"
+CARD = "README.md"
 FILES = [CONFIG, PROCESSOR, WEIGHTS, "model-*.safetensors"]
 _ADVICE = "Save or download it again."
 # What values that make no sense raise, here and in the libraries.
@@ -62,6 +70,10 @@ def find_checkpoint(name_or_path: str | Path) -> str:
         CheckpointError: If it is none of the three.
     """
     shipped = shipped_checkpoints()
+    if str(name_or_path) in RENAMED and not Path(name_or_path).exists():
+        new_name = RENAMED[str(name_or_path)]
+        warnings.warn(f"{name_or_path} is now called {new_name}. Write the new name.", FutureWarning, stacklevel=2)
+        name_or_path = new_name
     if str(name_or_path) in shipped:
         return str(shipped[str(name_or_path)])
     if Path(name_or_path).is_dir():

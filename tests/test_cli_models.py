@@ -20,7 +20,7 @@ def test_models_lists_systems_and_checkpoints(dfer):
     names = [row[0] for row in rows]
     assert set(dfer_hf.systems()) <= set(names)
     assert set(dfer_hf.shipped_checkpoints()) <= set(names)
-    shipped = next(row for row in rows if row[0] == "dfer-frame-small")
+    shipped = next(row for row in rows if row[0] == "dfer-frame-resnet-small")
     assert shipped[1] == "frame_resnet"
     # Million parameters, in half precision twice as many megabytes.
     assert 2.5 < float(shipped[2]) < 3.1

@@ -14,7 +14,7 @@ import dfer_hf
 from dfer_hf.registration import system_configs
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ROOT / "model_cards" / "dfer-frame-small"
+SHIPPED = ROOT / "model_cards" / "dfer-frame-resnet-small"
 SIXTH = {
     "configuration_sixth.py": """
 from huggingface_hub.dataclasses import strict

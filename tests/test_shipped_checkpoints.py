@@ -10,8 +10,10 @@ import pytest
 import skimage.data
 import torch
 from safetensors import safe_open
+from transformers import AutoConfig
 
 import dfer_hf
+from dfer_hf.checkpoints import RENAMED, find_checkpoint
 from dfer_hf.models.modeling_nr_dfernet import NrDfernetForVideoClassification
 
 FOLDERS = dfer_hf.shipped_checkpoints()
@@ -72,3 +74,15 @@ def test_the_frames_of_the_example_follow_the_smile_and_the_cover(predictor):
     # Also see what is beside a frame.
     snippets = isinstance(predictor.model, NrDfernetForVideoClassification)
     assert snippets or happiness.min() < 0.5
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_a_name_says_the_model_type(name):
+    model_type = AutoConfig.from_pretrained(FOLDERS[name]).model_type
+    assert name == f"{model_type.replace('_', '-')}-small"
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_name_of_the_last_version_still_works_and_says_the_new_one(old, new):
+    with pytest.warns(FutureWarning, match=f"{old} is now called {new}"):
+        assert find_checkpoint(old) == str(FOLDERS[new])

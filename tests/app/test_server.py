@@ -81,9 +81,9 @@ def test_twelve_visitors_at_once_half_of_them_hostile(server, clips, scene, tmp_
     files = [handle_file(path) for path in [clips / "face.webm", clips / "pair.webm"] * 3 + list(hostile)]
     files.append(named("http://127.0.0.1:9/clip.mp4"))
     expected = ["frames"] * 6 + [*hostile.values(), "addresses and paths are not followed"]
-    visit(address, files[0], tmp_path, "dfer-frame-small")
+    visit(address, files[0], tmp_path, "dfer-frame-resnet-small")
     before = memory_of(process)
-    let_all_come_at_once(address, files, expected, tmp_path, model="dfer-frame-small")
+    let_all_come_at_once(address, files, expected, tmp_path, model="dfer-frame-resnet-small")
     assert wait_until(lambda: not files_in(stored), seconds=5)
     assert memory_of(process) < 1.1 * before
 
@@ -92,7 +92,7 @@ def test_twelve_visitors_at_once_half_of_them_hostile(server, clips, scene, tmp_
 def test_sigterm_ends_everything_and_leaves_nothing(server, tmp_path):
     process, address, stored = server
     visitor = Client(address, verbose=False, download_files=str(tmp_path))
-    visitor.submit(handle_file(app.example_clip()), "dfer-frame-small", True, api_name="/analyse")
+    visitor.submit(handle_file(app.example_clip()), "dfer-frame-resnet-small", True, api_name="/analyse")
     # The one that forks, and its fork.
     assert wait_until(lambda: len(processes_of(process)) == 2)
     started = processes_of(process)

@@ -220,7 +220,7 @@ def test_what_cannot_be_fine_tuned_is_named(clips, tmp_path):
 @pytest.mark.slow
 def test_forty_clips_of_three_invented_classes_are_learnt(tmp_path):
     clips = write_clips(tmp_path / "clips", 40)
-    run = finetune(clips, "dfer-frame-small", tmp_path / "mine", num_epochs=3)
+    run = finetune(clips, "dfer-frame-resnet-small", tmp_path / "mine", num_epochs=3)
     predictor = dfer_hf.VideoPredictor.from_pretrained(str(run.checkpoint))
     assert predictor.model.config.label_names == sorted(CLASSES)
     rows = run.read_progress().rows

@@ -12,7 +12,7 @@ from training.data.movable_bank import movable_bank
 from training.data.moving_stills import MovingStills
 from training.datasets.face_bank import FaceBank
 
-LANDMARKS_FROM = "dfer-keypoint-small"
+LANDMARKS_FROM = "dfer-keypoint-gcn-small"
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 

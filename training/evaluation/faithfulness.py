@@ -1,6 +1,6 @@
 """Measure whether heat maps show what an answer rests on: cover what they mark, and see how much is lost.
 
-`python -m training.evaluation.faithfulness dfer-keypoint-small --data-root <FER+> --layers triplet_attention
+`python -m training.evaluation.faithfulness dfer-keypoint-gcn-small --data-root <FER+> --layers triplet_attention
 trunk.encoder.stages.1`
 
 For each layer that LayerCAM can show, the table says how much of the probability of a clip's answer is lost when the

@@ -67,7 +67,7 @@ def main() -> None:
     """Read the command line and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="the `checkpoint` folder of a run")
-    parser.add_argument("folder", type=Path, help="where to, such as model_cards/dfer-frame-small")
+    parser.add_argument("folder", type=Path, help="where to, such as model_cards/dfer-frame-resnet-small")
     parser.add_argument("--prior-correction", type=float, default=0.0, help="share, for a frame recogniser")
     parser.add_argument("--recipe", type=Path, help="the recipe of the run, for how often it shows each class")
     parser.add_argument("--data-root", type=Path, help="folder of its data, for how common each class is")

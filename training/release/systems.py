@@ -14,7 +14,7 @@ from dfer_hf.predictor import VideoPredictor
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 
 NAMES = [str(emotion) for emotion in SEVEN_EMOTIONS]
-RECOGNISER = "dfer-frame-small"
+RECOGNISER = "dfer-frame-resnet-small"
 """The frame recogniser that every system stands beside."""
 
 STILLS_PER_BATCH, CLIPS_PER_BATCH = 16, 4

@@ -310,7 +310,7 @@ def main() -> None:
     parser.add_argument("--face-kit", type=Path, required=True, help="ict_facekit.npz")
     parser.add_argument("--systems", nargs="+", default=list(STUDIES), help="model types without their prefix")
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to go on")
-    parser.add_argument("--recogniser", type=Path, default=shipped_folder("model_cards") / "dfer-frame-small")
+    parser.add_argument("--recogniser", type=Path, default=shipped_folder("model_cards") / "dfer-frame-resnet-small")
     parser.add_argument("--people", type=int, default=400, help=f"of which {TEST_PEOPLE} are for the test")
     parser.add_argument("--test-clips", type=int, default=TEST_CLIPS)
     parser.add_argument("--processes", type=int, default=2, help="that render")

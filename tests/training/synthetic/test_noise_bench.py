@@ -244,7 +244,7 @@ def real_bed(tmp_path_factory):
     people, clips = split_bank(make_bank(face_kit, folder / "bank", 400), TEST_CLIPS)
     threads = torch.get_num_threads()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
-    start = shipped_folder("model_cards") / "dfer-frame-small"
+    start = shipped_folder("model_cards") / "dfer-frame-resnet-small"
     recogniser = train_recogniser(people, folder / "recogniser", start=start)
     torch.set_num_threads(threads)
     return people, clips, recogniser
