@@ -1,4 +1,4 @@
-"""Keep the figures in cards and README the ones that were measured: they are rendered from `results.json`."""
+"""Keep figures in cards and README the ones that were measured: both are rendered from `results.json`."""
 
 import json
 import re
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .evaluation import markdown_table, render_figures, render_table
+from .metadata import with_metadata
 
+RESULTS = "results.json"
 MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 COLUMNS = {"war": "WAR (accuracy)", "uar": "UAR (mean recall)", "macro_f1": "F1 (macro)", "count": "n"}
 
@@ -38,6 +40,19 @@ def fill_figures(card: str, figures: str) -> str:
     return MARKED.sub(lambda match: f"{match[1]}{figures}{match[2]}", card)
 
 
+def render_card(card: str, results: Mapping[str, Any]) -> str:
+    """Put the measured figures into a card, for people and in its metadata, and the licences of its datasets.
+
+    Args:
+        card: Its text.
+        results: Content of its `results.json`.
+
+    Raises:
+        ValueError: If the card has no marks, its metadata is not valid, or the licence of a dataset is not known.
+    """
+    return with_metadata(fill_figures(card, render_figures(results)), results)
+
+
 def render_cards(repository: Path) -> dict[Path, str]:
     """Render the measured figures into every card of `model_cards`, and a table of all into the README.
 
@@ -46,11 +61,12 @@ def render_cards(repository: Path) -> dict[Path, str]:
     """
     measured = {
         path.with_name("README.md"): json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(repository.glob("model_cards/*/results.json"))
+        for path in sorted(repository.glob(f"model_cards/*/{RESULTS}"))
     }
-    figures = {card: render_figures(results) for card, results in measured.items()}
-    figures[repository / "README.md"] = render_table(list(measured.values()))
-    return {path: fill_figures(path.read_text(encoding="utf-8"), text) for path, text in figures.items()}
+    cards = {card: render_card(card.read_text(encoding="utf-8"), results) for card, results in measured.items()}
+    readme = repository / "README.md"
+    table = render_table(list(measured.values()))
+    return {**cards, readme: fill_figures(readme.read_text(encoding="utf-8"), table)}
 
 
 def refresh_cards(repository: Path) -> None:

@@ -61,7 +61,9 @@ class HubRepository:
     refs: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files: dict[str, Blob]) -> str:
-        oid = hashlib.sha1(f"{len(self.commits)} {[*files.items()]}".encode()).hexdigest()
+        oid = hashlib.sha1(
+            f"{len(self.commits)} {[(path, files[path].blob_id) for path in files]}".encode()
+        ).hexdigest()
         self.commits[oid], self.refs["main"] = files, oid
         return oid
 
