@@ -30,7 +30,7 @@ from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, AnalysisWorkers,
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints, shipped_folder
 from dfer_hf.open_pages import OpenPages
 from dfer_hf.video import VideoLimits
-from dfer_hf.visualize import TABLE_HEADERS
+from dfer_hf.visualize import HEAT_MAP_NOTE, TABLE_HEADERS, TIMELINE_STYLE
 from dfer_hf.worker import JobCancelledError, JobRefusedError
 
 MAX_SECONDS, MAX_MEGABYTES = 120.0, 100.0
@@ -55,8 +55,6 @@ such a system to infer emotions at work or in education, except for medical or s
 results when you close the page, and after an hour at the latest. Until then, whoever has the address of a file can
 open it.
 """
-
-HEAT_MAP_NOTE = "Yellow marks what the answer rests on most, green what it rests on less."
 
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
@@ -350,7 +348,7 @@ def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
 
 def launch_options(limits: VideoLimits = LIMITS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
-    looks = {"theme": THEME, "css": CSS, "footer_links": ["api"]}
+    looks = {"theme": THEME, "css": CSS, "head": f"<style>{TIMELINE_STYLE}</style>", "footer_links": ["api"]}
     bounds = {"max_file_size": limits.max_bytes, "max_threads": MAX_THREADS, "state_session_capacity": MAX_SESSIONS}
     # The history of runs would keep every answer in the browser.
     private = {"run_history": False, "share": False, "app_kwargs": {"middleware": [Middleware(ClosedRoutes)]}}

@@ -83,8 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)
+    _add_report(commands)
     _add_models(commands)
     _add_export(commands)
+    _add_push(commands)
     return parser
 
 
@@ -99,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if options.command == "predict":
+    if "paths" in options:
         try:
             options.files = find_inputs(options.paths, recursive=options.recursive)
         except OSError as error:
@@ -170,14 +172,40 @@ def _add_predict(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, or a folder of them")
-    add("--model", metavar="NAME", help=f"{_MODEL}; see `dfer models`")
-    _add_hub_options(parser)
+    _add_inputs(parser)
     add("--json", type=Path, metavar="FILE", help="an object for one file, else a list; - for the screen")
     add("--csv", type=Path, metavar="FILE", help="a row per face and frame, or per error; - for the screen")
     add("--overlay", type=Path, metavar="FILE", help="draw answers into a .webm or .mp4; a folder for several")
-    add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
+    _add_run_options(parser)
+
+
+def _add_report(commands) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write a page that stands alone on videos and stills",
+        description="Analyse videos and stills, and write one HTML page on all of them: answers, the frames that "
+        "counted most, timelines, scores, and what the model is. It needs no network and no script.",
+        epilog=_EXIT_CODES.partition("\n\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_inputs(parser)
+    parser.add_argument(
+        "--output", type=Path, default=Path("report.html"), metavar="FILE", help="where to (default: report.html)"
+    )
+    _add_run_options(parser)
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, or a folder of them")
     add("--recursive", action="store_true", help="look into the folders of folders too")
+    add("--model", metavar="NAME", help=f"{_MODEL}; see `dfer models`")
+    _add_hub_options(parser)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
     add("--quiet", action="store_true", help="print errors only")
     limits = parser.add_argument_group("limits", "Larger files are refused before they are decoded.")
     for option, default, unit in (
@@ -213,6 +241,23 @@ def _add_export(commands) -> None:
     parser.add_argument("source", metavar="MODEL", help=f"{_MODEL}; or SYSTEM[:PRESET], with random weights")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to: a new folder")
     _add_hub_options(parser)
+
+
+def _add_push(commands) -> None:
+    parser = commands.add_parser(
+        "push",
+        usage="dfer push [--private] [--dry-run] CHECKPOINT NAMESPACE[/NAME]\n"
+        "       dfer push [--private] [--dry-run] --all NAMESPACE",
+        help="upload checkpoints to the Hub",
+        description="Upload what `dfer export` writes, with card and results, to a repository of the Hub, which is made "
+        "if missing. What is there already is not sent again, so a push that was interrupted goes on. It takes the "
+        "token of `hf auth login`, or HF_TOKEN in the environment.",
+    )
+    add = parser.add_argument
+    add("names", nargs="+", metavar="NAME", help="a shipped checkpoint or a folder, and the namespace to push it to")
+    add("--all", action="store_true", help="every checkpoint that comes with the package, and a collection of them")
+    add("--private", action="store_true", help="only you may see it")
+    add("--dry-run", action="store_true", help="list files and sizes, and do not touch the network")
 
 
 def _add_hub_options(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,12 @@
 
 import argparse
 import functools
-import signal
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -18,10 +17,22 @@ from transformers import AutoConfig, AutoModelForVideoClassification
 from transformers.utils import logging
 
 from . import systems
-from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, load_checkpoint, shipped_checkpoints
+from .checkpoints import CARD, CheckpointError, find_checkpoint, load_checkpoint, shipped_checkpoints
 from .complexity import Size, measure_preset
 from .faces.video_processing_dfer import DferVideoProcessor
-from .hub.export import CARD, export_repository
+from .file_run import (
+    FILE_ERRORS,
+    OVERLAY_SIDE,
+    FileBar,
+    limits_of,
+    load_predictor,
+    outputs_are_written,
+    reason,
+    sentence,
+    work_through,
+)
+from .hub.export import export_repository
+from .hub.push import PushError, collect, prepare_repository, upload_repository
 from .models.configuration_dfer import PrintedSize
 from .output_files import (
     SCREEN,
@@ -30,28 +41,14 @@ from .output_files import (
     CsvFile,
     JsonFile,
     UsageError,
-    answer_names,
     check_outputs,
     overlay_files,
     printable,
 )
 from .prediction import ClipPrediction, error_row
-from .predictor import VideoPredictor
-from .video import FrameSpool, VideoLimits, VideoTooLargeError
+from .report_commands import report
+from .video import FrameSpool
 from .visualize import summarise, write_overlay
-
-OVERLAY_SIDE = 960
-LIMIT_OPTIONS = {
-    "max_bytes": "--max-megabytes",
-    "max_seconds": "--max-seconds",
-    "max_width": "--max-side",
-    "max_height": "--max-side",
-    "max_frames_per_second": "--max-rate",
-}
-"""Field of `VideoLimits` to the option that sets it."""
-
-# What a file can make its reader and the model raise; torch has no narrower name for most of what it cannot do.
-_FILE_ERRORS = (OSError, ValueError, MemoryError, RuntimeError)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -60,42 +57,29 @@ def predict(options: argparse.Namespace) -> int:
     Raises:
         UsageError: If the model, the device or an output cannot be had.
     """
-    num_answered = 0
-    try:
+    with outputs_are_written():
         overlays = overlay_files(options.overlay, options.files)
         check_outputs(options.files, [options.json, options.csv, *overlays.values()])
-        predictor, say = _load_predictor(options), _reporter(options)
+        predictor, say = load_predictor(options, options.model), _reporter(options)
         is_batch = len(options.paths) > 1 or options.paths[0].is_dir()
-        outputs: list[AnswerFile] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
+        outputs: list[AnswerFile[Answer]] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
         outputs += [CsvFile(options.csv)] if options.csv else []
-        bar = _FileBar(len(options.files), is_shown=not options.quiet)
+        bar = FileBar(len(options.files), is_shown=not options.quiet)
         analyse = functools.partial(predictor, limits=limits_of(options), progress=bar.move)
-        # Of a broken pipe: whoever read the answers has had enough of them.
-        with suppress(BrokenPipeError), ExitStack() as stack:
-            is_main = threading.current_thread() is threading.main_thread()
-            # A shell has Ctrl-C ignored by what it runs in the background.
-            if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-                stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, bar.interrupt))
-            for output in (*outputs, bar):
-                stack.enter_context(output)
-            for file, name in zip(options.files, answer_names(options.files), strict=True):
-                bar.start(name)
-                target = overlays.get(file)
-                with FrameSpool(max_side=OVERLAY_SIDE) if target else nullcontext() as spool:
-                    answer = _answer(analyse, file, name, spool)
-                    for output in outputs:
-                        output.add(answer)
-                    error = answer["error"] if isinstance(answer, dict) else ""
-                    if spool is not None and target and isinstance(answer, ClipPrediction):
-                        error = _draw(spool, answer, target, sound=file, progress=bar.move)
-                say(answer, None if error else target)
-                num_answered += not error
-                if error:
-                    with suppress(OSError):
-                        tqdm.write(f"{name}: {error}", file=sys.stderr)
-    except OSError as error:
-        raise UsageError(f"An output could not be written: {error}. Name another place.") from error
-    return 0 if num_answered == len(options.files) else 1
+
+        def answer_one(file: Path, name: str) -> str:
+            target = overlays.get(file)
+            with FrameSpool(max_side=OVERLAY_SIDE) if target else nullcontext() as spool:
+                answer = _answer(analyse, file, name, spool)
+                for output in outputs:
+                    output.add(answer)
+                error = answer["error"] if isinstance(answer, dict) else ""
+                if spool is not None and target and isinstance(answer, ClipPrediction):
+                    error = _draw(spool, answer, target, sound=file, progress=bar.move)
+            say(answer, None if error else target)
+            return error
+
+        return work_through(options.files, answer_one, bar, outputs)
 
 
 def list_models(options: argparse.Namespace) -> int:
@@ -116,7 +100,7 @@ def list_models(options: argparse.Namespace) -> int:
             with torch.device("meta"):
                 model = AutoModelForVideoClassification.from_config(config)
         except (OSError, ValueError, ImportError) as error:
-            raise UsageError(f"The checkpoint {name!r} cannot be read: {_sentence(error)}") from error
+            raise UsageError(f"The checkpoint {name!r} cannot be read: {sentence(error)}") from error
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         size_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         sizes = (f"{num_parameters / 1e6:.1f} M", f"{size_bytes / 1e6:.1f} MB")
@@ -153,7 +137,7 @@ def export(options: argparse.Namespace) -> int:
             card = card if card.is_file() else None
         files = export_repository(model, processor, options.folder, card=card)
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"{options.source!r} cannot be exported: {_sentence(error)}") from error
+        raise UsageError(f"{options.source!r} cannot be exported: {sentence(error)}") from error
     size_bytes = sum(file.stat().st_size for file in files)
     print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
     print(_columns([(file.name,) for file in files]))
@@ -164,70 +148,38 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"predict": predict, "models": list_models, "export": export}
+def push(options: argparse.Namespace) -> int:
+    """Upload checkpoints to the Hub, or print what would go there, and return the exit code.
 
-
-class _FileBar(tqdm):
-    """One bar over all files that also moves within a file; drawn only where a person looks on.
-
-    Where it moves, the first Ctrl-C takes effect, because files can be left whole there; the second does at once.
+    Raises:
+        UsageError: If a checkpoint or its card is not fit for it, or the Hub does not take it.
     """
-
-    def __init__(self, num_files: int, *, is_shown: bool) -> None:
-        super().__init__(
-            total=num_files,
-            disable=not (is_shown and sys.stderr.isatty()),
-            bar_format="{desc} {percentage:3.0f} %|{bar}| {elapsed}, {remaining} left",
-            file=sys.stderr,
-        )
-        self.num_started, self.is_interrupted = 0, False
-
-    def start(self, name: str) -> None:
-        """Begin the next file."""
-        self.num_started += 1
-        self.set_description(name, refresh=False)
-        self.move(0.0)
-
-    def move(self, share: float) -> None:
-        """Show which share of the file is done."""
-        if self.is_interrupted:
-            raise KeyboardInterrupt
-        self.update(self.num_started - 1 + share - self.n)
-
-    def interrupt(self, *unused: object) -> None:
-        """Take notice of Ctrl-C."""
-        if self.is_interrupted:
-            raise KeyboardInterrupt
-        self.is_interrupted = True
-
-
-def _load_predictor(options: argparse.Namespace) -> VideoPredictor:
     logging.disable_progress_bar()
-    device = None if options.device is None else _available_device(options.device)
-    name, revision = options.model or DEFAULT_CHECKPOINT, options.revision
+    expected = ["NAMESPACE"] if options.all else ["CHECKPOINT", "NAMESPACE"]
+    if len(options.names) != len(expected):
+        raise UsageError(f"Expected {' '.join(expected)}, got {' '.join(options.names)}.")
+    sources, target = shipped_checkpoints() if options.all else options.names[:1], options.names[-1]
     try:
-        return VideoPredictor.from_pretrained(name, device=device, revision=revision, token=options.token)
-    # A device without room raises RuntimeError.
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise UsageError(f"The model {name!r} cannot be loaded: {_sentence(error)}") from error
+        with TemporaryDirectory() as temporary:
+            # Nothing is sent before everything has been found fit.
+            prepared = [prepare_repository(source, target, Path(temporary, Path(source).name)) for source in sources]
+            for repository in prepared:
+                print(f"{repository.repo_id}: {len(repository.files)} files, {repository.num_bytes / 1e6:.1f} MB")
+                if options.dry_run:
+                    print(_columns([(f.name, f"{f.stat().st_size:,} bytes") for f in repository.files]))
+                    continue
+                pushed = upload_repository(repository, private=options.private)
+                print(f"  {pushed.url}: {len(pushed.sent)} sent, {len(pushed.deleted)} deleted")
+                if pushed.left_alone:
+                    print(f"  note: others put there, and it stays: {printable(', '.join(pushed.left_alone))}")
+        if options.all and not options.dry_run:
+            print(f"  {collect([repository.repo_id for repository in prepared], target, private=options.private)}")
+    except (CheckpointError, PushError) as error:
+        raise UsageError(f"{type(error).__name__}: {sentence(error)}") from error
+    return 0
 
 
-def limits_of(options: argparse.Namespace) -> VideoLimits:
-    """What files the options refuse."""
-    max_bytes = None if options.max_megabytes is None else round(options.max_megabytes * 1e6)
-    side, rate = options.max_side, options.max_rate
-    return VideoLimits(max_bytes, options.max_seconds, side, side, rate)
-
-
-def _available_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"Expected a device such as cpu, cuda or mps, got {name!r}.") from error
-    num_devices = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= num_devices.get(device.type, 0):
-        raise UsageError(f"Expected a device of this machine, but it has no {name!r}. Leave --device out.")
-    return device
+COMMANDS = {"predict": predict, "report": report, "models": list_models, "export": export, "push": push}
 
 
 def _answer(analyse: Callable[..., ClipPrediction], file: Path, name: str, spool: FrameSpool | None) -> Answer:
@@ -236,31 +188,17 @@ def _answer(analyse: Callable[..., ClipPrediction], file: Path, name: str, spool
         if spool is None:
             return analyse(file, name=name)
         return analyse(file, name=name, explain=True, on_frame=spool.add)
-    except _FILE_ERRORS as error:
-        return error_row(name, _reason(error))
-
-
-def _reason(error: BaseException) -> str:
-    """Why a file has no answer, and the option that would let it pass."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return "There is not enough memory for this file. Shorten or shrink it."
-    if isinstance(error, VideoTooLargeError) and error.limit in LIMIT_OPTIONS:
-        return _sentence(error).replace(error.limit, LIMIT_OPTIONS[error.limit])
-    return _sentence(error)
+    except FILE_ERRORS as error:
+        return error_row(name, reason(error))
 
 
 def _draw(spool: FrameSpool, prediction: ClipPrediction, target: Path, **options: Any) -> str:
     """Write the overlay; an error message, or nothing."""
     try:
         write_overlay(spool, prediction, target, **options)
-    except _FILE_ERRORS as error:
-        return f"the overlay could not be written: {_reason(error)}"
+    except FILE_ERRORS as error:
+        return f"the overlay could not be written: {reason(error)}"
     return ""
-
-
-def _sentence(error: BaseException) -> str:
-    """What an error says, on one line; its name where it says nothing."""
-    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 def _reporter(options: argparse.Namespace) -> Callable[[Answer, Path | None], None]:

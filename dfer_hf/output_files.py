@@ -1,4 +1,4 @@
-"""Files that take the answers of a run one by one, as JSON or CSV, so that a long run holds one answer at a time."""
+"""Files that take the answers of a run one by one, so that a long run holds one answer at a time."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Generic, TextIO, TypeVar
 
 from .prediction import ClipPrediction, error_row
 
@@ -35,7 +35,10 @@ def _fitting_name(stem: str, suffix: str) -> str:
     return name if len(os.fsencode(name)) < 256 else stem[:30] + suffix[:30]
 
 
-class AnswerFile(ABC):
+Entry = TypeVar("Entry")
+
+
+class AnswerFile(ABC, Generic[Entry]):
     """A file that takes its place only when it is whole; until then its name has `.partial` in it.
 
     A run that breaks off leaves what was there before, and what it had found beside it.
@@ -68,14 +71,14 @@ class AnswerFile(ABC):
             if not is_whole and self.written_to != self.path:
                 self._explain()
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Entry) -> None:
         """Write the next answer."""
         self.write(answer)
         self.stream.flush()
         self.num_answers += 1
 
     @abstractmethod
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Entry) -> None:
         """Write the next answer in the file's format."""
 
     @abstractmethod
@@ -91,7 +94,7 @@ class AnswerFile(ABC):
                 self.written_to.unlink()
 
 
-class JsonFile(AnswerFile):
+class JsonFile(AnswerFile[Answer]):
     """An object for each answer, in a list where there may be several."""
 
     def __init__(self, path: Path, *, as_list: bool) -> None:
@@ -112,7 +115,7 @@ class JsonFile(AnswerFile):
         self.stream.write("\n")
 
 
-class CsvFile(AnswerFile):
+class CsvFile(AnswerFile[Answer]):
     """A row for each face and frame, and one for each error.
 
     Error rows wait for the first prediction, since only that one knows all columns.
@@ -142,6 +145,28 @@ class CsvFile(AnswerFile):
         self.writer.writeheader()
         self.writer.writerows(self.waiting)
         return self.writer
+
+
+class HtmlFile(AnswerFile[str]):
+    """Articles between the head and the foot of a page.
+
+    Args:
+        path: Of the file.
+        head: What stands above the articles.
+        foot: What stands below them.
+    """
+
+    def __init__(self, path: Path, *, head: str, foot: str) -> None:
+        super().__init__(path)
+        self.head, self.foot = head, foot
+
+    def write(self, answer: str) -> None:
+        """Write the next article."""
+        self.stream.write(answer if self.num_answers else self.head + answer)
+
+    def finish(self) -> None:
+        """Write the foot."""
+        self.stream.write(self.foot if self.num_answers else self.head + self.foot)
 
 
 def overlay_files(overlay: Path | None, files: Sequence[Path]) -> dict[Path, Path]:

@@ -107,7 +107,8 @@ def dfer(tiny_checkpoint, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, model=tiny_checkpoint):
-        options = ("--model", model, "--device", "cpu") if arguments[0] == "predict" and model else ()
+        takes_model = arguments[0] in ("predict", "report")
+        options = ("--model", model, "--device", "cpu") if takes_model and model else ()
         capfd.readouterr()
         try:
             code = dfer_cli.main([str(argument) for argument in (*arguments, *options)])

@@ -10,10 +10,12 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 from transformers.video_processing_utils import BaseVideoProcessor
 
-from ..checkpoints import CONFIG, PROCESSOR, WEIGHTS
+from ..checkpoints import CARD, CONFIG, PROCESSOR, WEIGHTS
 from ..models.hub_code import code_files
+from .card import RESULTS
 
-CARD = "README.md"
+COMPANIONS = ("*.png", RESULTS, "run.json")
+"""What goes along with a card: the drawings in it, the figures it shows, and how the model was trained."""
 
 
 def export_checkpoint(model: PreTrainedModel, processor: BaseVideoProcessor, folder: Path) -> None:
@@ -46,7 +48,7 @@ def export_repository(
         model: The system.
         processor: Its video processor.
         folder: Where to; made if missing.
-        card: A README.md to go along, with the drawings beside it.
+        card: A README.md to go along, with the drawings and the results beside it.
 
     Returns:
         The files, sorted.
@@ -55,8 +57,8 @@ def export_repository(
         ValueError: If the folder holds anything else; a README.md and hidden files may be there.
     """
     code = code_files(*(Path(inspect.getfile(type(part))) for part in (model.config, model, processor)))
-    drawings = sorted(card.parent.glob("*.png")) if card is not None else []
-    names = {CONFIG, PROCESSOR, WEIGHTS, CARD, *(path.name for path in (*code, *drawings))}
+    companions = [path for name in COMPANIONS for path in card.parent.glob(name)] if card is not None else []
+    names = {CONFIG, PROCESSOR, WEIGHTS, CARD, *(path.name for path in (*code, *companions))}
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     strangers = sorted(name for name in present - names if not name.startswith("."))
     if strangers:
@@ -70,7 +72,7 @@ def export_repository(
     model.config.save_pretrained(folder)
     processor.save_pretrained(folder)
     if card is not None:
-        for path, name in [(card, CARD), *((drawing, drawing.name) for drawing in drawings)]:
+        for path, name in [(card, CARD), *((companion, companion.name) for companion in companions)]:
             shutil.copyfile(path, folder / name)
     return sorted(folder / name for name in names if (folder / name).is_file())
 

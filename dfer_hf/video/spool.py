@@ -39,11 +39,14 @@ class FrameSpool:
     def __len__(self) -> int:
         return len(self._frames)
 
+    def __getitem__(self, position: int) -> Frame:
+        frame, start, size = self._frames[position]
+        self._file.seek(start)
+        data = np.frombuffer(self._file.read(size), np.uint8)
+        return replace(frame, rgb=np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)))
+
     def __iter__(self) -> Iterator[Frame]:
-        for frame, start, size in self._frames:
-            self._file.seek(start)
-            data = np.frombuffer(self._file.read(size), np.uint8)
-            yield replace(frame, rgb=np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)))
+        return map(self.__getitem__, range(len(self)))
 
     def add(self, frame: Frame) -> None:
         """Keep a frame, shrunken to the spool's size.

@@ -1,17 +1,28 @@
-"""What was found, made visible: on the video itself, over time, and in words."""
+"""What was found, made visible: on the video itself, over time, in words, and as a report."""
 
 from .colours import group_colours
 from .overlay import draw_face, write_overlay
-from .text import TABLE_HEADERS, describe_face, summarise, table_rows
-from .timeline import Timeline, build_timeline, timeline_html
+from .report import clip_article, error_article, page_foot, page_head
+from .strip import STRIP_STYLE, strip_html
+from .text import HEAT_MAP_NOTE, TABLE_HEADERS, describe_face, name_face, summarise, table_rows
+from .timeline import TIMELINE_STYLE, Timeline, build_timeline, timeline_html
 
 __all__ = [
+    "HEAT_MAP_NOTE",
+    "STRIP_STYLE",
     "TABLE_HEADERS",
+    "TIMELINE_STYLE",
     "Timeline",
     "build_timeline",
+    "clip_article",
     "describe_face",
     "draw_face",
+    "error_article",
     "group_colours",
+    "name_face",
+    "page_foot",
+    "page_head",
+    "strip_html",
     "summarise",
     "table_rows",
     "timeline_html",

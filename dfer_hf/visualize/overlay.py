@@ -19,6 +19,8 @@ STILL_SECONDS = 1.0
 """How long a still image is shown."""
 
 _STILL_FRAMES_PER_SECOND = 25.0
+# Around a face that is cut out, as share of its longer side.
+_MARGIN = 0.3
 _INK: Colour = (20, 20, 20)
 _PAPER: Colour = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -109,6 +111,47 @@ def _draw_box(rgb: np.ndarray, seen: FramePrediction, colour: Colour, heat_map_o
     cv2.rectangle(rgb, (left, top), (right, bottom), colour, thickness, cv2.LINE_AA)
 
 
+def face_picture(
+    frame: Frame, seen: FramePrediction, *, colour: Colour, side: int, heat_map_opacity: float = 0.6
+) -> np.ndarray:
+    """Cut a face out of its frame, with box and heat map but no words.
+
+    Args:
+        frame: The frame.
+        seen: The face, which was seen in it.
+        colour: RGB of the box.
+        side: Pixels of the longer side of the picture.
+        heat_map_opacity: How much the highest value covers, from 0 to 1.
+
+    Returns:
+        uint8 of shape `(height, width, 3)`.
+
+    Raises:
+        ValueError: If the face was not seen.
+    """
+    if seen.box is None:
+        raise ValueError(f"Expected a frame in which the face was seen, got frame {seen.frame_index} without.")
+    rgb, shrunk = frame.rgb.copy(), _in_pixels_of(frame, seen)
+    _draw_box(rgb, shrunk, colour, heat_map_opacity)
+    left, top, right, bottom = shrunk.box or seen.box
+    margin = _MARGIN * max(right - left, bottom - top)
+    height, width = rgb.shape[:2]
+    # A box may reach beyond the picture; one pixel of it is left in any case.
+    rows = slice(min(max(0, round(top - margin)), height - 1), max(1, round(bottom + margin)))
+    columns = slice(min(max(0, round(left - margin)), width - 1), max(1, round(right + margin)))
+    part = rgb[rows, columns]
+    scale = side / max(part.shape[:2])
+    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+
+
+def _in_pixels_of(frame: Frame, seen: FramePrediction) -> FramePrediction:
+    """Give box and points in the pixels of a frame that may be shrunken."""
+    box = None if seen.box is None else tuple(edge / frame.scale for edge in seen.box)
+    points = None if seen.points is None else seen.points / frame.scale
+    return replace(seen, box=box, points=points)
+
+
 def _draw_faces(
     frame: Frame, faces: list[tuple[str, FramePrediction]], colours: dict[str, Colour], *, heat_map_opacity: float
 ) -> np.ndarray:
@@ -117,9 +160,7 @@ def _draw_faces(
     for name, seen in faces:
         if seen.box is None:
             continue
-        left, top, right, bottom = (edge / frame.scale for edge in seen.box)
-        points = None if seen.points is None else seen.points / frame.scale
-        shrunk = replace(seen, box=(left, top, right, bottom), points=points)
+        shrunk = _in_pixels_of(frame, seen)
         colour = _PAPER if seen.coarse is None else colours[seen.coarse.label]
         _draw_box(rgb, shrunk, colour, heat_map_opacity)
         shown.append((shrunk, colour, name))

@@ -5,6 +5,22 @@ from ..prediction import ClipPrediction, FacePrediction
 TABLE_HEADERS: tuple[str, ...] = ("seconds", "expression", "probability", "group", "group probability", "weight")
 """What stands above the columns of `table_rows`."""
 
+HEAT_MAP_NOTE = "Yellow marks what the answer rests on most, green what it rests on less."
+
+NOT_AN_EMOTION = "An expression is not an emotion."
+
+LIMITS_OF_USE: tuple[str, ...] = (
+    "The models say what a face looks like to the people who labelled the training pictures. They do not say what "
+    "somebody feels: people smile without joy and grieve without a sign, and the scientific ground for reading "
+    "emotion off a face is weak (Barrett et al. 2019). Do not decide anything about a person on an answer of this "
+    "software.",
+    "Article 5(1)(f) of the EU AI Act forbids to infer emotions of people at the workplace and in education, except "
+    "for medical or safety reasons. Other uses of emotion recognition are high-risk there (Annex III), and the people "
+    "exposed must be told (Article 50(3)). Ask those you film. The training pictures were collected from the web and "
+    "are not balanced by age, gender or origin; expect the answers to be worse for some people than for others.",
+)
+"""What an answer is not for, a paragraph each, as in the README."""
+
 
 def summarise(prediction: ClipPrediction) -> list[str]:
     """Say what was read and what to be careful about, a sentence or phrase each."""
@@ -15,19 +31,33 @@ def summarise(prediction: ClipPrediction) -> list[str]:
         f"{num_faces} {'face' if num_faces == 1 else 'faces'}",
         prediction.model,
     ]
-    lines = [" · ".join(counts)]
-    for face in prediction.faces:
-        who = "The face" if num_faces == 1 else f"Face {face.track_id + 1}"
-        if face.is_unsure:
-            problems = face.quality.problems if face.quality else ()
-            reasons = ", ".join(problems) or "more than one expression is probable"
-            lines.append(f"{who}: {face.answer}, since {reasons}.")
-        if face.coverage < 1:
-            lines.append(
-                f"{who} was seen in {face.coverage:.0%} of the frames between its first and its last; "
-                "the answer rests on those."
-            )
-    return lines + [f"Careful: {warning}" for warning in prediction.warnings]
+    notes = [note for face in prediction.faces for note in face_notes(face, name_face(prediction, face))]
+    return [" · ".join(counts), *notes, *warning_notes(prediction)]
+
+
+def name_face(prediction: ClipPrediction, face: FacePrediction) -> str:
+    """Name a face at the start of a sentence: by its number where there are several."""
+    return "The face" if len(prediction.faces) == 1 else f"Face {face.track_id + 1}"
+
+
+def face_notes(face: FacePrediction, name: str) -> list[str]:
+    """Say why a face's answer is not sure, and that it was not always seen, a sentence each."""
+    notes = []
+    if face.is_unsure:
+        problems = face.quality.problems if face.quality else ()
+        reasons = ", ".join(problems) or "more than one expression is probable"
+        notes.append(f"{name}: {face.answer}, since {reasons}.")
+    if face.coverage < 1:
+        notes.append(
+            f"{name} was seen in {face.coverage:.0%} of the frames between its first and its last; "
+            "the answer rests on those."
+        )
+    return notes
+
+
+def warning_notes(prediction: ClipPrediction) -> list[str]:
+    """What the reader should be careful about, a sentence each."""
+    return [f"Careful: {warning}" for warning in prediction.warnings]
 
 
 def describe_face(face: FacePrediction) -> str:

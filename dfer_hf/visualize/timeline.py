@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ..prediction import FacePrediction, Scores
+from ..prediction import FacePrediction, FramePrediction, Scores
 from .colours import Colour, group_colours
 
 MAX_MOMENTS = 400
@@ -16,13 +16,13 @@ MAX_MOMENTS = 400
 
 _USUAL_FRAME_SECONDS = 0.04
 
-_STYLE = """
+TIMELINE_STYLE = """
 .dfer-timeline { container-type: inline-size; font-size: 13px; line-height: 1.3; }
 .dfer-timeline .rows { --label: 6.6rem; --value: 2.4rem; position: relative; }
 .dfer-timeline .row { display: grid; grid-template-columns: var(--label) minmax(0, 1fr) var(--value);
   align-items: center; column-gap: 8px; margin-bottom: 3px; }
 .dfer-timeline .name { text-align: right; overflow-wrap: anywhere; }
-.dfer-timeline .value { font-variant-numeric: tabular-nums; }
+.dfer-timeline .value { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .dfer-timeline .leads { font-weight: 600; }
 .dfer-timeline svg { display: block; width: 100%; height: 26px; background: rgba(128, 128, 128, .08);
   border-radius: 3px; }
@@ -46,6 +46,7 @@ _STYLE = """
   .dfer-timeline svg, .dfer-timeline .axis { grid-column: 1 / -1; }
 }
 """
+"""How the timeline looks; it belongs into a `<style>` in the head of the page."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Timeline:
         fine: Probabilities of every fine class, each of shape `(num_moments,)`.
         coarse: Probabilities of every group, each of shape `(num_moments,)`.
         weights: Share of the answer that rests on each moment, shape `(num_moments,)`; 0 where the face was not seen.
+        answers: What is shown of each moment: the answer of most of its frames.
         seconds_led: For how many seconds each class was the answer, or it was not sure, the longest first.
     """
 
@@ -66,6 +68,7 @@ class Timeline:
     fine: Mapping[str, np.ndarray]
     coarse: Mapping[str, np.ndarray]
     weights: np.ndarray
+    answers: tuple[str, ...]
     seconds_led: Mapping[str, float]
 
     @property
@@ -128,8 +131,15 @@ def build_timeline(
         fine={label: mean(fine, label) for label in face.fine.probabilities},
         coarse={label: mean(coarse, label) for label in face.coarse.probabilities},
         weights=np.add.reduceat([frame.weight for frame in face.frames], firsts),
+        answers=tuple(_answer_of(face.frames[first : first + per_moment]) for first in firsts),
         seconds_led={label: seconds for label, seconds in led.most_common() if seconds >= 0.05},
     )
+
+
+def _answer_of(frames: Sequence[FramePrediction]) -> str:
+    """What most of the frames that show the face are said to show."""
+    seen = [frame.answer for frame in frames if frame.fine is not None]
+    return Counter(seen or [frames[0].answer]).most_common(1)[0][0]
 
 
 def timeline_html(
@@ -142,7 +152,7 @@ def timeline_html(
     """Draw the timeline as HTML that fits any width, without scripts or anything from elsewhere.
 
     A band of the groups, a row for every fine class, the weight of each moment, an axis in seconds, and the same in
-    words. Pointing at a moment names its numbers.
+    words. Pointing at a moment names its answer and numbers. The page that shows it needs `TIMELINE_STYLE`.
 
     Args:
         face: The face.
@@ -170,7 +180,7 @@ def timeline_html(
     rows.append(_row("weight", canvas.area(weights, (128, 128, 128)), "", described=described, css="apart"))
     words = f"{timeline.in_words()} " if led else ""
     return (
-        f'<div class="dfer-timeline"><style>{_STYLE}</style>{_legend(face.coarse, colours)}'
+        f'<div class="dfer-timeline">{_legend(face.coarse, colours)}'
         f'<div class="rows">{"".join(rows)}{_axis(end_seconds)}{_moments(timeline, end_seconds)}</div>'
         f'<p class="words">{escape(words)}<em>Weight</em> is how much a moment counted for the answer.</p></div>'
     )
@@ -213,7 +223,7 @@ class _Canvas:
             opacity = 0.55 if line else 0.9
             drawn += f'<path d="M{top}L{bottom}Z" fill="rgb{colour}" fill-opacity="{opacity}"/>'
             if line:
-                drawn += f'<path d="M{top}" fill="none" stroke="rgb{colour}" stroke-width="1.5"/>'
+                drawn += f'<path d="M{top}" fill="none" stroke="currentColor" stroke-width="1.2"/>'
         return drawn
 
 
@@ -245,10 +255,10 @@ def _axis(end_seconds: float) -> str:
 def _moments(timeline: Timeline, end_seconds: float) -> str:
     columns = []
     for index, (start, end) in enumerate(zip(timeline.starts_seconds, timeline.ends_seconds, strict=True)):
-        said = "face not seen"
+        said = timeline.answers[index]
         if timeline.seen[index]:
             ranked = sorted(((values[index], label) for label, values in timeline.fine.items()), reverse=True)
-            said = ", ".join(f"{label} {value:.0%}" for value, label in ranked[:3])
+            said += f" ({', '.join(f'{label} {value:.0%}' for value, label in ranked[:3])})"
         style = f"left:{100 * start / end_seconds:.2f}%;width:{100 * (end - start) / end_seconds:.2f}%"
         columns.append(f'<i style="{style}" title="{start:.2f} s: {escape(said)}"></i>')
     return f'<div class="moments" aria-hidden="true">{"".join(columns)}</div>'
