@@ -249,9 +249,9 @@ def _add_push(commands) -> None:
         usage="dfer push [--private] [--dry-run] CHECKPOINT NAMESPACE[/NAME]\n"
         "       dfer push [--private] [--dry-run] --all NAMESPACE",
         help="upload checkpoints to the Hub",
-        description="Upload what `dfer export` writes, with card and results, to a repository of the Hub, which is made "
-        "if missing. What is there already is not sent again, so a push that was interrupted goes on. It takes the "
-        "token of `hf auth login`, or HF_TOKEN in the environment.",
+        description="Upload what `dfer export` writes, with card and results, to a repository of the Hub, which is "
+        "made if missing. What is there already is not sent again, so a push that was interrupted goes on. It takes "
+        "the token of `hf auth login`, or HF_TOKEN in the environment.",
     )
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="a shipped checkpoint or a folder, and the namespace to push it to")

@@ -37,8 +37,9 @@ def with_metadata(card: str, results: Mapping[str, Any]) -> str:
         ValueError: If the metadata is not valid, or the licence of one of the datasets is not known.
     """
     parsed = ModelCard(card)
-    parsed.data.model_name, parsed.data.eval_results = results["checkpoint"], evaluations(results["benches"]) or None
-    rows = "\n".join(licence_table(parsed.data.datasets or []))
+    data: Any = parsed.data
+    data.model_name, data.eval_results = results["checkpoint"], evaluations(results["benches"]) or None
+    rows = "\n".join(licence_table(data.datasets or []))
     return LICENCES_MARKED.sub(lambda match: f"{match[1]}{rows}\n{match[2]}", str(parsed))
 
 
@@ -104,9 +105,10 @@ def address_card(card: str, repo_id: str) -> str:
     card = re.sub(r"\]\(\.\./([\w.-]+)/README\.md\)", rf"](https://huggingface.co/{namespace}/\1)", card)
     card = re.sub(r'from_pretrained\("[\w.-]+"', f'from_pretrained("{repo_id}"', card)
     parsed = ModelCard(card)
-    base = parsed.data.base_model
+    data: Any = parsed.data
+    base = data.base_model
     names = [base] if isinstance(base, str) else base or []
     addressed = [name if "/" in name else f"{namespace}/{name}" for name in names]
     if addressed:
-        parsed.data.base_model = addressed[0] if isinstance(base, str) else addressed
+        data.base_model = addressed[0] if isinstance(base, str) else addressed
     return str(parsed)
