@@ -80,7 +80,8 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     former_fields: ClassVar[tuple[str, ...]] = ("unsure_margin",)
     # What transformers' `Trainer` leaves out of what it hands to `compute_metrics`.
     keys_to_ignore_at_inference: ClassVar[list[str]] = [
-        *("coarse_logits", "frame_logits", "frame_weights", "loss_parts", "hidden_states", "attentions")
+        *("coarse_logits", "frame_logits", "frame_weights", "frame_movements", "loss_parts"),
+        *("hidden_states", "attentions"),
     ]
 
     num_frames: int = 16

@@ -1,7 +1,5 @@
 """AEN: frame-level emotion guidance with emotion grouping (Lee et al., CVPRW 2023)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -43,6 +41,7 @@ class AenForVideoClassification(DferPreTrainedModel):
 
     config: AenConfig
     config_class = AenConfig
+    sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
     _supports_sdpa = True
     _supports_attention_backend = True
@@ -119,27 +118,30 @@ class AenForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
+        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
+
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """What trunk and guide say of each frame; see the base class.
+
+        Returns:
+            The means over the trunk's three maps and the guide's logits, `(batch, num_frames, ΣC_s + num_labels)`.
+        """
         # Three of (batch·frames, C_s, h, w).
         maps = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps
         with torch.no_grad():
             frame_logits = self.guide.encode_frames(pixel_values_videos)  # (batch, frames, labels)
-        return self.answer_levels(maps, frame_logits, labels)
+        means = [level_map.mean(dim=(2, 3)).unflatten(0, frame_logits.shape[:2]) for level_map in maps]
+        return torch.cat([*means, frame_logits], dim=-1)
 
-    def answer_levels(
-        self, maps: Sequence[torch.Tensor], frame_logits: torch.Tensor, labels: torch.Tensor | None = None
-    ) -> DferOutput:
-        """Do what follows trunk and guide.
-
-        Args:
-            maps: The trunk's three levels, `(batch·num_frames, C_s, h, w)`; as the squeeze is linear, their means over
-                the map, `(batch·num_frames, C_s, 1, 1)`, give the same.
-            frame_logits: The guide's, `(batch, num_frames, num_labels)`.
-            labels: As in `forward`.
-        """
-        batch_size, num_frames = frame_logits.shape[:2]
+    def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
+        """Do what follows trunk and guide; see the base class."""
+        batch_size = encoded.shape[0]
+        sizes = [*self.config.hidden_sizes[1:], len(self.config.label_names)]
+        *means, frame_logits = encoded.split(sizes, dim=-1)  # (batch, frames, C_s) and (batch, frames, labels)
         levels, summaries, weights = [], [], []
-        for squeeze, transformer, level_map in zip(self.squeezes, self.temporal_transformers, maps, strict=True):
-            level = squeeze(level_map).mean(dim=(2, 3)).unflatten(0, (batch_size, num_frames))
+        for squeeze, transformer, mean in zip(self.squeezes, self.temporal_transformers, means, strict=True):
+            # The squeeze is linear, so that of the mean over a map is the mean of the squeezed map.
+            level = squeeze(mean.flatten(0, 1)[:, :, None, None]).flatten(1).unflatten(0, mean.shape[:2])
             summary, frame_weights = transformer(level)
             levels.append(level)  # I_s: (batch, frames, C_s)
             summaries.append(summary)  # V_s: (batch, C_s)

@@ -32,6 +32,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
     config: CfcSpConfig
     config_class = CfcSpConfig
     takes_any_length = True
+    sees_frames_apart = True
     reads_every_frame = True
     evidence_layer = "coarse_nets.0.trunk"
     supports_gradient_checkpointing = False  # timm's HRNet has none

@@ -24,6 +24,8 @@ class DferOutput(ModelOutput):
         coarse_logits: Log-probabilities of the groups, `(batch, num_groups)`.
         frame_logits: What the system says of each frame, `(batch, num_frames, num_labels)`.
         frame_weights: How much each frame counted, `(batch, num_frames)`; sums to 1.
+        frame_movements: How far each of the configuration's `blendshape_names` went in each frame, from 0 to 1,
+            `(batch, num_frames, num_blendshapes)`; None where the system learnt none.
         loss_parts: The terms of the loss by name, scalars before their weights.
         hidden_states: As in transformers.
         attentions: As in transformers.
@@ -34,6 +36,7 @@ class DferOutput(ModelOutput):
     coarse_logits: torch.Tensor | None = None
     frame_logits: torch.Tensor | None = None
     frame_weights: torch.Tensor | None = None
+    frame_movements: torch.Tensor | None = None
     loss_parts: dict[str, torch.Tensor] | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
@@ -75,11 +78,13 @@ def use_channels_last(model: nn.Module) -> None:
 class DferPreTrainedModel(PreTrainedModel):
     """Checks of the input, sums over groups, and the first value of every parameter and buffer.
 
-    `takes_any_length` says whether clips may have another number of frames than the configuration's, and
-    `reads_every_frame` whether the paper shows the system every frame of a video, in order.
+    `takes_any_length` says whether clips may have another number of frames than the configuration's,
+    `reads_every_frame` whether the paper shows the system every frame of a video, in order, and `sees_frames_apart`
+    whether it encodes every frame by itself before it looks at them together, in `encode_frames` and `answer_encoded`.
     """
 
     takes_any_length = False
+    sees_frames_apart = False
     reads_every_frame = False
 
     config: DferConfig
@@ -149,20 +154,20 @@ class DferPreTrainedModel(PreTrainedModel):
         return self.sum_groups(logits.softmax(dim=-1)).clamp_min(tiny).log()
 
     def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """Say of frames `(batch, num_frames, channels, height, width)` what each says by itself.
+        """Encode each frame of `(batch, num_frames, channels, height, width)` by itself.
 
         A long video is encoded a part at a time, and `answer_encoded` takes the parts together: the answer is the
-        same.
+        same. It is also encoded once to be answered many times, such as without some of its frames.
 
         Returns:
             Whatever the system needs of each frame, `(batch, num_frames, features)`.
 
         Raises:
-            ValueError: If the system does not take any number of frames.
+            ValueError: If the system looks at several frames together from the start.
         """
         raise ValueError(
-            f"Expected a system that takes any number of frames, but {type(self).__name__} sees "
-            f"{self.config.num_frames} together; got {pixel_values_videos.shape[1]}. Give it clips of that many."
+            f"Expected a system that sees its frames apart, but {type(self).__name__} sees {self.config.num_frames} "
+            f"together; got {pixel_values_videos.shape[1]}. Call the model itself with clips of that many."
         )
 
     def answer_encoded(
@@ -176,7 +181,7 @@ class DferPreTrainedModel(PreTrainedModel):
             frames_per_second: Of the clips, for systems that look at stretches of time; their own rate where left out.
 
         Raises:
-            ValueError: If the system does not take any number of frames.
+            ValueError: If the system looks at several frames together from the start.
         """
         del labels, frames_per_second
         return DferOutput(logits=self.encode_frames(encoded))

@@ -58,6 +58,7 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
 
     config: FormerDferConfig
     config_class = FormerDferConfig
+    sees_frames_apart = True
     evidence_layer = "spatial_transformer"
     _supports_sdpa = True
     _supports_attention_backend = True
@@ -110,15 +111,20 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, num_frames = pixel_values_videos.shape[:2]
+        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
+
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """S-Former's vector of each frame, `(batch, num_frames, C_4)`; see the base class."""
         *stages, last_stage = self.trunk.encoder.stages
         maps = self.trunk.embedder(pixel_values_videos.flatten(0, 1))  # (batch·frames, C_1, h, w)
         for stage in stages:
             maps = stage(maps)
         maps = self.spatial_transformer(maps)  # (batch·frames, C_3, h, w)
-        features = last_stage(maps).mean(dim=(2, 3)).unflatten(0, (batch_size, num_frames))
+        return last_stage(maps).mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])
 
-        tokens, frame_weights = self.temporal_transformer(features)  # (batch, 1 + frames, C_4)
+    def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
+        """Run T-Former over the vectors, `(batch, num_frames, C_4)`; see the base class."""
+        tokens, frame_weights = self.temporal_transformer(encoded)  # (batch, 1 + frames, C_4)
         token_logits = self.classifier(self.dropout(tokens))
         logits, frame_logits = token_logits[:, 0].float(), token_logits[:, 1:]
 

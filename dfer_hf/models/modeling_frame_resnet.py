@@ -43,6 +43,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
     config: FrameResNetConfig
     config_class = FrameResNetConfig
     takes_any_length = True
+    sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
     # As part of a system with attention; see `build_trunk`.
@@ -82,14 +83,13 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         """
         self.check_records(kwargs)
         self.check_pixel_values(pixel_values_videos)
-        features = self.pool_frames(pixel_values_videos)
-        output = self.answer_encoded(self.classifier(self.dropout(features)), labels=labels)
+        encoded = self.encode_frames(pixel_values_videos)
+        output = self.answer_encoded(encoded, labels=labels)
         if output.loss is not None and output.loss_parts is not None and blendshapes is not None:
             known = ~blendshapes.isnan()
-            target = blendshapes.nan_to_num()[:, None].expand(-1, features.shape[1], -1)  # (batch, frames, movements)
-            each = functional.binary_cross_entropy_with_logits(
-                self.blendshape_head(features).float(), target.float(), reduction="none"
-            ).mean(dim=1)
+            movements = encoded[..., len(self.config.label_names) :].float()  # (batch, frames, movements)
+            target = blendshapes.nan_to_num()[:, None].expand_as(movements)
+            each = functional.binary_cross_entropy_with_logits(movements, target.float(), reduction="none").mean(dim=1)
             loss = (each * known).sum() / known.sum().clamp_min(1)
             output.loss = output.loss + self.config.blendshape_weight * loss
             output.loss_parts["blendshapes"] = loss.detach()
@@ -101,12 +101,22 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
         return features.mean(dim=(2, 3)).unflatten(0, pixel_values_videos.shape[:2])
 
     def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """Classify each frame of clips of any size, `(batch, num_frames, num_labels)`, without checks."""
-        return self.classifier(self.dropout(self.pool_frames(pixel_values_videos)))
+        """Classify each frame of clips of any size, without checks; see the base class.
+
+        Returns:
+            Logits of the classes and then of the movements, where it learnt them, `(batch, num_frames, logits)`.
+        """
+        features = self.pool_frames(pixel_values_videos)
+        frame_logits = self.classifier(self.dropout(features))
+        if not self.config.blendshape_names:
+            return frame_logits
+        return torch.cat([frame_logits, self.blendshape_head(features)], dim=-1)
 
     def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
-        """Take the mean over the frames' logits, `(batch, num_frames, num_labels)`; see the base class."""
-        frame_logits, (batch_size, num_frames) = encoded, encoded.shape[:2]
+        """Take the mean over the probabilities of the frames' logits, `(batch, num_frames, logits)`."""
+        batch_size, num_frames = encoded.shape[:2]
+        num_labels = len(self.config.label_names)
+        frame_logits = encoded[..., :num_labels]
         frame_probabilities = frame_logits.float().softmax(dim=-1)
         probabilities = frame_probabilities.mean(dim=1)  # (batch, labels)
         coarse_probabilities = self.sum_groups(probabilities)  # (batch, groups)
@@ -122,5 +132,6 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
             coarse_logits=coarse_probabilities.clamp_min(tiny).log(),
             frame_logits=frame_logits,
             frame_weights=torch.full_like(frame_probabilities[..., 0], 1 / num_frames),
+            frame_movements=encoded[..., num_labels:].float().sigmoid() if self.config.blendshape_names else None,
             loss_parts=None if loss is None else {"cross_entropy": loss.detach()},
         )

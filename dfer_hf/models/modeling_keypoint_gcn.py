@@ -143,6 +143,7 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
 
     config: KeypointGcnConfig
     config_class = KeypointGcnConfig
+    sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.2"
     _supports_sdpa = True
     _supports_attention_backend = True
@@ -226,13 +227,17 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label, a landmark or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, num_frames = pixel_values_videos.shape[:2]
+        if landmarks is not None:
+            self.check_landmarks(landmarks, len(pixel_values_videos))
+        return self.answer_encoded(self.encode_frames(pixel_values_videos, landmarks), labels=labels)
+
+    def encode_frames(self, pixel_values_videos: torch.Tensor, landmarks: torch.Tensor | None = None) -> torch.Tensor:
+        """Token of each frame, `(batch, num_frames, token)`; see the base class, and `forward` for the landmarks."""
         frames = pixel_values_videos.flatten(0, 1)  # (batch·frames, channels, s, s)
         if landmarks is None:
             with torch.no_grad():
                 places = self.landmark_head(frames).float()  # (batch·frames, 68, 2), fractions of the side
         else:
-            self.check_landmarks(landmarks, batch_size)
             places = landmarks.flatten(0, 1).float() / self.config.image_size
 
         maps = self.trunk(frames).feature_maps[0]  # (batch·frames, C, h, w)
@@ -243,15 +248,18 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
         local_features = attention_maps.flatten(2).to(cells.dtype) @ cells / cells.shape[1]  # Eq. 2
         global_feature = cells.mean(dim=1, keepdim=True)  # (batch·frames, 1, C)
         nodes = self.graph_convolution(local_features, global_feature)  # (batch·frames, 19, node)
-        tokens = self.fuse(nodes).unflatten(0, (batch_size, num_frames))  # (batch, frames, token)
+        return self.fuse(nodes).unflatten(0, pixel_values_videos.shape[:2])  # (batch, frames, token)
 
-        frame_logits = self.spatial_classifier(self.dropout(tokens)).float()  # (batch, frames, labels)
+    def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
+        """Sum up the frames' tokens, `(batch, num_frames, token)`; see the base class."""
+        batch_size, num_frames = encoded.shape[:2]
+        frame_logits = self.spatial_classifier(self.dropout(encoded)).float()  # (batch, frames, labels)
         spatial_logits = frame_logits.mean(dim=1)  # the classifier is linear: as of the mean token of Eq. 5
         if self.config.temporal == "none":
             logits = spatial_logits
             frame_weights = torch.full_like(frame_logits[..., 0], 1 / num_frames)
         else:
-            summary, frame_weights = self.temporal(tokens)
+            summary, frame_weights = self.temporal(encoded)
             logits = self.classifier(self.dropout(summary)).float()
 
         loss, loss_parts = None, None

@@ -132,6 +132,7 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
 
     config: NrDfernetConfig
     config_class = NrDfernetConfig
+    sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
     _supports_sdpa = True
     _supports_attention_backend = True
@@ -182,9 +183,19 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        config, batch_and_frames = self.config, pixel_values_videos.shape[:2]
+        return self.answer_encoded(self.encode_frames(pixel_values_videos), labels=labels)
+
+    def encode_frames(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Primary map of each frame, flat, `(batch, num_frames, C·h·w)`; see the base class."""
         maps = self.trunk(pixel_values_videos.flatten(0, 1)).feature_maps[0]  # F: (batch·frames, C, h, w)
-        features = self.fusion(maps.unflatten(0, batch_and_frames))  # (batch, frames-1, hidden)
+        return maps.flatten(1).unflatten(0, pixel_values_videos.shape[:2])
+
+    def answer_encoded(self, encoded: torch.Tensor, *, labels: torch.Tensor | None = None, **kwargs) -> DferOutput:
+        """Do what follows the primary maps, `(batch, num_frames, C·h·w)`; see the base class."""
+        config = self.config
+        # The stem halves twice, stages 2 and 3 once each, all rounding up.
+        side = math.ceil(config.image_size / 16)
+        features = self.fusion(encoded.unflatten(2, (-1, side, side)))  # (batch, frames-1, hidden)
         summary, token_weights = self.temporal_transformer(features)
         sequence_logits = self.classifier(summary).float()
         logits, frame_logits = sequence_logits, None

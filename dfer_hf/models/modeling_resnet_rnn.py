@@ -81,6 +81,7 @@ class ResNetRnnForVideoClassification(DferPreTrainedModel):
     config: ResNetRnnConfig
     config_class = ResNetRnnConfig
     takes_any_length = True
+    sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.3"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
 

@@ -46,7 +46,7 @@ def test_each_clip_is_asked_for_its_own_answer(model, logits):
     assert contrast.towards.long().argmax(dim=1).tolist() == logits.argmax(dim=1).tolist()
 
 
-def test_the_answer_is_that_of_the_rule_that_decides(model, logits, monkeypatch):
+def test_the_answer_is_that_of_the_rule_that_decides(model, monkeypatch):
     monkeypatch.setattr(model.config, "coarse_first", True)
     row = torch.tensor([[0.4, 0.2, 0.0, 0.2, 0.0, 0.0, 0.2]]).clamp_min(1e-6).log()
     chosen = Target().resolve(model, row).towards[0].nonzero().item()
@@ -76,7 +76,7 @@ def test_a_sure_answer_still_has_a_gradient(model):
 
 @pytest.mark.parametrize("target", [Target("joy"), Target("fear", "joy")])
 def test_an_unknown_name_is_refused_with_those_there_are(model, logits, target):
-    with pytest.raises(UnknownTargetError, match="happiness.*or a group .positive, neutral, negative.*got 'joy'"):
+    with pytest.raises(UnknownTargetError, match=r"happiness.*or a group .positive, neutral, negative.*got 'joy'"):
         target.resolve(model, logits)
 
 

@@ -1,0 +1,127 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import dfer_hf
+from dfer_hf.explain.temporal import (
+    answer_without,
+    encode_and_answer,
+    frame_effects,
+    nearest_kept,
+    rank_correlation,
+    runs,
+)
+
+SYSTEMS = dfer_hf.systems()
+
+
+@pytest.fixture(scope="module", params=list(SYSTEMS))
+def model(request):
+    model_class = SYSTEMS[request.param]
+    torch.manual_seed(0)
+    return model_class(model_class.config_class.from_preset("tiny")).eval()
+
+
+@pytest.fixture(scope="module")
+def clips(model):
+    config = model.config
+    generator = torch.Generator().manual_seed(1)
+    shape = (2, config.num_frames, config.num_channels, config.image_size, config.image_size)
+    return torch.randn(shape, generator=generator)
+
+
+def count_passes(model):
+    """Frames that go through the first convolution, counted as they come."""
+    counted = []
+    first = next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d | torch.nn.Conv3d))
+    hook = first.register_forward_pre_hook(lambda _part, inputs: counted.append(len(inputs[0])))
+    return counted, hook
+
+
+def test_an_answer_with_its_encoded_frames_is_the_models_own(model, clips):
+    with torch.no_grad():
+        output, encoded = encode_and_answer(model, clips)
+        torch.testing.assert_close(output.logits, model(pixel_values_videos=clips).logits)
+    assert (encoded is not None) == model.sees_frames_apart
+    if encoded is not None:
+        assert encoded.shape[:2] == clips.shape[:2]
+
+
+def test_each_variant_is_answered_as_if_it_had_been_given(model, clips):
+    left_out = torch.zeros(3, clips.shape[1], dtype=torch.bool)
+    left_out[0, 0] = left_out[1, -1] = left_out[2, 1] = left_out[2, 2] = True
+    logits = answer_without(model, clips, left_out)
+    assert logits.shape == (2, 3, len(model.config.label_names))
+    for variant, row in enumerate(left_out):
+        kept = (~row).nonzero()[:, 0] if model.takes_any_length else nearest_kept(row[None])[0]
+        with torch.no_grad():
+            expected = model(pixel_values_videos=clips[:, kept]).logits
+        torch.testing.assert_close(logits[:, variant], expected.float(), rtol=1e-3, atol=1e-4)
+
+
+def test_encoded_frames_are_not_encoded_again(model, clips):
+    if not model.sees_frames_apart:
+        pytest.skip("This system looks at several frames together from the start.")
+    left_out = runs(clips.shape[1], 1)
+    with torch.no_grad():
+        encoded = model.encode_frames(clips)
+    counted, hook = count_passes(model)
+    from_encoded = answer_without(model, encoded, left_out)
+    assert not counted
+    torch.testing.assert_close(from_encoded, answer_without(model, clips, left_out))
+    hook.remove()
+    assert sum(counted) == clips.shape[0] * clips.shape[1]
+
+
+def test_batches_change_nothing(model, clips, monkeypatch):
+    if model.config.model_type not in {"dfer_cfc_sp", "dfer_keypoint_gcn"}:
+        pytest.skip("One system of each kind is enough.")
+    left_out = runs(clips.shape[1], 2)
+    whole = answer_without(model, clips, left_out)
+    monkeypatch.setattr("dfer_hf.explain.temporal.FRAMES_PER_BATCH", 1)
+    torch.testing.assert_close(answer_without(model, clips, left_out), whole, rtol=1e-3, atol=1e-4)
+
+
+def test_a_variant_without_any_frame_is_refused():
+    model_class = SYSTEMS["frame_resnet"]
+    model = model_class(model_class.config_class.from_preset("tiny")).eval()
+    with pytest.raises(ValueError, match="keep a frame"):
+        answer_without(model, torch.zeros(1, 4, 3, 32, 32), torch.ones(1, 4, dtype=torch.bool))
+
+
+def test_runs_surround_their_frame_and_stay_in_the_clip():
+    assert runs(5, 1).tolist() == torch.eye(5, dtype=torch.bool).tolist()
+    chosen = runs(6, 3)
+    assert chosen.sum(dim=1).tolist() == [3] * 6
+    assert chosen[0].nonzero()[:, 0].tolist() == [0, 1, 2]
+    assert chosen[3].nonzero()[:, 0].tolist() == [2, 3, 4]
+    assert chosen[5].nonzero()[:, 0].tolist() == [3, 4, 5]
+    assert runs(3, 8).sum(dim=1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("num_frames", "length"), [(1, 1), (4, 0)])
+def test_nothing_to_leave_out_is_refused(num_frames, length):
+    with pytest.raises(ValueError, match="two frames or more"):
+        runs(num_frames, length)
+
+
+def test_a_frame_is_replaced_by_the_nearest_that_is_left_and_the_earlier_of_two():
+    left_out = torch.tensor([[False, True, False, False], [True, True, False, False], [False, True, True, True]])
+    assert nearest_kept(left_out).tolist() == [[0, 0, 2, 3], [2, 2, 2, 3], [0, 0, 0, 0]]
+
+
+def test_a_frame_has_the_mean_of_what_is_lost_without_it():
+    left_out = torch.tensor([[True, True, False, False], [False, True, True, False]])
+    effects = frame_effects(torch.tensor([[2.0, -1.0]]), left_out)
+    torch.testing.assert_close(effects, torch.tensor([[2.0, 0.5, -1.0, 0.0]]))
+
+
+def test_ranks_agree_from_minus_one_to_one():
+    values = np.array([0.1, 0.4, 0.2, 0.9])
+    assert rank_correlation(values, values**3) == pytest.approx(1)
+    assert rank_correlation(values, -values) == pytest.approx(-1)
+    # With ties, as scipy.stats.spearmanr says.
+    assert rank_correlation(np.array([1, 2, 2, 3]), np.array([1, 2, 3, 4])) == pytest.approx(0.9486833)
+    assert math.isnan(rank_correlation(values, np.ones(4)))
