@@ -156,7 +156,7 @@ def push(options: argparse.Namespace) -> int:
     """
     logging.disable_progress_bar()
     expected = ["NAMESPACE"] if options.all else ["CHECKPOINT", "NAMESPACE"]
-    if len(options.names) != len(expected):
+    if len(options.names) != len(expected) or (options.all and "/" in options.names[0]):
         raise UsageError(f"Expected {' '.join(expected)}, got {' '.join(options.names)}.")
     sources, target = shipped_checkpoints() if options.all else options.names[:1], options.names[-1]
     try:

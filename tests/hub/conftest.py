@@ -1,6 +1,8 @@
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,52 @@ import torch
 from huggingface_hub import constants
 
 import dfer_hf
-from dfer_hf.hub.export import export_repository
+from dfer_hf.hub.card import render_card
+from dfer_hf.hub.export import export_checkpoint, export_repository
 from dfer_hf.models.configuration_dfer import DferConfig
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 
 from .loopback_hub import LoopbackHub
 
+CARD = """---
+license: apache-2.0
+library_name: transformers
+datasets: [ferplus]
+base_model: dfer-first
+---
+
+# mine
+
+It starts from [dfer-first](../dfer-first/README.md): `VideoPredictor.from_pretrained("mine")`.
+
+<!-- figures -->
+<!-- /figures -->
+"""
+SCORES = {
+    "count": 70, "uar": 61.04, "uar_interval": [55.0, 66.0], "war": 70.0, "war_interval": [65.0, 75.0],
+    "recall": {"happiness": 90.0, "fear": None}, "not_found": 2,
+}  # fmt: skip
+CONFIDENCE = {"count": 35, "ece": 3.21, "coverage": 89.9, "coverage_interval": [85.0, 94.0], "set_size": 1.234,
+              "unsure": 20.0}  # fmt: skip
+SHARE = SCORES | {
+    "own_frames": 55.0, "recogniser": 54.0, "above_recogniser": {"points": 7.0, "interval": [-1.0, 9.0]},
+    "frame_weight": {"on_target": 120.0, "off_target": None},
+    "by_kind": {"covered": {"uar": 60.0, "recogniser": 51.0}},
+}  # fmt: skip
+RESULTS = {
+    "checkpoint": "tiny",
+    "command": "make evaluate",
+    "versions": {"torch": "2.14.1"},
+    "benches": {
+        "ferplus": {"rule": "valid split", "aligned": SCORES | {"confidence": CONFIDENCE}},
+        "clips": {
+            "rule": "few", "by_share": {"0%": SHARE, "50%": SHARE}, "length_and_rate": {"whole": 61.0},
+            "confidence": CONFIDENCE,
+        },
+        "cost": {"parameters": 9_800_000, "megabytes": 19.6, "clip_over_plain": 2.04, "whole_way_over_plain": 1.2,
+                 "peak_megabytes": 900},
+    },
+}  # fmt: skip
 TOKENS = {"hf_secretofme": "me", "hf_secretofguest": "guest"}
 BLOCKER = """
 import sys
@@ -84,18 +126,44 @@ def run_without_package(tmp_path_factory):
     return run
 
 
+def write_checkpoint(model: DferPreTrainedModel, folder: Path) -> Path:
+    """Write a checkpoint's folder with a card that shows its results, and a drawing."""
+    export_checkpoint(model, processor_of(model.config), folder)
+    cost = RESULTS["benches"]["cost"] | {"parameters": model.num_parameters()}
+    results = RESULTS | {"checkpoint": folder.name, "benches": RESULTS["benches"] | {"cost": cost}}
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    (folder / "README.md").write_text(render_card(CARD, results), encoding="utf-8")
+    (folder / "noise.png").write_bytes(b"a drawing")
+    return folder
+
+
 @pytest.fixture
-def hub(monkeypatch, tmp_path) -> Iterator[LoopbackHub]:
-    """A Hub on loopback that this process talks to, as the user `me`, with an empty cache."""
-    with LoopbackHub() as hub:
+def checkpoint(models, tmp_path) -> Path:
+    """Folder of a checkpoint named `mine`."""
+    return write_checkpoint(models["frame_resnet"], tmp_path / "mine")
+
+
+@contextmanager
+def serving(cache: Path) -> Iterator[LoopbackHub]:
+    """A Hub on loopback that this process talks to, as the user `me`."""
+    with LoopbackHub() as hub, pytest.MonkeyPatch.context() as monkeypatch:
         hub.users.update(TOKENS)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in {
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + template,
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(cache),
+            "HF_TOKEN_PATH": str(cache / "token"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
         monkeypatch.setenv("HF_TOKEN", "hf_secretofme")
+        yield hub
+
+
+@pytest.fixture
+def hub(tmp_path) -> Iterator[LoopbackHub]:
+    """A Hub on loopback that this process talks to, as the user `me`, with an empty cache."""
+    with serving(tmp_path / "cache") as hub:
         yield hub

@@ -9,33 +9,10 @@ import pytest
 from dfer_hf.hub.card import fill_figures, refresh_cards, render_cards
 from dfer_hf.hub.evaluation import render_figures, render_table
 
+from .conftest import RESULTS
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path.parent for path in (ROOT / "model_cards").glob("*/results.json"))
-CARD = {
-    "count": 70, "uar": 61.04, "uar_interval": [55.0, 66.0], "war": 70.0, "war_interval": [65.0, 75.0],
-    "recall": {"happiness": 90.0, "fear": None}, "not_found": 2,
-}  # fmt: skip
-CONFIDENCE = {"count": 35, "ece": 3.21, "coverage": 89.9, "coverage_interval": [85.0, 94.0], "set_size": 1.234,
-              "unsure": 20.0}  # fmt: skip
-SHARE = CARD | {
-    "own_frames": 55.0, "recogniser": 54.0, "above_recogniser": {"points": 7.0, "interval": [-1.0, 9.0]},
-    "frame_weight": {"on_target": 120.0, "off_target": None},
-    "by_kind": {"covered": {"uar": 60.0, "recogniser": 51.0}},
-}  # fmt: skip
-RESULTS = {
-    "checkpoint": "tiny",
-    "command": "make evaluate",
-    "versions": {"torch": "2.14.1"},
-    "benches": {
-        "ferplus": {"rule": "valid split", "aligned": CARD | {"confidence": CONFIDENCE}},
-        "clips": {
-            "rule": "few", "by_share": {"0%": SHARE, "50%": SHARE}, "length_and_rate": {"whole": 61.0},
-            "confidence": CONFIDENCE,
-        },
-        "cost": {"parameters": 9_800_000, "megabytes": 19.6, "clip_over_plain": 2.04, "whole_way_over_plain": 1.2,
-                 "peak_megabytes": 900},
-    },
-}  # fmt: skip
 
 
 def test_every_checkpoint_with_weights_has_a_card_and_figures():

@@ -1,6 +1,5 @@
 """What is pushed to the Hub, what is sent a second time, and what is refused before anything is sent."""
 
-import json
 import shutil
 import time
 
@@ -12,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 import dfer_hf
 from dfer_hf.checkpoints import CheckpointError
-from dfer_hf.hub.card import render_card
 from dfer_hf.hub.export import export_checkpoint
 from dfer_hf.hub.push import (
     CardMissingError,
@@ -28,35 +26,6 @@ from dfer_hf.hub.push import (
 )
 
 from .conftest import processor_of
-from .test_card import RESULTS
-
-CARD = """---
-license: apache-2.0
-library_name: transformers
-datasets: [ferplus]
-base_model: dfer-first
----
-
-# mine
-
-It starts from [dfer-first](../dfer-first/README.md): `VideoPredictor.from_pretrained("mine")`.
-
-<!-- figures -->
-<!-- /figures -->
-"""
-
-
-@pytest.fixture
-def checkpoint(models, tmp_path):
-    """Folder of a checkpoint, with a card that shows its results and a drawing."""
-    model, folder = models["frame_resnet"], tmp_path / "mine"
-    export_checkpoint(model, processor_of(model.config), folder)
-    cost = RESULTS["benches"]["cost"] | {"parameters": model.num_parameters()}
-    results = RESULTS | {"checkpoint": "mine", "benches": RESULTS["benches"] | {"cost": cost}}
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    (folder / "README.md").write_text(render_card(CARD, results), encoding="utf-8")
-    (folder / "noise.png").write_bytes(b"a drawing")
-    return folder
 
 
 @pytest.fixture
