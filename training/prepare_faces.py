@@ -20,6 +20,7 @@ from training.datasets.face_bank import MARGIN, FaceBank, cut_wide
 from training.datasets.ferplus import load_ferplus
 from training.datasets.london import list_london, read_portraits
 from training.datasets.muxspace import list_muxspace, read_photographs
+from training.landmarks.predict_landmarks import predict_landmarks
 
 FIRST_LABEL_SHARE = 0.2
 """Of the target of a FER+ face that is FER2013's own label: the crowd hardly ever votes for fear or disgust."""
@@ -54,6 +55,7 @@ def ferplus_bank(root: Path, split: str, blendshapes: Path) -> FaceBank:
         crop_to_image=alignment_matrices(faces.points).numpy(),
         labels=faces.labels,
         votes=votes.astype(np.float32),
+        landmarks=faces.landmarks.astype(np.float32),
         blendshapes=scores_of(faces.names, read_blendshapes(blendshapes)),
         names=faces.names,
     )
@@ -82,7 +84,10 @@ def _found_bank(
     *,
     label_share: float = 1.0,
 ) -> FaceBank:
-    """Faces that MTCNN finds in pictures, cut out wide; pictures in which it finds none are left out."""
+    """Faces that MTCNN finds in pictures, cut out wide; pictures in which it finds none are left out.
+
+    Their landmarks are those that the key-points GCN predicts.
+    """
     detector = MtcnnFaceDetector()
     crops, kept = [], []
     for index, picture in enumerate(pictures):
@@ -94,11 +99,14 @@ def _found_bank(
     labels = np.array([SEVEN_EMOTIONS.index(emotions[index]) for index in kept])
     kept_names, num_classes = np.array(names)[kept], len(SEVEN_EMOTIONS)
     votes = label_share * np.eye(num_classes)[labels] + (1 - label_share) / num_classes
+    images = np.stack(crops).transpose(0, 3, 1, 2)
+    crop_to_image = np.tile(np.array([[1, 0, MARGIN], [0, 1, MARGIN]], np.float32), (len(kept), 1, 1))
     return FaceBank(
-        images=np.stack(crops).transpose(0, 3, 1, 2),
-        crop_to_image=np.tile(np.array([[1, 0, MARGIN], [0, 1, MARGIN]], np.float32), (len(kept), 1, 1)),
+        images=images,
+        crop_to_image=crop_to_image,
         labels=labels,
         votes=votes.astype(np.float32),
+        landmarks=predict_landmarks(images, crop_to_image),
         blendshapes=scores_of(kept_names, read_blendshapes(blendshapes)),
         names=kept_names,
     )

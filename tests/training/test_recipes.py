@@ -186,7 +186,10 @@ def test_an_unknown_system_is_refused(recipe):
         ("betas = [0.9]", r"Expected 2 values for betas of recipe.toml, got \[0.9\]"),
         ("schedule = 3", "Expected a table for schedule of recipe.toml, got 3"),
         ("[schedule]\nkinds = 3", r"schedule of recipe.toml has unknown keys \['kinds'\]; known are"),
-        ("[head_start]\nnum_steps = 3", r"head_start of recipe.toml lacks \['batch_size', 'learning_rate', 'num_clips'\]"),
+        (
+            "[head_start]\nnum_steps = 3",
+            r"head_start of recipe.toml lacks \['batch_size', 'learning_rate', 'num_clips'\]",
+        ),
         ("seed = = 3", "recipe.toml is not TOML"),
     ],
     ids=lambda value: value.split(" ")[0],

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dfer_hf.checkpoints import find_checkpoint
-from dfer_hf.models.modeling_keypoint_gcn import KeypointGcnForVideoClassification
-from training.data.movable_bank import movable_bank
+from training.data.movable_faces import MovableFaces
 from training.data.moving_stills import MovingStills
 from training.datasets.face_bank import FaceBank
 
-LANDMARKS_FROM = "dfer-keypoint-gcn-small"
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -43,8 +40,7 @@ class MovingMix:
     ) -> "MovingMix":
         """Make clips of the faces of banks, in grey; those whose pictures are of one size meet in clips.
 
-        Landmarks are where a key-points GCN finds them. What a picture's name says before an underscore is the person,
-        as in London, where everybody has two pictures.
+        What a picture's name says before an underscore is the person, as in London, where everybody has two pictures.
 
         Args:
             banks: Faces.
@@ -53,14 +49,15 @@ class MovingMix:
             noise_share: See `MovingStills`.
             most_clips: How many evenly spaced faces there are clips of; all where it is None.
         """
-        giver = KeypointGcnForVideoClassification.from_pretrained(find_checkpoint(LANDMARKS_FROM), dtype=torch.float32)
         sizes = [bank.images.shape[2:] for bank in banks]
         sources, added = [], []
         for size in dict.fromkeys(sizes):
             alike = [index for index, of_bank in enumerate(sizes) if of_bank == size]
             bank = FaceBank.join([in_grey(banks[index]) for index in alike])
             persons = [str(name).split("_")[0] for name in bank.names]
-            faces = movable_bank(bank, giver.landmark_head, persons=persons, balance=balance)
+            faces = MovableFaces.build(
+                bank.images, bank.crop_to_image, bank.votes, bank.landmarks, persons=persons, balance=balance
+            )
             chosen = None if most_clips is None else torch.arange(0, len(bank), max(1, len(bank) // most_clips))
             sources.append(MovingStills(faces, noise_share=noise_share, chosen=chosen))
             added.append(sum(shares[index] for index in alike))

@@ -24,6 +24,7 @@ class FaceBank:
         crop_to_image: From pixels of the aligned 112×112 crop to pixels of the image, `(count, 2, 3)`.
         labels: Class of each face in the order of `SEVEN_EMOTIONS`, `(count,)`.
         votes: Share of people who saw each class, `(count, 7)`; rows sum to 1.
+        landmarks: The 68 landmarks in pixels of the image, `(count, 68, 2)`.
         blendshapes: How far each of 52 muscle movements went, from 0 to 1, `(count, 52)`; NaN where it is not known.
         names: Of the pictures, `(count,)`.
     """
@@ -32,6 +33,7 @@ class FaceBank:
     crop_to_image: np.ndarray
     labels: np.ndarray
     votes: np.ndarray
+    landmarks: np.ndarray
     blendshapes: np.ndarray
     names: np.ndarray
 

@@ -179,9 +179,9 @@ def train_on_stored(
     """
     parts = FRAMEWISE[model.config.model_type]
     count, num_frames = next(iter(clips.outputs.values()))[0].shape[:2]
-    # Nobody looks at the pixels, so one stands for all.
-    pixels = torch.zeros(1, 1, 1, 1, 1, device=model.device)
-    pixels = pixels.expand(config.batch_size, num_frames, model.config.num_channels, image_size, image_size)
+    # Nobody looks at the pixels, so they have a shape alone.
+    shape = (config.batch_size, num_frames, model.config.num_channels, image_size, image_size)
+    pixels = torch.empty(shape, device="meta")
     losses = []
     with parts_replaced(model, (*parts.stored, *parts.skipped)) as stand_ins:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -189,7 +189,7 @@ def train_on_stored(
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.num_steps)
         model.train()
         for name in parts.skipped:
-            stand_ins[name].output = pixels[:1, 0]
+            stand_ins[name].output = pixels
         for _ in tqdm(range(config.num_steps), desc="head start", disable=None):
             chosen = torch.randint(count, (config.batch_size,), generator=generator)
             frames = torch.arange(num_frames).expand(config.batch_size, -1)

@@ -36,6 +36,7 @@ def colour():
         crop_to_image=np.tile(np.array([[1, 0, MARGIN], [0, 1, MARGIN]], np.float32), (3, 1, 1)),
         labels=labels,
         votes=np.eye(7, dtype=np.float32)[labels],
+        landmarks=np.zeros((3, 68, 2), dtype=np.float32),
         blendshapes=np.full((3, MOVEMENTS), np.nan, dtype=np.float32),
         names=np.array(["red", "green", "blue"]),
     )

@@ -6,6 +6,8 @@ from training.data.movable_faces import NEUTRAL
 from training.data.moving_mix import MovingMix, in_grey
 from training.datasets.face_bank import FaceBank
 
+from .test_moving_stills import drawn_face
+
 
 def make_bank(count, side, channels, prefix, seed=0):
     """Faces of every class, that are noise."""
@@ -16,6 +18,7 @@ def make_bank(count, side, channels, prefix, seed=0):
         images=generator.integers(0, 256, (count, channels, side, side), dtype=np.uint8),
         crop_to_image=np.tile(matrix, (count, 1, 1)),
         labels=labels,
+        landmarks=np.tile(drawn_face() * side / 112, (count, 1, 1)).astype(np.float32),
         votes=np.eye(7, dtype=np.float32)[labels],
         blendshapes=np.full((count, 52), np.nan, np.float32),
         names=np.array([f"{prefix}{number}_a.jpg" for number in range(count)]),

@@ -3,18 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from dfer_hf.faces.alignment import CROP_SIZE
 from training.config import TrainConfig
 from training.data import clip_damage, transforms
 from training.data.face_motion import displacement_fields
-from training.data.movable_bank import movable_bank
 from training.data.movable_faces import NEUTRAL, MovableFaces, movable_ferplus, shapes_at_rest
 from training.data.moving_script import ALL_KINDS, LEAST_INTENSITY, OF_NEUTRAL, NoiseKind
 from training.data.moving_stills import MovingStills, noise_bench_clips
 from training.data.sources import build_data
-from training.datasets.face_bank import FaceBank
 from training.datasets.ferplus import load_ferplus
 
 HAPPINESS = 0
@@ -273,29 +270,3 @@ def test_a_recipe_trains_on_moving_stills(corpus):
     assert isinstance(data.validation, MovingStills)
     assert len(data.training) == 42
     assert data.validation.batch(torch.tensor([0]), 32)["off_target"].sum() == 8
-
-
-class KnowingHead(nn.Module):
-    """Says that the landmarks are where `drawn_face` has them, as fractions of the crop's side from its edge."""
-
-    def forward(self, frames):
-        assert frames.shape[1:] == (3, CROP_SIZE, CROP_SIZE)
-        return torch.from_numpy((drawn_face() + 0.5) / CROP_SIZE).expand(len(frames), -1, -1)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_landmarks_of_a_bank_are_predicted(faces, channels):
-    count = len(faces)
-    bank = FaceBank(
-        images=faces.images.numpy().repeat(channels, axis=1),
-        crop_to_image=faces.crop_to_image.numpy(),
-        labels=faces.labels.numpy(),
-        votes=faces.votes.numpy(),
-        blendshapes=np.full((count, 52), np.nan, np.float32),
-        names=np.arange(count).astype(str),
-    )
-    movable = movable_bank(bank, KnowingHead())
-    torch.testing.assert_close(
-        movable.landmarks, torch.from_numpy(drawn_face()).expand(count, -1, -1), atol=0.01, rtol=0
-    )
-    assert movable.images.shape[1] == channels
