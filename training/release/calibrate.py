@@ -10,8 +10,9 @@ dfer-nr-dfernet-small, and an ECE of 43 % on stills. Both are written into the c
 Sets are those of Sadinle, Lei and Wasserman (2019). Calibrated in this way on half of 555 stills of FER+ valid and
 their corrupted copies, and measured on the other half and the other way round, an earlier dfer-frame-resnet-small
 gave 1.37 classes a set on stills and 1.47 on corrupted ones, and 94.8 and 84.7 % of the sets held the true class; APS
-without randomisation 1.34 and 1.47 in 94.6 and 84.7 %, RAPS 1.36 and 1.49 in 94.4 and 85.4 %. As they are alike, the one was
-taken that is a threshold on the probability. Calibrated on stills alone it gave 1.15 and 1.18 in 91.0 and 78.6 %.
+without randomisation 1.34 and 1.47 in 94.6 and 84.7 %, RAPS 1.36 and 1.49 in 94.4 and 85.4 %. As they are alike, the
+one was taken that is a threshold on the probability. Calibrated on stills alone it gave 1.15 and 1.18 in 91.0 and
+78.6 %.
 """
 
 import argparse
