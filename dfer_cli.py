@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)
     _add_report(commands)
+    _add_compare(commands)
     _add_models(commands)
     _add_export(commands)
     _add_push(commands)
@@ -192,6 +193,25 @@ def _add_report(commands) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="where to (default: report.html)"
     )
+    _add_run_options(parser)
+
+
+def _add_compare(commands) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="let several models answer one video or still",
+        description="Let several models answer one video or still, which is read once: print their answers side by "
+        "side and when they agree, or write them.",
+        epilog=_EXIT_CODES.partition("\n\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("paths", nargs=1, type=Path, metavar="PATH", help="a video or an image")
+    add("--models", nargs="+", metavar="NAME", help=f"each a {_MODEL} (default: all shipped checkpoints)")
+    _add_hub_options(parser)
+    add("--json", type=Path, metavar="FILE", help="answers, agreement and every frame; - for the screen")
+    add("--html", type=Path, metavar="FILE", help="a page that stands alone, with timelines on one axis")
+    parser.set_defaults(recursive=False)
     _add_run_options(parser)
 
 

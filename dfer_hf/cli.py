@@ -46,7 +46,7 @@ from .output_files import (
     printable,
 )
 from .prediction import ClipPrediction, error_row
-from .report_commands import report
+from .report_commands import compare, report
 from .video import FrameSpool
 from .visualize import summarise, write_overlay
 
@@ -179,7 +179,14 @@ def push(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"predict": predict, "report": report, "models": list_models, "export": export, "push": push}
+COMMANDS = {
+    "predict": predict,
+    "report": report,
+    "compare": compare,
+    "models": list_models,
+    "export": export,
+    "push": push,
+}
 
 
 def _answer(analyse: Callable[..., ClipPrediction], file: Path, name: str, spool: FrameSpool | None) -> Answer:

@@ -1,7 +1,7 @@
 """From a video to an explained prediction."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from .face_reader import FaceReader, InOrderReader, WindowReader
 from .face_summary import summarise_face
 from .faces import FaceDetector, MtcnnFaceDetector
 from .faces.crop_stream import WORKING_SIDE, crop_faces, crop_settings, no_face_found, rank
+from .faces.low_light import brighten
 from .faces.orientation import find_turn, looks_turned
 from .faces.quality import FaceQuality
 from .models.modeling_dfer import DferPreTrainedModel
@@ -151,42 +152,17 @@ class VideoPredictor:
             NoFaceFoundError: If no face is found in any frame.
             ValueError: If the source is none of these.
         """
-        self.engine.settle()
-        notes: list[str] = []
-        video = open_source(
+        (prediction,) = predict_together(
+            [self],
             source,
+            explain=explain,
             limits=limits,
             frames_per_second=frames_per_second,
             name=name,
-            max_side=WORKING_SIDE,
-            warn=notes.append,
+            progress=progress,
+            on_frame=on_frame,
         )
-        analysis = _Analysis(self, video, explain=explain, progress=progress)
-        faces = analysis.run(on_frame)
-        qualities = [face.quality for face in faces if isinstance(face.quality, FaceQuality)]
-        if video.can_be_read_again and looks_turned(qualities):
-            turns = find_turn(analysis.reported_samples(), self.detector)
-            if turns:
-                told = len(notes)
-                turned = _Analysis(self, video, explain=explain, progress=progress, turns=turns)
-                faces = turned.run() or faces
-                notes[told:] = [_TURNED.format(90 * turns)]
-        if not faces:
-            raise no_face_found(video.name, len(analysis.times))
-        if progress is not None:
-            progress(1.0)
-        times = analysis.times
-        rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 0.0
-        return ClipPrediction(
-            source=video.name,
-            model=self.name,
-            num_frames=len(times),
-            duration_seconds=len(times) / rate if rate else 0.0,
-            frames_per_second=rate,
-            faces=faces,
-            settings=self.settings,
-            warnings=tuple(notes),
-        )
+        return prediction
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -209,42 +185,125 @@ class VideoPredictor:
         return WindowReader(self.engine, sampling, window_seconds=seconds, max_analysed_rate=rate, **options)
 
 
+def predict_together(
+    predictors: Sequence[VideoPredictor],
+    source: Any,
+    *,
+    explain: bool = False,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    frames_per_second: float | None = None,
+    name: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    on_frame: Callable[[Frame], None] | None = None,
+) -> list[ClipPrediction]:
+    """Analyse a video with several systems, of which each answers as it would alone.
+
+    The video is decoded once, faces are found and followed once, and the systems share the crops. A person has the
+    same number in every prediction.
+
+    Args:
+        predictors: With the systems; they find faces alike.
+        source: As of `VideoPredictor`, and likewise the rest.
+        explain: Whether to add heat maps.
+        limits: What to refuse of files.
+        frames_per_second: Rate of frames that are given as arrays.
+        name: What the predictions call the source.
+        progress: Called now and then with the share of the video that is done.
+        on_frame: Called with every frame that was read.
+
+    Returns:
+        A prediction for each predictor, in their order.
+
+    Raises:
+        VideoError: As of `VideoPredictor`, and likewise NoFaceFoundError.
+        ValueError: If there is no predictor, if two find faces otherwise, or if the source is none.
+    """
+    if not predictors:
+        raise ValueError("Expected one predictor or more, got none.")
+    detector = predictors[0].detector
+    for predictor in predictors:
+        if dict(predictor.detector.settings) != dict(detector.settings):
+            raise ValueError(
+                f"Expected predictors that find faces alike, but {predictor.name} and {predictors[0].name} do not. "
+                "Give them the same detector."
+            )
+        predictor.engine.settle()
+    notes: list[str] = []
+    video = open_source(
+        source, limits=limits, frames_per_second=frames_per_second, name=name, max_side=WORKING_SIDE, warn=notes.append
+    )
+    analysis = _Analysis(predictors, video, explain=explain, progress=progress)
+    answers = analysis.run(on_frame)
+    qualities = [face.quality for face in answers[0] if isinstance(face.quality, FaceQuality)]
+    if video.can_be_read_again and looks_turned(qualities):
+        turns = find_turn(analysis.reported_samples(), detector)
+        if turns:
+            told = len(notes)
+            turned = _Analysis(predictors, video, explain=explain, progress=progress, turns=turns).run()
+            answers = turned if turned[0] else answers
+            notes[told:] = [_TURNED.format(90 * turns)]
+    if not answers[0]:
+        raise no_face_found(video.name, len(analysis.times))
+    if progress is not None:
+        progress(1.0)
+    times = analysis.times
+    rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 0.0
+    return [
+        ClipPrediction(
+            source=video.name,
+            model=predictor.name,
+            num_frames=len(times),
+            duration_seconds=len(times) / rate if rate else 0.0,
+            frames_per_second=rate,
+            faces=faces,
+            settings=predictor.settings,
+            warnings=tuple(notes),
+        )
+        for predictor, faces in zip(predictors, answers, strict=True)
+    ]
+
+
 class _Analysis:
     """One reading of a video; `turns` are quarter turns, clockwise, that bring it upright."""
 
     def __init__(
         self,
-        predictor: VideoPredictor,
+        predictors: Sequence[VideoPredictor],
         video: VideoSource,
         *,
         explain: bool,
         progress: Callable[[float], None] | None,
         turns: int = 0,
     ) -> None:
-        self.predictor, self.video, self.explain, self.turns = predictor, video, explain, turns
+        self.predictors, self.video, self.explain, self.turns = predictors, video, explain, turns
         self.progress, self.last_call, self.reached_seconds = progress, 0.0, 0.0
         self.times: list[float] = []
         self.samples = _SpreadFrames()
         self.shown_size = (0.0, 0.0)
 
-    def run(self, on_frame: Callable[[Frame], None] | None = None) -> tuple[FacePrediction, ...]:
-        """Read the video and predict every face, the one seen longest first."""
-        predictor, readers = self.predictor, {}
-        low_light = predictor.processor.low_light
-        crops = crop_faces(self._frames(on_frame), predictor.detector, low_light=low_light)
+    def run(self, on_frame: Callable[[Frame], None] | None = None) -> list[tuple[FacePrediction, ...]]:
+        """Read the video, and let each predictor answer every face, the one seen longest first."""
+        readers: list[dict[int, FaceReader]] = [{} for _ in self.predictors]
+        bright = [predictor.processor.low_light for predictor in self.predictors]
+        # Where only some brighten dark faces, they do so here.
+        detector, is_shared = self.predictors[0].detector, len(set(bright)) == 1
+        crops = crop_faces(self._frames(on_frame), detector, low_light=is_shared and bright[0])
         with closing(prefetch(crops, FRAMES_AHEAD)) as stream:
             for frame in stream:
                 self.reached_seconds = frame.time_seconds
                 self.report()
                 for face in frame.faces:
-                    if face.track_id not in readers:
-                        readers[face.track_id] = predictor.new_reader(explain=self.explain, report=self.report)
-                    readers[face.track_id].add(frame, face)
-
-        def importance(track_id: int) -> tuple[int, float, int]:
-            return rank(track_id, len(readers[track_id].seen), readers[track_id].total_area)
-
-        return tuple(self._predict(track, readers[track]) for track in sorted(readers, key=importance, reverse=True))
+                    for predictor, own, is_bright in zip(self.predictors, readers, bright, strict=True):
+                        if face.track_id not in own:
+                            own[face.track_id] = predictor.new_reader(explain=self.explain, report=self.report)
+                        brightened = is_bright and not is_shared
+                        own[face.track_id].add(frame, replace(face, crop=brighten(face.crop)) if brightened else face)
+        # Every predictor was given the same faces.
+        tracks = sorted(readers[0], key=lambda track: _importance(track, readers[0][track]), reverse=True)
+        return [
+            tuple(self._predict(predictor, track, own[track]) for track in tracks)
+            for predictor, own in zip(self.predictors, readers, strict=True)
+        ]
 
     def reported_samples(self) -> Iterator[np.ndarray]:
         """A few frames spread over the video, with a report before each."""
@@ -275,9 +334,8 @@ class _Analysis:
         share = reached / duration if duration else reached / (reached + 10)
         self.progress(min(0.99, share))
 
-    def _predict(self, track_id: int, reader: FaceReader) -> FacePrediction:
-        engine = self.predictor.engine
-        face = summarise_face(track_id, reader.finish(), engine, times=self.times, explain=self.explain)
+    def _predict(self, predictor: VideoPredictor, track_id: int, reader: FaceReader) -> FacePrediction:
+        face = summarise_face(track_id, reader.finish(), predictor.engine, times=self.times, explain=self.explain)
         if not self.turns:
             return face
         return replace(face, frames=tuple(self._turn_back(frame) for frame in face.frames))
@@ -295,6 +353,10 @@ class _Analysis:
         (x, y), (width, height) = points.T, self.shown_size
         places = {1: (y, height - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (width - 1 - y, x)}
         return np.stack(places[self.turns], axis=1).astype(points.dtype)
+
+
+def _importance(track_id: int, reader: FaceReader) -> tuple[int, float, int]:
+    return rank(track_id, len(reader.seen), reader.total_area)
 
 
 class _SpreadFrames:

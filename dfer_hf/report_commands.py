@@ -1,11 +1,16 @@
 """What `dfer report` and `dfer compare` do: write what was found as a page to read."""
 
 import argparse
-from datetime import datetime, timezone
+import sys
+from datetime import date, datetime, timezone
 from pathlib import Path
 
+from tqdm import tqdm
+
 from .checkpoint_facts import facts_of, versions
-from .checkpoints import DEFAULT_CHECKPOINT
+from .checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
+from .comparison import Comparison
+from .comparison import compare as compare_models
 from .file_run import (
     FILE_ERRORS,
     OVERLAY_SIDE,
@@ -16,9 +21,19 @@ from .file_run import (
     reason,
     work_through,
 )
-from .output_files import HtmlFile, check_outputs
+from .output_files import SCREEN, AnswerFile, HtmlFile, JsonFile, UsageError, check_outputs, printable
+from .prediction import error_row
 from .video import FrameSpool, probe
-from .visualize import clip_article, error_article, page_foot, page_head
+from .visualize import (
+    COMPARE_TITLE,
+    clip_article,
+    comparison_article,
+    error_article,
+    name_face,
+    page_foot,
+    page_head,
+    warning_notes,
+)
 
 
 def report(options: argparse.Namespace) -> int:
@@ -32,7 +47,7 @@ def report(options: argparse.Namespace) -> int:
         predictor, limits = load_predictor(options, options.model), limits_of(options)
         checkpoint = facts_of(predictor, options.model or DEFAULT_CHECKPOINT)
         bar = FileBar(len(options.files), is_shown=not options.quiet)
-        head = page_head(made_on=datetime.now(timezone.utc).date())
+        head = page_head(made_on=_today())
         page = HtmlFile(options.output, head=head, foot=page_foot([checkpoint], versions=versions()))
 
         def write_one(file: Path, name: str) -> str:
@@ -49,3 +64,64 @@ def report(options: argparse.Namespace) -> int:
             return ""
 
         return work_through(options.files, write_one, bar, [page])
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Let several systems answer one clip, print or write what they say, and return the exit code.
+
+    Raises:
+        UsageError: If there is not one file, if a model, the device or an output cannot be had, or there is one model.
+    """
+    with outputs_are_written():
+        if len(options.files) != 1:
+            raise UsageError(f"Expected one file to compare models on, got {len(options.files)}. Name one.")
+        names = options.models or sorted(shipped_checkpoints())
+        if len(names) < 2:
+            raise UsageError(f"Expected two models or more to compare, got {len(names)}. Name them after --models.")
+        check_outputs(options.files, [options.json, options.html])
+        predictors, limits = [load_predictor(options, name) for name in names], limits_of(options)
+        checkpoints = [facts_of(predictor, name) for predictor, name in zip(predictors, names, strict=True)]
+        bar = FileBar(1, is_shown=not options.quiet)
+        data = [JsonFile(options.json, as_list=False)] if options.json else []
+        pages = []
+        if options.html:
+            head = page_head(made_on=_today(), title=COMPARE_TITLE)
+            pages = [HtmlFile(options.html, head=head, foot=page_foot(checkpoints, versions=versions()))]
+        outputs: list[AnswerFile] = [*data, *pages]
+
+        def compare_one(file: Path, name: str) -> str:
+            try:
+                compared = compare_models(predictors, file, limits=limits, name=name, progress=bar.move)
+            except FILE_ERRORS as error:
+                for output in data:
+                    output.add(error_row(name, reason(error)))
+                for page in pages:
+                    page.add(error_article(name, reason(error)))
+                return reason(error)
+            for output in data:
+                output.add(compared.to_dict())
+            for page in pages:
+                page.add(comparison_article(compared))
+            if not options.quiet and SCREEN not in (options.json, options.html):
+                tqdm.write("\n".join(_lines(compared)), file=sys.stdout)
+            return ""
+
+        return work_through(options.files, compare_one, bar, outputs)
+
+
+def _lines(compared: Comparison) -> list[str]:
+    """What the systems say, as lines for the screen."""
+    clip = compared.predictions[0]
+    lines = [f"{clip.source}: {clip.num_frames} frames in {clip.duration_seconds:.1f} s"]
+    width = max(map(len, compared.models))
+    for face in compared.faces:
+        lines.append(f"  {name_face(clip, face.faces[0])}")
+        for model, said in zip(face.models, face.faces, strict=True):
+            coarse = f"({said.coarse.label} {said.coarse.confidence:.0%})"
+            lines.append(f"    {model.ljust(width)}  {said.answer} {said.fine.confidence:.0%} {coarse}")
+        lines += [f"    {sentence}" for sentence in face.in_words()]
+    return [printable(line) for line in [*lines, *(f"  {note}" for note in warning_notes(clip))]]
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()

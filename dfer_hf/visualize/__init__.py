@@ -1,13 +1,16 @@
 """What was found, made visible: on the video itself, over time, in words, and as a report."""
 
 from .colours import group_colours
+from .compare import COMPARE_STYLE, COMPARE_TITLE, comparison_article, comparison_html
 from .overlay import draw_face, write_overlay
 from .report import clip_article, error_article, page_foot, page_head
 from .strip import STRIP_STYLE, strip_html
-from .text import HEAT_MAP_NOTE, TABLE_HEADERS, describe_face, name_face, summarise, table_rows
+from .text import HEAT_MAP_NOTE, TABLE_HEADERS, describe_face, name_face, summarise, table_rows, warning_notes
 from .timeline import TIMELINE_STYLE, Timeline, build_timeline, timeline_html
 
 __all__ = [
+    "COMPARE_STYLE",
+    "COMPARE_TITLE",
     "HEAT_MAP_NOTE",
     "STRIP_STYLE",
     "TABLE_HEADERS",
@@ -15,6 +18,8 @@ __all__ = [
     "Timeline",
     "build_timeline",
     "clip_article",
+    "comparison_article",
+    "comparison_html",
     "describe_face",
     "draw_face",
     "error_article",
@@ -26,5 +31,6 @@ __all__ = [
     "summarise",
     "table_rows",
     "timeline_html",
+    "warning_notes",
     "write_overlay",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from ..checkpoint_facts import CheckpointFacts
 from ..prediction import ClipPrediction, FacePrediction, Scores
 from ..video import Frame, FrameSpool, VideoInfo
+from .compare import COMPARE_STYLE
 from .strip import STRIP_STYLE, strip_html
 from .text import HEAT_MAP_NOTE, LIMITS_OF_USE, NOT_AN_EMOTION, face_notes, name_face, warning_notes
 from .timeline import TIMELINE_STYLE, timeline_html
@@ -57,7 +58,7 @@ def page_head(*, made_on: date, title: str = REPORT_TITLE) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{PAGE_STYLE}{TIMELINE_STYLE}{STRIP_STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{PAGE_STYLE}{TIMELINE_STYLE}{STRIP_STYLE}{COMPARE_STYLE}</style>\n</head>\n"
         f'<body>\n<header>\n<h1>{escape(title)}</h1>\n<p class="soft">Made on {made_on:%Y-%m-%d}</p>\n'
         f'<div class="notice"><p><strong>{NOT_AN_EMOTION}</strong> This page says what faces look like; it does not '
         "say what anybody feels, and it is often wrong. What it must not be used for stands at its end.</p></div>\n"

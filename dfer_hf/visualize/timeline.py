@@ -181,7 +181,7 @@ def timeline_html(
     words = f"{timeline.in_words()} " if led else ""
     return (
         f'<div class="dfer-timeline">{_legend(face.coarse, colours)}'
-        f'<div class="rows">{"".join(rows)}{_axis(end_seconds)}{_moments(timeline, end_seconds)}</div>'
+        f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}{_moments(timeline, end_seconds)}</div>'
         f'<p class="words">{escape(words)}<em>Weight</em> is how much a moment counted for the answer.</p></div>'
     )
 
@@ -244,7 +244,8 @@ def _legend(coarse: Scores, colours: Mapping[str, Colour]) -> str:
     return f'<div class="legend">{"".join(chips)}{gap}</div>'
 
 
-def _axis(end_seconds: float) -> str:
+def axis_html(end_seconds: float) -> str:
+    """The seconds below the rows."""
     power = 10.0 ** np.floor(np.log10(end_seconds / 4))
     step = power * max(factor for factor in (1, 2, 5) if factor * power <= end_seconds / 4)
     ticks = np.arange(0, end_seconds * 0.97, step)

@@ -1,0 +1,142 @@
+"""Draw what several systems say of one clip: answers side by side, and timelines on one axis."""
+
+from collections.abc import Mapping
+from html import escape
+from itertools import groupby
+
+from ..comparison import Agreement, Comparison, FaceComparison
+from ..prediction import FacePrediction
+from .colours import Colour, group_colours
+from .text import face_notes, name_face, warning_notes
+from .timeline import axis_html, build_timeline
+
+COMPARE_TITLE = "Facial expressions in video: a comparison"
+
+COMPARE_STYLE = """
+.dfer-compare .lane { position: relative; height: 30px; background: rgba(128, 128, 128, .08); border-radius: 3px;
+  overflow: hidden; }
+.dfer-compare .lane i { position: absolute; top: 0; bottom: 0; overflow: hidden; white-space: nowrap; padding: 6px 4px;
+  font-style: normal; font-size: 12px; line-height: 18px; color: #141414; box-shadow: inset 1px 0 0 #141414; }
+.dfer-compare .lane i:empty { padding: 0; }
+.dfer-compare .unseen { background: rgba(128, 128, 128, .25); box-shadow: none; }
+.dfer-compare .rows { --value: 0rem; }
+.dfer-compare .expression { background: currentColor; }
+.dfer-compare .group { background: repeating-linear-gradient(45deg, currentColor 0 2px, transparent 2px 7px); }
+.dfer-compare .neither { background: none; }
+.dfer-compare .agreement { height: 16px; border: 1px solid currentColor; }
+.dfer-compare .agreement i { padding: 0; color: inherit; box-shadow: none; }
+.dfer-compare .legend .chip { border: 1px solid currentColor; }
+.dfer-answers { border-collapse: collapse; width: 100%; font-size: .9rem; margin: 0 0 12px; }
+.dfer-answers :is(th, td) { text-align: left; padding: 4px 10px 4px 0;
+  border-bottom: 1px solid rgba(128, 128, 128, .6); }
+"""
+"""How a comparison looks, with `TIMELINE_STYLE`; it belongs into a `<style>` in the head of the page."""
+
+_MEANINGS = {Agreement.EXPRESSION: "same expression", Agreement.GROUP: "same group", Agreement.NEITHER: "neither"}
+# Of a lane's width; a narrower block has no room for a word.
+_NARROW_SHARE = 0.06
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Show all faces of a clip: a table of the answers, a lane for each system, where they agree, and words."""
+    clip = comparison.predictions[0]
+    sections = []
+    for compared in comparison.faces:
+        name = name_face(clip, compared.faces[0])
+        parts = [f"<h3>{name}</h3>", _answers_table(compared)]
+        # A picture has no time line.
+        if clip.num_frames > 1:
+            frame_seconds = clip.duration_seconds / clip.num_frames
+            parts.append(_lanes(compared, end_seconds=clip.duration_seconds, frame_seconds=frame_seconds))
+            parts += [f"<p>{escape(sentence)}</p>" for sentence in compared.in_words()]
+        for model, face in zip(compared.models, compared.faces, strict=True):
+            parts += [f"<p>{escape(note)}</p>" for note in face_notes(face, f"{name}, {model}")]
+        sections.append(f"<section>{''.join(parts)}</section>")
+    return "".join(sections)
+
+
+def comparison_article(comparison: Comparison) -> str:
+    """A comparison as a part of a report, with the name of its clip and what is odd about the file."""
+    clip = comparison.predictions[0]
+    notes = "".join(f"<p>{escape(note)}</p>" for note in warning_notes(clip))
+    notice = f'<div class="notice">{notes}</div>\n' if notes else ""
+    return f"<article>\n<h2>{escape(clip.source)}</h2>\n{notice}{comparison_html(comparison)}</article>\n"
+
+
+def _answers_table(compared: FaceComparison) -> str:
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("model", "answer", "probability", "group"))
+    rows = []
+    for model, face in zip(compared.models, compared.faces, strict=True):
+        group = f"{escape(face.coarse.label)} {face.coarse.confidence:.0%}"
+        rows.append(
+            f'<tr><th scope="row">{escape(model)}</th><td><strong>{escape(face.answer)}</strong></td>'
+            f"<td>{face.fine.confidence:.0%}</td><td>{group}</td></tr>"
+        )
+    return f'<table class="dfer-answers"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float) -> str:
+    rows = []
+    for model, face in zip(compared.models, compared.faces, strict=True):
+        colours = group_colours(face.coarse.probabilities)
+        said = f"{model}. {build_timeline(face, frame_seconds=frame_seconds).in_words()}"
+        blocks = _blocks(face, colours, end_seconds=end_seconds, frame_seconds=frame_seconds)
+        rows.append(_row(model, blocks, described=said))
+    agreed = "".join(
+        _block(
+            stretch.start_seconds,
+            stretch.end_seconds,
+            end_seconds,
+            css="unseen" if stretch.agreement is None else stretch.agreement.value,
+            title="face not seen" if stretch.agreement is None else _MEANINGS[stretch.agreement],
+        )
+        for stretch in compared.stretches
+    )
+    rows.append(_row("agreement", agreed, described=" ".join(compared.in_words(most=0)), css="agreement"))
+    chips = "".join(
+        f'<span><span class="chip {agreement.value}"></span>{meaning}</span>'
+        for agreement, meaning in _MEANINGS.items()
+    )
+    colours = group_colours({group: None for face in compared.faces for group in face.coarse.probabilities})
+    groups = "".join(
+        f'<span><span class="chip" style="background:rgb{colour}"></span>{escape(group)}</span>'
+        for group, colour in colours.items()
+    )
+    unseen = '<span><span class="chip unseen"></span>face not seen</span>'
+    return (
+        f'<div class="dfer-timeline dfer-compare"><div class="legend">{groups}{unseen}</div>'
+        f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}</div><div class="legend">{chips}</div></div>'
+    )
+
+
+def _blocks(face: FacePrediction, colours: Mapping[str, Colour], *, end_seconds: float, frame_seconds: float) -> str:
+    """A block for each stretch of one answer, with the answer written in it."""
+    frames = face.frames
+    ends = [*(frame.time_seconds for frame in frames[1:]), frames[-1].time_seconds + frame_seconds]
+    blocks = ""
+    for _, run in groupby(range(len(frames)), key=lambda index: frames[index].answer):
+        indices = list(run)
+        frame = frames[indices[0]]
+        start, end = frame.time_seconds, ends[indices[-1]]
+        css, colour = "unseen", ""
+        if frame.coarse is not None:
+            css, colour = "", f"background:rgb{colours[frame.coarse.label]}"
+        is_wide = (end - start) / end_seconds >= _NARROW_SHARE
+        words = frame.answer if is_wide and frame.coarse is not None else ""
+        blocks += _block(start, end, end_seconds, css=css, title=frame.answer, style=colour, words=words)
+    return blocks
+
+
+def _block(
+    start: float, end: float, end_seconds: float, *, css: str, title: str, style: str = "", words: str = ""
+) -> str:
+    place = f"left:{100 * start / end_seconds:.2f}%;width:{100 * (end - start) / end_seconds:.2f}%;{style}"
+    said = f"{start:.1f} to {end:.1f} s: {title}"
+    return f'<i class="{css}" style="{place}" title="{escape(said)}">{escape(words)}</i>'
+
+
+def _row(name: str, blocks: str, *, described: str, css: str = "") -> str:
+    return (
+        f'<div class="row"><span class="name">{escape(name)}</span>'
+        f'<div class="lane {css}" role="img" aria-label="{escape(described)}">{blocks}</div></div>'
+    )
