@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .prediction import ClipPrediction, FacePrediction, FramePrediction, Scores
     from .predictor import VideoPredictor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ClipPrediction",
