@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 
 from .configuration_dfer import SEVEN_LABELS, DferConfig, PrintedSize
 
-NETS = ("swin", "iresnet", "hrnet", "repvgg")
+NETS = ("swin", "iresnet", "hrnet", "repvgg", "resnet")
 EIGHT_LABELS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise", "other")
 
 
@@ -23,6 +23,8 @@ class CfcSpConfig(DferConfig):
     - The nets are the code's: IResNet without its output layer, Swin without its last norm, HRNet and RepVGG for 112
       pixels (a stem of half the usual stride). RepVGG ends in a layer of 512, the others in the mean over the map.
       Convolutions and layers before a batch norm have no bias, which the norm would take away.
+    - `resnet`, the ResNet-18 of the frame recogniser, is not among the paper's nets. It is here so that a cascade can
+      start from a frame recogniser.
     - Swin sees 224 pixels and the others 112 (Sec. 4.1): each net resizes what comes in. HRNet gets 112, as printed.
     - What is smoothed are the logits of every net, before the softmax ("feature logits", Sec. 3.3 and Fig. 3); those
       of the fine nets over all frames of the window, negative or not.
@@ -33,7 +35,7 @@ class CfcSpConfig(DferConfig):
     - The loss is plain cross entropy (Sec. 4.1); the code's Swin smooths its labels by 0.1.
 
     Args:
-        coarse_nets: Which of `swin`, `iresnet`, `hrnet` and `repvgg` vote on the group.
+        coarse_nets: Which of `swin`, `iresnet`, `hrnet`, `repvgg` and `resnet` vote on the group.
         fine_nets: Which of them vote on the class inside a group; the paper's negative net. None is built where no
             group has several classes.
         smoothing_window: Frames around each whose mean is added, w of Eq. 1; 0 adds nothing. Counted in frames given,
@@ -58,6 +60,8 @@ class CfcSpConfig(DferConfig):
         repvgg_depths: Blocks of RepVGG's stages.
         repvgg_embedding_size: Width of RepVGG's last layer.
         repvgg_fused: Whether RepVGG is in its deployed form, one convolution a block; see the model's `fuse`.
+        resnet_sizes: Channels of ResNet's stages; the first is also the stem's.
+        resnet_depths: Blocks of ResNet's stages.
         groups: The coarse classes (Sec. 3.2); those of several labels are what the fine nets split.
         coarse_first: The paper's hard choice (Sec. 3.2).
     """
@@ -87,13 +91,14 @@ class CfcSpConfig(DferConfig):
             "repvgg_sizes": [16, 48, 96, 256],
             "repvgg_depths": [1, 2, 6, 1],
             "repvgg_embedding_size": 128,
+            "resnet_sizes": [32, 64, 128, 256],
         },
         "tiny": {
             # Of corpora without a class `other`.
             "id2label": dict(enumerate(SEVEN_LABELS)),
             "num_frames": 4,
             "image_size": 32,
-            "net_image_sizes": {"swin": 48, "iresnet": 32, "hrnet": 32, "repvgg": 32},
+            "net_image_sizes": {"swin": 48, "iresnet": 32, "hrnet": 32, "repvgg": 32, "resnet": 32},
             "swin_width": 8,
             "swin_depths": [2, 1, 1, 1],
             "swin_heads": [1, 2, 2, 4],
@@ -109,6 +114,8 @@ class CfcSpConfig(DferConfig):
             "repvgg_sizes": [8, 12, 16, 24],
             "repvgg_depths": [2, 1, 1, 1],
             "repvgg_embedding_size": 16,
+            "resnet_sizes": [8, 12, 16, 24],
+            "resnet_depths": [1, 1, 1, 1],
         },
     }
     printed = {
@@ -142,6 +149,8 @@ class CfcSpConfig(DferConfig):
     repvgg_depths: list[int] = field(default_factory=lambda: [4, 6, 16, 1])
     repvgg_embedding_size: int = 512
     repvgg_fused: bool = False
+    resnet_sizes: list[int] = field(default_factory=lambda: [64, 128, 256, 512])
+    resnet_depths: list[int] = field(default_factory=lambda: [2, 2, 2, 2])
     coarse_first: bool = True
     id2label: dict[int, str] | dict[str, str] | None = field(default_factory=lambda: dict(enumerate(EIGHT_LABELS)))
 
@@ -165,7 +174,8 @@ class CfcSpConfig(DferConfig):
 
     def validate_stages(self) -> None:
         """Refuse nets of another number of stages."""
-        fours = ("swin_depths", "swin_heads", "iresnet_sizes", "iresnet_depths", "repvgg_sizes", "repvgg_depths")
+        fours = [f"{net}_{field}" for net in ("iresnet", "repvgg", "resnet") for field in ("sizes", "depths")]
+        fours += ["swin_depths", "swin_heads"]
         for name, length in (dict.fromkeys(fours, 4) | {"hrnet_modules": 3}).items():
             if len(getattr(self, name)) != length:
                 raise ValueError(f"`{name}` must have {length} entries, got {getattr(self, name)}.")

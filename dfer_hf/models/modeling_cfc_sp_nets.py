@@ -1,12 +1,14 @@
-"""The nets among which CFC-SP votes: Swin and HRNet from timm, IResNet and RepVGG from beside this file."""
+"""The nets among which CFC-SP votes: Swin and HRNet from timm, the others from beside this file."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers.utils import is_timm_available
 
 from .configuration_cfc_sp import CfcSpConfig
+from .modeling_frame_resnet import build_trunk
 from .modeling_iresnet import IResNet
 from .modeling_repvgg import RepVgg
 
@@ -67,6 +69,28 @@ class SwinTrunk(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Turn images `(n, channels, height, width)` into maps `(n, 8 * swin_width, height / 32, width / 32)`."""
         return self.layers(self.patch_embed(images)).permute(0, 3, 1, 2)
+
+
+@dataclass
+class StageSizes:
+    """What `build_trunk` wants to know."""
+
+    num_channels: int
+    hidden_sizes: list[int]
+    depths: list[int]
+
+
+class ResNetTrunk(nn.Module):
+    """The ResNet of the frame recogniser."""
+
+    def __init__(self, config: CfcSpConfig) -> None:
+        super().__init__()
+        sizes = StageSizes(config.num_channels, config.resnet_sizes, config.resnet_depths)
+        self.backbone = build_trunk(sizes, ["stage4"])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn images `(n, channels, height, width)` into maps `(n, features, height / 32, width / 32)`."""
+        return self.backbone(images).feature_maps[0]
 
 
 class Bottleneck(nn.Module):
@@ -203,9 +227,16 @@ def build_repvgg(config: CfcSpConfig, num_classes: int) -> FrameNet:
     return FrameNet(trunk, head, size)
 
 
+def build_resnet(config: CfcSpConfig, num_classes: int) -> FrameNet:
+    """Build the frame recogniser's ResNet, ResNet-18 by default."""
+    head = pooled_classifier(config.resnet_sizes[-1], num_classes)
+    return FrameNet(ResNetTrunk(config), head, config.net_image_sizes["resnet"])
+
+
 BUILDERS: dict[str, Callable[[CfcSpConfig, int], FrameNet]] = {
     "swin": build_swin,
     "iresnet": build_iresnet,
     "hrnet": build_hrnet,
     "repvgg": build_repvgg,
+    "resnet": build_resnet,
 }

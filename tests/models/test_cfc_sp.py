@@ -310,7 +310,7 @@ def test_norms_see_all_frames_together_in_training(build, clips):
     ("fields", "message"),
     [
         ({"coarse_nets": []}, "`coarse_nets` must be some of"),
-        ({"fine_nets": ["resnet"]}, "`fine_nets` must be some of"),
+        ({"fine_nets": ["vgg"]}, "`fine_nets` must be some of"),
         ({"net_image_sizes": {"swin": 224}}, "`net_image_sizes` must give iresnet a multiple of 16"),
         ({"smoothing_window": -1}, "`smoothing_window` must be at least 0"),
         ({"frames_per_pass": 0}, "`frames_per_pass` must be at least 1"),

@@ -5,8 +5,8 @@ A recipe's `initialise_from` names sources, taken in order:
 - `torchvision/resnet18` (ImageNet) or `torchvision/r3d_18` (Kinetics-400): the trunk of a system that has that shape;
 - `landmarks/<checkpoint or landmark_head.safetensors>`: the landmark head of the key-points GCN;
 - a checkpoint by run folder, shipped name, folder or Hub id: of the same system all tensors that fit; of the frame
-  recogniser the trunk, inflated for systems of 3D convolutions, and AEN's guide. Its faces must have been prepared and
-  normalised as those of the recipe.
+  recogniser the trunk, inflated for systems of 3D convolutions, AEN's guide, and each ResNet of a CFC-SP. Its faces
+  must have been prepared and normalised as those of the recipe.
 """
 
 import dataclasses
@@ -22,9 +22,11 @@ from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoP
 
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 from dfer_hf.models.modeling_r3d import R3dTrunk
 from training.cache.prepared import PreparationMismatchError, differing
 from training.config import TrainConfig
+from training.engine.cascade import cascade_tensors
 from training.engine.inflation import inflate_backbone
 from training.engine.optim import GUIDE, TRUNK
 from training.engine.run_folder import locate_checkpoint
@@ -180,6 +182,8 @@ def checkpoint_tensors(model: PreTrainedModel, source: str) -> dict[str, torch.T
             f"Expected a checkpoint of {model.config.model_type} or of dfer_frame_resnet, but {source} is of {given}."
         )
     tensors = giver.state_dict()
+    if isinstance(model, CfcSpForVideoClassification):
+        return cascade_tensors(model, tensors, giver.config.label_names)
     trunk = {name: tensor for name, tensor in tensors.items() if name.startswith(TRUNK)}
     if isinstance(model.get_submodule("trunk"), R3dTrunk):
         return inflate_backbone(trunk, model.state_dict())
