@@ -3,13 +3,14 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from .engines import ClipAnswers, TorchEngine
+from .explain import ExplainOptions, quarter_runs
 from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
 from .faces.quality import sharpness
 from .video.sampling import Sampling, frame_rate
@@ -37,13 +38,15 @@ class LookedAt:
         fine: Probabilities of the fine classes, `(looked_at, labels)`.
         weights: Share of each frame in the answer, `(looked_at,)`.
         sharpness: Of each crop, `(looked_at,)`.
-        maps: Heat maps, `(looked_at, h, w)`.
+        movements: How far each blendshape went, `(looked_at, blendshapes)`.
+        maps: Heat maps, `(looked_at, h, w)`, not scaled.
     """
 
     positions: np.ndarray
     fine: np.ndarray
     weights: np.ndarray
     sharpness: np.ndarray
+    movements: np.ndarray
     maps: np.ndarray
 
     @classmethod
@@ -61,12 +64,18 @@ class FaceReading:
         looked_at: What the model said of those it saw.
         fine: Probabilities of the fine classes for the video, `(labels,)`.
         coarse: Likewise of the groups, `(groups,)`.
+        left_out: Which frames that it saw each variant of the video lacks, `(variants, looked_at)` of booleans.
+        without: Probabilities of the fine classes for each variant, `(variants, labels)`.
+        options: How it was explained; None if not asked.
     """
 
     seen: list[SeenFrame]
     looked_at: LookedAt
     fine: np.ndarray
     coarse: np.ndarray
+    left_out: np.ndarray
+    without: np.ndarray
+    options: ExplainOptions | None
 
 
 class FaceReader(ABC):
@@ -75,12 +84,26 @@ class FaceReader(ABC):
     Args:
         engine: What answers.
         sampling: Which frames the system looks at.
-        explain: Whether to ask for heat maps.
+        explain: Whether and how to explain; see `ExplainOptions.of`.
         report: Called before each piece of work of the model; may raise to stop.
+
+    Raises:
+        UnknownMethodError: If the model does not offer the method.
+        UnknownTargetError: If the model has no such class and no such group.
     """
 
-    def __init__(self, engine: TorchEngine, sampling: Sampling, *, explain: bool, report: Callable[[], None]) -> None:
-        self.engine, self.sampling, self.explain, self.report = engine, sampling, explain, report
+    def __init__(
+        self,
+        engine: TorchEngine,
+        sampling: Sampling,
+        *,
+        explain: bool | str | ExplainOptions | None,
+        report: Callable[[], None],
+    ) -> None:
+        self.engine, self.sampling, self.report = engine, sampling, report
+        self.options = ExplainOptions.of(explain or False)
+        if self.options is not None:
+            self.options.check(engine.model)
         self.seen: list[SeenFrame] = []
         self.waiting: list[np.ndarray] = []
         self.parts: list[LookedAt] = []
@@ -101,15 +124,11 @@ class FaceReader(ABC):
     def finish(self) -> FaceReading:
         """Answer the rest, and put everything together."""
 
-    def answer(self, clips: Iterable[np.ndarray], *, explain: bool) -> ClipAnswers:
-        """Answer clips of crops, `(frames, 112, 112, 3)` each, and report before each."""
-
-        def reported() -> Iterator[np.ndarray]:
-            for clip in clips:
-                self.report()
-                yield clip
-
-        return self.engine.answer(reported(), explain=explain)
+    def reported(self, clips: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The clips, with a report before each."""
+        for clip in clips:
+            self.report()
+            yield clip
 
     def take(self, count: int) -> tuple[int, np.ndarray]:
         """The oldest `count` crops that wait, `(count, 112, 112, 3)`, and the position of the first."""
@@ -146,6 +165,9 @@ class WindowReader(FaceReader):
         self.window_seconds, self.max_analysed_rate = window_seconds, max_analysed_rate
         self.fine: list[np.ndarray] = []
         self.coarse: list[np.ndarray] = []
+        # Of each window: which of its frames a variant lacks, and how much the window's answer changes without them.
+        self.left_out: list[np.ndarray] = []
+        self.changes: list[np.ndarray] = []
 
     def answer_waiting(self) -> None:
         """Answer the oldest window once another whole one waits behind it, so that no short rest remains."""
@@ -161,16 +183,43 @@ class WindowReader(FaceReader):
         self._answer(len(self.waiting))
         num_seen = len(self.seen)
         fine, coarse = (np.sum(answers, axis=0) / num_seen for answers in (self.fine, self.coarse))
-        return FaceReading(self.seen, LookedAt.join(self.parts), fine, coarse)
+        return FaceReading(
+            self.seen,
+            LookedAt.join(self.parts),
+            fine,
+            coarse,
+            _beside_each_other(self.left_out),
+            fine + np.concatenate(self.changes) / num_seen,
+            self.options,
+        )
 
     def _answer(self, count: int) -> None:
         views = self.sampling.views(count, every=self._every(self._times()[:count]))
         start, crops = self.take(count)
-        answers = self.answer((crops[view] for view in views), explain=self.explain)
         positions, place = np.unique(views, return_inverse=True)
+        # The frames of the answer, which is that of the first view, and the one of them that is nearest to each frame.
+        answered, copy = np.unique(views[0], return_inverse=True)
+        nearest = np.abs(positions[:, None] - answered).argmin(axis=1)
+        clips = self.reported(crops[view] for view in views)
+        if self.options is None:
+            answers = self.engine.answer(clips)
+            left_out, without = np.zeros((0, len(answered)), dtype=bool), answers.fine[:0]
+        else:
+            left_out = quarter_runs(len(answered)).numpy()
+            explained = [
+                self.engine.explain(
+                    clip, self.options, left_out=torch.from_numpy(left_out[:, copy.ravel()]) if number == 0 else None
+                )
+                for number, clip in enumerate(clips)
+            ]
+            answers, without = ClipAnswers.join([part.answers for part in explained]), explained[0].without
+        self.left_out.append(left_out[:, nearest])
+        self.changes.append(count * (without - answers.fine[0]))
         times_looked_at = np.bincount(place.ravel())
         fine = np.zeros((len(positions), answers.fine.shape[1]))
         np.add.at(fine, place.ravel(), answers.frame_fine.reshape(views.size, -1))
+        movements = np.zeros((len(positions), answers.movements.shape[2]))
+        np.add.at(movements, place.ravel(), answers.movements.reshape(views.size, -1))
         weights = np.bincount(views[0], answers.frame_weights[0], minlength=count)[positions]
         maps = np.zeros((len(positions), *answers.maps.shape[2:]), dtype=answers.maps.dtype)
         # Copies of a frame that was repeated, as a picture is, need not count alike.
@@ -181,6 +230,7 @@ class WindowReader(FaceReader):
                 fine / times_looked_at[:, None],
                 weights * count,
                 np.array([sharpness(crop) for crop in crops[positions]]),
+                movements / times_looked_at[:, None],
                 maps,
             )
         )
@@ -219,17 +269,36 @@ class InOrderReader(FaceReader):
         if self.waiting:
             self._encode()
         rate = frame_rate([frame.time_seconds for frame in self.seen])
-        answers = self.engine.answer_encoded(self.encoded, frames_per_second=rate)
+        left_out = quarter_runs(len(self.seen))[: None if self.options else 0]
+        answers, without = self.engine.answer_encoded(self.encoded, frames_per_second=rate, left_out=left_out)
         own = LookedAt.join(self.parts)
-        looked_at = LookedAt(own.positions, answers.frame_fine[0], answers.frame_weights[0], own.sharpness, own.maps)
-        return FaceReading(self.seen, looked_at, answers.fine[0], answers.coarse[0])
+        looked_at = replace(
+            own, fine=answers.frame_fine[0], weights=answers.frame_weights[0], movements=answers.movements[0]
+        )
+        fine, coarse = answers.fine[0], answers.coarse[0]
+        return FaceReading(self.seen, looked_at, fine, coarse, left_out.numpy(), without, self.options)
 
     def _encode(self) -> None:
         start, crops = self.take(len(self.waiting))
         self.report()
-        self.encoded.append(self.engine.encode(crops))
         count = len(crops)
-        maps = self.answer([crops], explain=True).maps[0] if self.explain else np.empty((count, 0, 0))
+        if self.options is None:
+            encoded, maps = self.engine.encode(crops), np.empty((count, 0, 0))
+        else:
+            explained = self.engine.explain(crops, self.options)
+            encoded, maps = explained.encoded, explained.answers.maps[0]
+            assert encoded is not None
+        self.encoded.append(encoded)
         sharp = np.array([sharpness(crop) for crop in crops])
         empty = np.empty(count)
-        self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, maps))
+        self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, empty[:, None], maps))
+
+
+def _beside_each_other(blocks: list[np.ndarray]) -> np.ndarray:
+    """Put blocks along the diagonal of one matrix of booleans."""
+    whole = np.zeros((sum(len(block) for block in blocks), sum(block.shape[1] for block in blocks)), dtype=bool)
+    row = column = 0
+    for block in blocks:
+        whole[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    return whole

@@ -1,16 +1,19 @@
 """Turn what a model said of a face into a prediction: calibrated, decided by one rule, an entry for every frame."""
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from .engines import TorchEngine
+from .explain import frame_effects, rank_correlation
+from .explain.words import even_shares, shares_of_parts, strength_of_movements
 from .face_reader import FaceReading
 from .faces.quality import FaceQuality, measure_quality
-from .prediction import FacePrediction, FramePrediction, Scores
+from .prediction import FaceExplanation, FacePrediction, FramePrediction, Scores
 
 
-def summarise_face(
-    track_id: int, reading: FaceReading, engine: TorchEngine, *, times: list[float], explain: bool
-) -> FacePrediction:
+def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, times: list[float]) -> FacePrediction:
     """Predict one face.
 
     Frames between those the model saw have scores that lie between theirs, and no weight.
@@ -20,7 +23,6 @@ def summarise_face(
         reading: What the model said.
         engine: What decides.
         times: Time in seconds of every frame of the video.
-        explain: Whether frames get heat maps.
     """
     config, looked_at = engine.model.config, reading.looked_at
     positions = np.arange(len(reading.seen))
@@ -51,16 +53,66 @@ def summarise_face(
             is_interpolated=not is_own[position],
             is_unsure=frame_answers[position][2],
             points=frame.points,
-            heat_map=looked_at.maps[nearest[position]] if explain else None,
         )
         for position, frame in enumerate(reading.seen)
     }
+    explanation = None
+    if reading.options is not None:
+        explanation, losses = _explain(reading, engine)
+        maps = looked_at.maps / max(looked_at.maps.max(), np.finfo(np.float32).tiny)
+        for position, frame in enumerate(reading.seen):
+            loss = None if losses is None else float(np.interp(seconds[position], known, losses))
+            by_index[frame.index] = replace(by_index[frame.index], heat_map=maps[nearest[position]], loss_without=loss)
     first, last = reading.seen[0].index, reading.seen[-1].index
     frames = tuple(by_index.get(index) or FramePrediction(index, times[index]) for index in range(first, last + 1))
     quality = _quality(reading, coverage=len(by_index) / len(frames))
     return FacePrediction(
-        track_id, clip, clip_groups, frames, is_unsure=is_unsure or not quality.is_enough, quality=quality
+        track_id,
+        clip,
+        clip_groups,
+        frames,
+        is_unsure=is_unsure or not quality.is_enough,
+        quality=quality,
+        explanation=explanation,
     )
+
+
+def _explain(reading: FaceReading, engine: TorchEngine) -> tuple[FaceExplanation, np.ndarray | None]:
+    """What speaks for the target, and what each frame that was looked at takes with it, `(looked_at,)`, if anything.
+
+    The answer is the mean over the windows, so what one of them loses is known for the whole; what is lost is counted
+    in the probability that is shown, after the temperature.
+    """
+    options, looked_at, config = reading.options, reading.looked_at, engine.model.config
+    assert options is not None
+    tiny = np.finfo(np.float64).tiny
+    raw, whole, without = (
+        torch.from_numpy(np.log(probabilities.astype(np.float64).clip(tiny)))
+        for probabilities in (
+            reading.fine[None],
+            _calibrated(reading.fine[None], config.temperature),
+            _calibrated(reading.without.clip(0), config.temperature),
+        )
+    )
+    contrast = options.target.resolve(engine.model, raw)
+    probability = contrast.probability(whole)
+    losses, agreement, counts = None, None, np.zeros(len(looked_at.positions))
+    if len(without):
+        lost = probability[:, None] - contrast.probability(without[None])
+        losses = counts = frame_effects(lost, torch.from_numpy(reading.left_out))[0].numpy()
+        in_answer = looked_at.weights > 0
+        agreement = rank_correlation(losses[in_answer], looked_at.weights[in_answer])
+    answer = config.label_names[int(contrast.towards[0].long().argmax())]
+    explanation = FaceExplanation(
+        method=options.method,
+        target=answer if options.target.name is None else str(options.target),
+        probability=float(probability[0]),
+        parts=shares_of_parts(looked_at.maps),
+        area_of_parts=even_shares(),
+        movements=strength_of_movements(looked_at.movements, getattr(config, "blendshape_names", []), counts),
+        weight_agreement=None if agreement is None or np.isnan(agreement) else agreement,
+    )
+    return explanation, losses
 
 
 class _Decision:

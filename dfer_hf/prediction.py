@@ -99,7 +99,10 @@ class FramePrediction:
         is_interpolated: Whether the model did not see this frame, and its scores lie between those of two that it saw.
         is_unsure: Whether the prediction set holds several classes, or another group is more probable.
         points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
-        heat_map: Which parts of the aligned 112×112 crop the answer rests on, `(h, w)` from 0 to 1; None if not asked.
+        heat_map: Which parts of the aligned 112×112 crop speak for what is explained, `(h, w)` from 0 to 1, scaled by
+            the largest value of all frames of the face; None if not asked.
+        loss_without: How much of the probability of what is explained is lost when the quarter of the clip around this
+            frame is left out; negative where it rises; None if not asked, or where there is nothing else.
     """
 
     frame_index: int
@@ -112,6 +115,7 @@ class FramePrediction:
     is_unsure: bool = False
     points: np.ndarray | None = field(default=None, repr=False, compare=False)
     heat_map: np.ndarray | None = field(default=None, repr=False, compare=False)
+    loss_without: float | None = None
 
     @property
     def answer(self) -> str:
@@ -125,6 +129,7 @@ class FramePrediction:
             "time_seconds": round(self.time_seconds, 4),
             "box": None if self.box is None else [round(edge, 2) for edge in self.box],
             "weight": round(self.weight, 6),
+            "loss_without": None if self.loss_without is None else round(self.loss_without, 6),
             "is_interpolated": self.is_interpolated,
             "is_unsure": self.is_unsure,
             "fine": None if self.fine is None else _fine_dict(self.fine),
@@ -145,6 +150,63 @@ class Quality(Protocol):
         ...
 
 
+NOTED_MOVEMENT = 0.25
+"""Strength from which on a movement is named in a sentence."""
+
+
+@dataclass(frozen=True)
+class FaceExplanation:
+    """What speaks for the answer to a face, or for another class.
+
+    Args:
+        method: Which drew the heat maps.
+        target: What is explained, in words: a class, a group, or one and not another.
+        probability: Of what is explained.
+        parts: Part of the face to its share of the heat maps, in percent that sum to 100, the largest first.
+        area_of_parts: Share of each part in the picture, which it would have of an even map.
+        movements: Movement of the face to its strength from 0 to 1 in the frames that count, the strongest first;
+            empty where the model learnt none.
+        weight_agreement: Rank correlation of what is lost without each frame with the system's own frame weights, from
+            -1 to 1; None where one of them is the same for all frames.
+    """
+
+    method: str
+    target: str
+    probability: float
+    parts: Mapping[str, float]
+    area_of_parts: Mapping[str, float]
+    movements: Mapping[str, float] = field(default_factory=dict)
+    weight_agreement: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The parts that carry more than their area and the movements that are seen, with their numbers."""
+        parts = [
+            f"{name} {share:.0f} %"
+            for name, share in self.parts.items()
+            if name != "elsewhere" and share > self.area_of_parts[name]
+        ]
+        movements = [
+            f"{name} {100 * strength:.0f} %" for name, strength in self.movements.items() if strength >= NOTED_MOVEMENT
+        ]
+        said = [f"For {self.target} speak: {', '.join(parts) or 'no part of the face more than another'}"]
+        return "; ".join(said + [f"seen in it: {', '.join(movements)}"] * bool(movements)) + "."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        agreement = self.weight_agreement
+        return {
+            "method": self.method,
+            "target": self.target,
+            "probability": round(self.probability, 6),
+            "sentence": self.sentence,
+            "parts_percent": {name: round(share, 2) for name, share in self.parts.items()},
+            "area_percent": {name: round(share, 2) for name, share in self.area_of_parts.items()},
+            "movements": {name: round(strength, 4) for name, strength in self.movements.items()},
+            "weight_agreement": None if agreement is None else round(agreement, 4),
+        }
+
+
 @dataclass(frozen=True)
 class FacePrediction:
     """One person's face through the clip.
@@ -157,6 +219,7 @@ class FacePrediction:
         is_unsure: Whether the prediction set holds several classes, another group is more probable, or the face is
             seen too badly.
         quality: How well the face is seen; None where nobody measured it.
+        explanation: What speaks for the answer; None if not asked.
     """
 
     track_id: int
@@ -165,6 +228,7 @@ class FacePrediction:
     frames: tuple[FramePrediction, ...]
     is_unsure: bool = False
     quality: Quality | None = None
+    explanation: FaceExplanation | None = None
 
     @property
     def answer(self) -> str:
@@ -185,6 +249,7 @@ class FacePrediction:
             "coverage": round(self.coverage, 4),
             "is_unsure": self.is_unsure,
             "quality": None if self.quality is None else self.quality.to_dict(),
+            "explanation": None if self.explanation is None else self.explanation.to_dict(),
             "frames": [frame.to_dict() for frame in self.frames],
         }
 
@@ -245,6 +310,7 @@ class ClipPrediction:
                     "frame_index": frame.frame_index,
                     "time_seconds": round(frame.time_seconds, 4),
                     "weight": round(frame.weight, 6),
+                    "loss_without": "" if frame.loss_without is None else round(frame.loss_without, 6),
                     "is_interpolated": frame.is_interpolated,
                     "is_unsure": frame.is_unsure,
                     "fine": "" if frame.fine is None else frame.fine.label,

@@ -12,6 +12,7 @@ import torch
 
 from .checkpoints import CheckpointError, load_checkpoint
 from .engines import TorchEngine
+from .explain import ExplainOptions, Target
 from .face_reader import FaceReader, InOrderReader, WindowReader
 from .face_summary import summarise_face
 from .faces import FaceDetector, MtcnnFaceDetector
@@ -124,7 +125,8 @@ class VideoPredictor:
         self,
         source: Any,
         *,
-        explain: bool = False,
+        explain: bool | str | ExplainOptions = False,
+        target: Target | str | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         frames_per_second: float | None = None,
         name: str | None = None,
@@ -140,7 +142,10 @@ class VideoPredictor:
         Args:
             source: A path, the bytes of a file, a binary file, a PIL picture, RGB frames as an array or list, or an
                 iterator of frames; see `dfer_hf.video.sources.open_source`.
-            explain: Whether to add heat maps, which take about a tenth more time.
+            explain: Whether to say what the answer rests on: where in each frame, by heat maps, and what it loses
+                without each; by the name of another method, see `dfer_hf.explain.methods_for`, for other heat maps.
+            target: What to explain: a class or a group, or `Target("fear", "surprise")` for why one and not another;
+                the answer when left out. It asks for an explanation too.
             limits: What to refuse of files.
             frames_per_second: Rate of frames that are given as arrays.
             name: What the prediction calls the source; the file's name when left out.
@@ -150,12 +155,17 @@ class VideoPredictor:
         Raises:
             VideoError: If the file is missing, too large, or no video; see `dfer_hf.video`.
             NoFaceFoundError: If no face is found in any frame.
+            UnknownMethodError: If the system does not offer the method.
+            UnknownTargetError: If the system has no such class and no such group.
             ValueError: If the source is none of these.
         """
+        options = ExplainOptions.of(explain, target)
+        if options is not None:
+            options.check(self.model)
         (prediction,) = predict_together(
             [self],
             source,
-            explain=explain,
+            explain=options,
             limits=limits,
             frames_per_second=frames_per_second,
             name=name,
@@ -189,7 +199,7 @@ def predict_together(
     predictors: Sequence[VideoPredictor],
     source: Any,
     *,
-    explain: bool = False,
+    explain: bool | str | ExplainOptions | None = False,
     limits: VideoLimits = DEFAULT_LIMITS,
     frames_per_second: float | None = None,
     name: str | None = None,
@@ -204,7 +214,7 @@ def predict_together(
     Args:
         predictors: With the systems; they find faces alike.
         source: As of `VideoPredictor`, and likewise the rest.
-        explain: Whether to add heat maps.
+        explain: Whether, how and what to explain; see `dfer_hf.explain.ExplainOptions.of`.
         limits: What to refuse of files.
         frames_per_second: Rate of frames that are given as arrays.
         name: What the predictions call the source.
@@ -271,7 +281,7 @@ class _Analysis:
         predictors: Sequence[VideoPredictor],
         video: VideoSource,
         *,
-        explain: bool,
+        explain: bool | str | ExplainOptions | None,
         progress: Callable[[float], None] | None,
         turns: int = 0,
     ) -> None:
@@ -335,7 +345,7 @@ class _Analysis:
         self.progress(min(0.99, share))
 
     def _predict(self, predictor: VideoPredictor, track_id: int, reader: FaceReader) -> FacePrediction:
-        face = summarise_face(track_id, reader.finish(), predictor.engine, times=self.times, explain=self.explain)
+        face = summarise_face(track_id, reader.finish(), predictor.engine, times=self.times)
         if not self.turns:
             return face
         return replace(face, frames=tuple(self._turn_back(frame) for frame in face.frames))

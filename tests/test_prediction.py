@@ -20,6 +20,7 @@ COLUMNS = [
         "frame_index",
         "time_seconds",
         "weight",
+        "loss_without",
     ),
     *("is_interpolated", "is_unsure"),
     *("fine", "coarse", "left", "top", "right", "bottom"),

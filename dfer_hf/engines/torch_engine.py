@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..explain import layer_cam
+from ..explain import ExplainOptions, answer_without, explain_places
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
 
 _IMPORTED_IN = os.getpid()
@@ -27,13 +27,15 @@ class ClipAnswers:
         coarse: Probabilities of the groups, `(clips, groups)`.
         frame_fine: Probabilities of the fine classes for each frame, `(clips, frames, labels)`.
         frame_weights: How much each frame counted, `(clips, frames)`.
-        maps: Heat maps, `(clips, frames, h, w)`; without height and width where none are wanted.
+        movements: How far each blendshape went, `(clips, frames, blendshapes)`; none where the model learnt none.
+        maps: Heat maps, `(clips, frames, h, w)`, not scaled; without height and width where none are wanted.
     """
 
     fine: np.ndarray
     coarse: np.ndarray
     frame_fine: np.ndarray
     frame_weights: np.ndarray
+    movements: np.ndarray
     maps: np.ndarray
 
     @classmethod
@@ -41,6 +43,21 @@ class ClipAnswers:
         """Put batches of clips together."""
         names = (entry.name for entry in fields(cls))
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class ExplainedClip:
+    """What the model says of one clip, and what its answer rests on.
+
+    Args:
+        answers: With heat maps.
+        encoded: The frames as `encode_frames` gives them, `(frames, features)`; None where the model has no such.
+        without: Probabilities of the clip without some of its frames, `(variants, labels)`.
+    """
+
+    answers: ClipAnswers
+    encoded: torch.Tensor | None
+    without: np.ndarray
 
 
 class TorchEngine:
@@ -71,38 +88,56 @@ class TorchEngine:
         if os.getpid() != self._process:
             self._lock, self._process = threading.Lock(), os.getpid()
 
-    def answer(self, clips: Iterable[np.ndarray], *, explain: bool = False) -> ClipAnswers:
-        """Answer clips, each uint8 of shape `(frames, 112, 112, 3)`, with heat maps if asked for."""
+    def answer(self, clips: Iterable[np.ndarray]) -> ClipAnswers:
+        """Answer clips, each uint8 of shape `(frames, 112, 112, 3)`, without heat maps."""
         remaining, parts = iter(clips), []
-        while batch := list(itertools.islice(remaining, 1 if explain else _CLIPS_PER_BATCH)):
-            parts.append(self._answer(batch, explain))
+        while batch := list(itertools.islice(remaining, _CLIPS_PER_BATCH)):
+            with self._lock, torch.inference_mode():
+                parts.append(_to_arrays(self.model(pixel_values_videos=self._pixel_values(batch)), None))
         return ClipAnswers.join(parts)
+
+    def explain(
+        self, clip: np.ndarray, options: ExplainOptions, *, left_out: torch.Tensor | None = None
+    ) -> ExplainedClip:
+        """Answer one clip with heat maps, and without frames where `left_out` says so; see `answer_without`."""
+        # Gradients need tensors that no caller's inference mode has touched.
+        with self._lock, torch.inference_mode(False):
+            pixel_values = self._pixel_values([clip])
+            found = explain_places(self.model, pixel_values, options.target, method=options.method)
+            without = np.zeros((0, found.output.logits.shape[-1]), dtype=np.float32)
+            if left_out is not None and len(left_out):
+                frames = pixel_values if found.encoded is None else found.encoded
+                logits = answer_without(self.model, frames, left_out)[0]
+                without = logits.softmax(dim=-1).cpu().numpy()
+        encoded = None if found.encoded is None else found.encoded[0].cpu()
+        return ExplainedClip(_to_arrays(found.output, found.maps), encoded, without)
 
     def encode(self, crops: np.ndarray) -> torch.Tensor:
         """Encode crops `(frames, 112, 112, 3)` one by one, `(frames, features)`; see the model's `encode_frames`."""
         with self._lock, torch.inference_mode():
             return self.model.encode_frames(self._pixel_values([crops])).cpu()[0]
 
-    def answer_encoded(self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None) -> ClipAnswers:
-        """Answer one clip whose frames were encoded part by part, as if it had been given whole."""
+    def answer_encoded(
+        self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None, left_out: torch.Tensor | None = None
+    ) -> tuple[ClipAnswers, np.ndarray]:
+        """Answer one clip whose frames were encoded part by part, as if it had been given whole.
+
+        Returns:
+            The answer, and probabilities without the frames that `left_out` names, `(variants, labels)`.
+        """
         with self._lock, torch.inference_mode():
             whole = torch.cat(list(encoded))[None].to(self.model.device)
             output = self.model.answer_encoded(whole, frames_per_second=frames_per_second)
-        return _to_arrays(output, None)
+            answers, without = _to_arrays(output, None), np.zeros((0, output.logits.shape[-1]), dtype=np.float32)
+            if left_out is not None and len(left_out):
+                logits = answer_without(self.model, whole, left_out, frames_per_second=frames_per_second)[0]
+                without = logits.softmax(dim=-1).cpu().numpy()
+        return answers, without
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Index of the class that answers, `(...,)`, of probabilities before the temperature, `(..., labels)`."""
         logits = torch.from_numpy(probabilities).clamp_min(torch.finfo(torch.float32).tiny).log()
         return self.model.decide(logits).numpy()
-
-    def _answer(self, clips: list[np.ndarray], explain: bool) -> ClipAnswers:
-        # Gradients need tensors that no caller's inference mode has touched.
-        with self._lock, torch.inference_mode(not explain):
-            pixel_values = self._pixel_values(clips)
-            if explain:
-                maps, output = layer_cam(self.model, pixel_values)
-                return _to_arrays(output, maps)
-            return _to_arrays(self.model(pixel_values_videos=pixel_values), None)
 
     def _pixel_values(self, clips: list[np.ndarray]) -> torch.Tensor:
         inputs = self.processor(clips, input_data_format="channels_last", return_tensors="pt")
@@ -115,10 +150,12 @@ def _to_arrays(output: DferOutput, maps: torch.Tensor | None) -> ClipAnswers:
         for part in (output.logits, output.coarse_logits, output.frame_logits, output.frame_weights)
         if part is not None
     )
+    movements = output.frame_movements
     return ClipAnswers(
         logits.softmax(dim=-1).numpy(),
         coarse_logits.softmax(dim=-1).numpy(),
         frame_logits.softmax(dim=-1).numpy(),
         frame_weights.numpy(),
+        np.zeros((*frame_weights.shape, 0)) if movements is None else movements.detach().cpu().numpy(),
         (torch.empty(*frame_weights.shape, 0, 0) if maps is None else maps.cpu()).numpy(),
     )

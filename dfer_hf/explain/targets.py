@@ -107,3 +107,7 @@ class Contrast:
     def probability(self, logits: torch.Tensor) -> torch.Tensor:
         """Probability of the first set, given that it is one of both, `(batch, ...)`."""
         return self.log_odds(logits).sigmoid()
+
+
+ANSWER = Target()
+"""Each clip's own answer."""

@@ -43,6 +43,7 @@ class AenForVideoClassification(DferPreTrainedModel):
     config_class = AenConfig
     sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
+    last_map_layer = "trunk.encoder.stages.3"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]

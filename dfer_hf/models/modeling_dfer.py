@@ -81,10 +81,17 @@ class DferPreTrainedModel(PreTrainedModel):
     `takes_any_length` says whether clips may have another number of frames than the configuration's,
     `reads_every_frame` whether the paper shows the system every frame of a video, in order, and `sees_frames_apart`
     whether it encodes every frame by itself before it looks at them together, in `encode_frames` and `answer_encoded`.
+
+    Explanations look at named parts: `evidence_layer`, whose maps of each frame show the places that count;
+    `last_map_layer`, the last with such maps where it is another; and `spatial_attention`, whose layers relate the
+    places of one frame, where there is such a part.
     """
 
     takes_any_length = False
     sees_frames_apart = False
+    evidence_layer: str
+    last_map_layer: str | None = None
+    spatial_attention: str | None = None
     reads_every_frame = False
 
     config: DferConfig

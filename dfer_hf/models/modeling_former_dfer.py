@@ -60,6 +60,8 @@ class FormerDferForVideoClassification(DferPreTrainedModel):
     config_class = FormerDferConfig
     sees_frames_apart = True
     evidence_layer = "spatial_transformer"
+    last_map_layer = "trunk.encoder.stages.3"
+    spatial_attention = "spatial_transformer"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]

@@ -45,6 +45,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
     takes_any_length = True
     sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
+    last_map_layer = "trunk.encoder.stages.3"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
     # As part of a system with attention; see `build_trunk`.
     _supports_sdpa = True

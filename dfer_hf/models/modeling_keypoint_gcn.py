@@ -145,6 +145,7 @@ class KeypointGcnForVideoClassification(DferPreTrainedModel):
     config_class = KeypointGcnConfig
     sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.2"
+    last_map_layer = "triplet_attention"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]

@@ -134,6 +134,8 @@ class NrDfernetForVideoClassification(DferPreTrainedModel):
     config_class = NrDfernetConfig
     sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
+    last_map_layer = "trunk.encoder.stages.2"
+    spatial_attention = "fusion.static_transformer"
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = ["TemporalLayer"]

@@ -17,21 +17,6 @@ from dfer_hf.explain.temporal import (
 SYSTEMS = dfer_hf.systems()
 
 
-@pytest.fixture(scope="module", params=list(SYSTEMS))
-def model(request):
-    model_class = SYSTEMS[request.param]
-    torch.manual_seed(0)
-    return model_class(model_class.config_class.from_preset("tiny")).eval()
-
-
-@pytest.fixture(scope="module")
-def clips(model):
-    config = model.config
-    generator = torch.Generator().manual_seed(1)
-    shape = (2, config.num_frames, config.num_channels, config.image_size, config.image_size)
-    return torch.randn(shape, generator=generator)
-
-
 def count_passes(model):
     """Frames that go through the first convolution, counted as they come."""
     counted = []

@@ -1,109 +1,298 @@
-"""Measure whether heat maps show what an answer rests on: cover what they mark, and see how much is lost.
+"""Measure whether explanations show what an answer rests on: take away what they name, and see how much is lost.
 
-`python -m training.evaluation.faithfulness dfer-keypoint-gcn-small --data-root <FER+> --layers triplet_attention
-trunk.encoder.stages.1`
+`python -m training.evaluation.faithfulness dfer-aen-small --data-root <FER+>`
 
-For each layer that LayerCAM can show, the table says how much of the probability of a clip's answer is lost when the
-fifth of each frame that the map marks most is covered by the frame's mean. For comparison, the fifth that another
-clip's map marks is covered, which has the same size, shape and place. Clips are made from every twentieth still of
-FER+'s validation split.
+Deletion blurs the places of every frame that a map marks most, or leaves out the frames that count most; insertion
+shows nothing but these. Both are the probability of the answer, averaged over several shares, and an explanation is
+good by their difference. It stands beside the difference by the map of another clip, by chance, and by the centre of
+the frames or of the clip. Clips are made from every twentieth still of FER+'s validation split.
 """
 
 import argparse
 import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 import dfer_hf
-from dfer_hf.explain import layer_cam
+from dfer_hf.explain import (
+    ANSWER,
+    SPATIAL_METHODS,
+    Contrast,
+    ExplainOptions,
+    PlaceEvidence,
+    answer_without,
+    encode_and_answer,
+    frame_effects,
+    grad_cam,
+    layer_cam,
+    methods_for,
+    quarter_runs,
+    rank_correlation,
+)
+from dfer_hf.explain.masks import blurred
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data.clips_from_stills import StillClips
 from training.data.sources import NEUTRAL
 from training.data.still_dataset import StillSource
 from training.datasets.ferplus import load_ferplus
+from training.evaluation.bootstrap import Resamples
 
 EVERY_NTH_STILL = 20
-COVERED_SHARE = 0.2
 BATCH_SIZE = 8
+SHARES = (0.1, 0.25, 0.5)
+"""Of the places of a frame, and of the frames of a clip, that are taken away or shown."""
+HALF_AGAIN = 1.5
+RANDOM_CELLS = 7
+LEFT_OUT, OWN_WEIGHTS, RANDOM, CENTRE = "leaving out", "own weights", "random", "centre"
+SLOW = "masks"
+
+Explain = Callable[[DferPreTrainedModel, torch.Tensor], PlaceEvidence]
 
 
 @dataclass(frozen=True, eq=False)
-class Loss:
-    """How much of the probability of an answer is lost, one value for each clip, `(clips,)`.
+class Score:
+    """Probability of what is explained, one value for each clip, `(clips,)`.
 
     Args:
-        marked: By covering what the clip's own map marks.
-        elsewhere: By covering what the map of another clip marks.
+        insertion: Where only what the explanation names is shown.
+        deletion: Where what it names is taken away.
     """
 
-    marked: torch.Tensor
-    elsewhere: torch.Tensor
+    insertion: torch.Tensor
+    deletion: torch.Tensor
+
+    @property
+    def gain(self) -> torch.Tensor:
+        """Insertion minus deletion, `(clips,)`."""
+        return self.insertion - self.deletion
 
 
-def cover(clips: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """Cover the fifth of each frame that is marked most by the frame's mean.
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What was measured of one explanation.
+
+    Args:
+        own: By each clip's own explanation.
+        other: By that of another clip; None for what knows of no clip.
+        agreement: Rank correlation with the explanation of random weights, `(clips,)`; None where nobody looked.
+    """
+
+    own: Score
+    other: Score | None = None
+    agreement: torch.Tensor | None = None
+
+
+def cover(clips: torch.Tensor, fill: torch.Tensor, maps: torch.Tensor, share: float) -> torch.Tensor:
+    """Replace the share of each frame that is marked most.
 
     Args:
         clips: Pixel values `(clips, num_frames, channels, height, width)`.
+        fill: What replaces them, of the same shape.
         maps: What is marked, `(clips, num_frames, h, w)`.
+        share: Of the pixels of a frame.
     """
     size = (clips.shape[-2], clips.shape[-1])
     fine = nn.functional.interpolate(maps, size=size, mode="bilinear", antialias=True)  # frames as channels
-    count = round(COVERED_SHARE * size[0] * size[1])
+    count = round(share * size[0] * size[1])
     marked = torch.zeros_like(fine).flatten(2)
     marked.scatter_(2, fine.flatten(2).topk(count, dim=2).indices, 1)
-    mean = clips.mean(dim=(-2, -1), keepdim=True)
-    return torch.where(marked.unflatten(2, size)[:, :, None] > 0, mean, clips)
+    return torch.where(marked.unflatten(2, size)[:, :, None] > 0, fill, clips)
 
 
-def losses_of(model: DferPreTrainedModel, clips: torch.Tensor, layer: str) -> Loss:
-    """Cover a batch of at least two clips by what LayerCAM shows of a layer."""
-    maps, output = layer_cam(model, clips, layer=layer)
-    before, answers = cast(torch.Tensor, output.logits).softmax(dim=-1).max(dim=-1)
+@torch.inference_mode()
+def score_places(
+    model: DferPreTrainedModel, clips: torch.Tensor, fill: torch.Tensor, maps: torch.Tensor, contrast: Contrast
+) -> Score:
+    """Blur what maps mark, and everything else."""
 
-    def lost(maps: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():
-            after = model(pixel_values_videos=cover(clips, maps)).logits.softmax(dim=-1)
-        return before.detach() - after.gather(1, answers[:, None])[:, 0]
+    def mean_probability(shown: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        answers = [model(pixel_values_videos=cover(shown, hidden, maps, share)).logits for share in SHARES]
+        return torch.stack([contrast.probability(logits) for logits in answers]).mean(dim=0)
 
-    return Loss(lost(maps), lost(maps.roll(1, dims=0)))
+    return Score(mean_probability(fill, clips), mean_probability(clips, fill))
 
 
-def measure(model: DferPreTrainedModel, clips: StillClips, layers: list[str]) -> dict[str, Loss]:
-    """Measure the losses of each layer.
+def score_frames(model: DferPreTrainedModel, clips: torch.Tensor, effects: torch.Tensor, contrast: Contrast) -> Score:
+    """Leave out the frames that count most, `effects` of `(clips, num_frames)`, and all others.
+
+    Args:
+        model: A system in evaluation.
+        clips: Pixel values, or what `encode_frames` said of them.
+        effects: How much each frame counts, `(clips, num_frames)`.
+        contrast: What is explained.
+    """
+    num_frames = effects.shape[1]
+    counts = torch.tensor([max(1, round(share * num_frames)) for share in SHARES])[:, None]
+    scores = []
+    for index, effect in enumerate(effects):
+        place = effect.argsort(descending=True).argsort()
+        of_clip = Contrast(contrast.towards[index, None], contrast.against[index, None])
+        left_out = torch.cat([place >= counts, place < counts])  # (2 shares, frames)
+        logits = answer_without(model, clips[index, None], left_out)
+        scores.append(of_clip.probability(logits)[0].view(2, -1).mean(dim=1))
+    insertion, deletion = torch.stack(scores, dim=1)
+    return Score(insertion, deletion)
+
+
+def find_method(model: DferPreTrainedModel, name: str) -> Explain:
+    """Find what draws maps by a name such as `layercam`, or `layercam:trunk.encoder.stages.2` for another layer.
 
     Raises:
+        UnknownMethodError: If the model offers no such method.
         AttributeError: If the model has no such layer.
+        ValueError: If a layer is named for a method that looks at none.
     """
-    for layer in layers:
-        # Its error says which part of the name does not exist.
-        model.get_submodule(layer)
-    parts: dict[str, list[Loss]] = {layer: [] for layer in layers}
-    for indices in torch.arange(len(clips)).split(BATCH_SIZE):
-        if len(indices) > 1:
-            pixel_values = clips.batch(indices, model.config.image_size)["pixel_values_videos"]
-            for layer in layers:
-                parts[layer].append(losses_of(model, pixel_values, layer))
+    method, _, layer = name.partition(":")
+    ExplainOptions(method).check(model)
+    if not layer:
+        return lambda model, clips: SPATIAL_METHODS[method].explain(model, clips, ANSWER)
+    # Its error says which part of the name does not exist.
+    model.get_submodule(layer)
+    of_layer = {"layercam": layer_cam, "gradcam": grad_cam}
+    if method not in of_layer:
+        raise ValueError(f"Expected a layer with {' or '.join(of_layer)} alone, got {name!r}.")
+    return partial(of_layer[method], layer=layer)
+
+
+def with_random_weights(model: DferPreTrainedModel, *, seed: int = 0) -> DferPreTrainedModel:
+    """Build the same system with random weights; what explains both alike says nothing of the trained one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return type(model)(model.config).eval()
+
+
+def measure(
+    model: DferPreTrainedModel, clips: StillClips, methods: Sequence[str], *, seed: int = 0
+) -> tuple[dict[str, Row], dict[str, Row]]:
+    """Measure explanations in space, by their methods, and in time.
+
+    Args:
+        model: A system in evaluation.
+        clips: Two or more.
+        methods: Names for `find_method`.
+        seed: Of the random weights and the random explanations.
+    """
+    explain = {name: find_method(model, name) for name in methods}
+    random_model, generator = with_random_weights(model, seed=seed), torch.Generator().manual_seed(seed)
+    places: dict[str, list[Row]] = defaultdict(list)
+    frames: dict[str, list[Row]] = defaultdict(list)
+    for indices in tqdm(torch.arange(len(clips)).split(BATCH_SIZE), desc="clips", disable=None):
+        # Another clip is another of the batch.
+        if len(indices) < 2:
+            continue
+        pixels = clips.batch(indices, model.config.image_size)["pixel_values_videos"]
+        with torch.no_grad():
+            output, encoded = encode_and_answer(model, pixels)
+        logits = output.logits
+        assert logits is not None
+        contrast, fill = ANSWER.resolve(model, logits), blurred(pixels)
+        in_space = partial(score_places, model, pixels, fill, contrast=contrast)
+        for name, method in explain.items():
+            maps, by_chance = method(model, pixels).maps, method(random_model, pixels).maps
+            row = Row(in_space(maps), in_space(maps.roll(1, dims=0)), _agreement(maps, by_chance))
+            places[name].append(row)
+        for name, maps in _uninformed_maps(pixels.shape[:2], generator).items():
+            places[name].append(Row(in_space(maps)))
+
+        seen = pixels if encoded is None else encoded
+        in_time = partial(score_frames, model, seen, contrast=contrast)
+        effects = {LEFT_OUT: _effects(model, seen, logits, contrast)}
+        weights = output.frame_weights
+        if weights is not None and weights.std() > 1e-6:
+            effects[OWN_WEIGHTS] = weights
+        by_chance = _effects(random_model, pixels, None, contrast)
+        for name, effect in effects.items():
+            agreement = _agreement(effect, by_chance) if name == LEFT_OUT else None
+            frames[name].append(Row(in_time(effect), in_time(effect.roll(1, dims=0)), agreement))
+        middle = -(torch.arange(pixels.shape[1]) - (pixels.shape[1] - 1) / 2).abs()
+        frames[RANDOM].append(Row(in_time(torch.rand(pixels.shape[:2], generator=generator))))
+        frames[CENTRE].append(Row(in_time(middle.expand(len(pixels), -1))))
+    return {name: _join(rows) for name, rows in places.items()}, {name: _join(rows) for name, rows in frames.items()}
+
+
+def _effects(
+    model: DferPreTrainedModel, clips: torch.Tensor, logits: torch.Tensor | None, contrast: Contrast
+) -> torch.Tensor:
+    """What is lost without each frame, `(clips, num_frames)`."""
+    left_out = quarter_runs(clips.shape[1])
+    if logits is None:
+        with torch.no_grad():
+            logits = model(pixel_values_videos=clips).logits
+        assert logits is not None
+    after = contrast.log_odds(answer_without(model, clips, left_out))
+    return frame_effects(contrast.log_odds(logits)[:, None] - after, left_out)
+
+
+def _uninformed_maps(shape: Sequence[int], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Maps `(clips, num_frames, h, w)` that know of no clip: smooth noise, and the centre of the frame."""
+    cells = torch.arange(RANDOM_CELLS) - (RANDOM_CELLS - 1) / 2
+    centre = -(cells[:, None].square() + cells.square()).sqrt()
     return {
-        layer: Loss(torch.cat([part.marked for part in of_layer]), torch.cat([part.elsewhere for part in of_layer]))
-        for layer, of_layer in parts.items()
+        RANDOM: torch.rand(*shape, RANDOM_CELLS, RANDOM_CELLS, generator=generator),
+        CENTRE: centre.expand(*shape, -1, -1),
     }
 
 
-def table(losses: dict[str, Loss]) -> str:
-    """Lay out the means with 95 % intervals over clips, in Markdown."""
-    lines = ["| layer | what it marks | what another clip's map marks |", "|---|---|---|"]
-    for layer, loss in losses.items():
-        cells = []
-        for lost in (loss.marked, loss.elsewhere):
-            half = 1.96 * lost.std().item() * len(lost) ** -0.5
-            cells.append(f"{lost.mean():.3f} ± {half:.3f}")
-        lines.append(f"| {layer} | {cells[0]} | {cells[1]} |")
+def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Rank correlation of two explanations of each clip, `(clips,)`."""
+    pairs = zip(first.flatten(1).numpy(), second.flatten(1).numpy(), strict=True)
+    return torch.tensor([rank_correlation(one, other) for one, other in pairs])
+
+
+def _join(rows: Sequence[Row]) -> Row:
+    """Put batches together."""
+
+    def join_scores(scores: Sequence[Score]) -> Score:
+        return Score(torch.cat([s.insertion for s in scores]), torch.cat([s.deletion for s in scores]))
+
+    others = [row.other for row in rows if row.other is not None]
+    agreements = [row.agreement for row in rows if row.agreement is not None]
+    return Row(
+        join_scores([row.own for row in rows]),
+        join_scores(others) if others else None,
+        torch.cat(agreements) if agreements else None,
+    )
+
+
+def table(rows: dict[str, Row], *, kind: str) -> str:
+    """Lay out means with 95 % bootstrap intervals over clips, in Markdown; `kind` is what the first column names.
+
+    The last column but one says whether an explanation beats that of another clip by half again, for sure within the
+    interval.
+    """
+    header = ["insertion", "deletion", "difference", "of another clip", "half again", "with random weights"]
+    lines = [f"| {kind} | {' | '.join(header)} |", f"|{'---|' * (len(header) + 1)}"]
+    for name, row in rows.items():
+        gain = row.own.gain.double().numpy()
+        cells = [f"{row.own.insertion.mean():.3f}", f"{row.own.deletion.mean():.3f}", _with_interval(gain)]
+        if row.other is None:
+            cells += ["", ""]
+        else:
+            other = row.other.gain.double().numpy()
+            lower = _interval(gain - HALF_AGAIN * other)[0]
+            cells += [_with_interval(other), "yes" if lower > 0 else "no"]
+        cells.append("" if row.agreement is None else f"{row.agreement.nanmean():.2f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    means = Resamples.of(np.zeros(len(values), dtype=int)).mean(values, np.ones(len(values)))
+    lower, upper = np.percentile(means, [2.5, 97.5])
+    return float(lower), float(upper)
+
+
+def _with_interval(values: np.ndarray) -> str:
+    lower, upper = _interval(values)
+    return f"{values.mean():.3f} ({lower:.3f} to {upper:.3f})"
 
 
 def main() -> None:
@@ -111,14 +300,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="shipped name or folder")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of FER+")
-    parser.add_argument("--layers", nargs="+", help="names of parts of the model (default: its evidence_layer)")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME[:LAYER]",
+        help=f"how maps are drawn (default: all that the system offers but {SLOW}, which is slow)",
+    )
+    parser.add_argument("--every", type=int, default=EVERY_NTH_STILL, metavar="N", help="take every Nth still")
     arguments = parser.parse_args()
     model = dfer_hf.VideoPredictor.from_pretrained(arguments.checkpoint, device="cpu").model
     faces = load_ferplus(arguments.data_root, "valid")
-    stills = StillSource(faces.subset(range(0, len(faces), EVERY_NTH_STILL)))
-    clips = StillClips(stills, neutral_label=NEUTRAL, off_target_share=0.0)
-    layers = arguments.layers or [cast(str, model.evidence_layer)]
-    sys.stdout.write(f"{len(clips)} clips\n" + table(measure(model, clips, layers)))
+    stills = StillSource(faces.subset(range(0, len(faces), arguments.every)))
+    clips = StillClips(stills, neutral_label=NEUTRAL)
+    methods = arguments.methods or [name for name in methods_for(model) if name != SLOW]
+    places, frames = measure(model, clips, methods)
+    sys.stdout.write(f"{len(clips)} clips\n\n{table(places, kind='places')}\n{table(frames, kind='frames')}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,123 @@
+"""The methods that show where in each frame the evidence lies, by name, and the systems that each is offered for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ..models.modeling_dfer import DferPreTrainedModel
+from ..models.modeling_keypoint_gcn import KeypointGcnForVideoClassification
+from .attention import attention_rollout
+from .gradients import PlaceEvidence, grad_cam, layer_cam
+from .key_points import key_point_evidence
+from .masks import mask_maps
+from .targets import ANSWER, Target
+
+DEFAULT_METHOD = "layercam"
+
+
+class UnknownMethodError(ValueError):
+    """A name stands for no method that is offered for the model."""
+
+
+@dataclass(frozen=True)
+class SpatialMethod:
+    """A way to find the places that count.
+
+    Args:
+        explain: Takes a model, clips `(batch, num_frames, channels, height, width)` and a target.
+        description: What it does, in a line.
+        fits: Whether it is offered for a model.
+    """
+
+    explain: Callable[[DferPreTrainedModel, torch.Tensor, Target], PlaceEvidence]
+    description: str
+    fits: Callable[[DferPreTrainedModel], bool] = lambda _model: True
+
+
+SPATIAL_METHODS: Mapping[str, SpatialMethod] = {
+    "layercam": SpatialMethod(layer_cam, "each place of an early, fine map, by its own gradient"),
+    "gradcam": SpatialMethod(grad_cam, "the channels of the last map, by their mean gradients"),
+    "attention": SpatialMethod(
+        attention_rollout,
+        "attention between the places of a frame, through its layers",
+        lambda model: model.spatial_attention is not None,
+    ),
+    "keypoints": SpatialMethod(
+        key_point_evidence,
+        "the key points of the face, by what each adds",
+        lambda model: isinstance(model, KeypointGcnForVideoClassification),
+    ),
+    "masks": SpatialMethod(mask_maps, "what is lost by covering each place; takes minutes"),
+}
+"""Name of a method to what it does."""
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What to explain, and by which method.
+
+    Args:
+        method: One of `SPATIAL_METHODS`.
+        target: What is explained; each clip's answer where it is left out.
+    """
+
+    method: str = DEFAULT_METHOD
+    target: Target = ANSWER
+
+    @classmethod
+    def of(cls, explain: "bool | str | ExplainOptions", target: Target | str | None = None) -> "ExplainOptions | None":
+        """Read what a caller may say: whether to explain, a method or options, and a class, a group or a target.
+
+        Naming a target asks for an explanation too.
+        """
+        if isinstance(explain, ExplainOptions):
+            return explain if target is None else cls.of(explain.method, target)
+        if not explain and target is None:
+            return None
+        target = target if isinstance(target, Target) else Target(target)
+        return cls(explain if isinstance(explain, str) else DEFAULT_METHOD, target)
+
+    def check(self, model: DferPreTrainedModel) -> None:
+        """Refuse what the model does not offer, before there is anything to explain.
+
+        Raises:
+            UnknownMethodError: If there is no such method, or it is not offered for the model.
+            UnknownTargetError: If the target names no class and no group.
+            EmptyContrastError: If the target compares with nothing.
+        """
+        offered = methods_for(model)
+        if self.method not in offered:
+            raise UnknownMethodError(
+                f"Expected a method that {type(model).__name__} offers, one of {', '.join(offered)}, got "
+                f"{self.method!r}."
+            )
+        self.target.resolve(model, torch.zeros(1, len(model.config.label_names)))
+
+
+def methods_for(model: DferPreTrainedModel) -> list[str]:
+    """Name the methods that are offered for a model, the default first."""
+    return [name for name, method in SPATIAL_METHODS.items() if method.fits(model)]
+
+
+def explain_places(
+    model: DferPreTrainedModel,
+    pixel_values_videos: torch.Tensor,
+    target: Target = ANSWER,
+    *,
+    method: str = DEFAULT_METHOD,
+) -> PlaceEvidence:
+    """Show where in each frame the evidence for a target lies.
+
+    Args:
+        model: A system of this package, in evaluation; no other thread may use it meanwhile.
+        pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
+        target: What is explained.
+        method: One of `methods_for(model)`.
+
+    Raises:
+        UnknownMethodError: If there is no such method, or it is not offered for the model.
+        UnknownTargetError: If the target names no class and no group.
+    """
+    ExplainOptions(method, target).check(model)
+    return SPATIAL_METHODS[method].explain(model, pixel_values_videos, target)
