@@ -17,12 +17,13 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from transformers import PreTrainedConfig
@@ -59,7 +60,10 @@ def train(
     """Build data, model and optimiser; train, measure and save epoch by epoch; write a folder ready for the Hub."""
     run, settled = RunFolder(output), dataclasses.asdict(config)
     accelerator = Accelerator(
-        gradient_accumulation_steps=config.accumulation, log_with=build_trackers(config.trackers, run) or None
+        gradient_accumulation_steps=config.accumulation,
+        log_with=build_trackers(config.trackers, run) or None,
+        # The other processes wait for the head start of the first.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
     )
     data = build_data(config, data_root, fold=fold, prepared_root=prepared_root)
     settings = {**run_settings(data, settled), "num_processes": accelerator.num_processes}

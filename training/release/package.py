@@ -80,7 +80,6 @@ def main() -> None:
             find_checkpoint(arguments.average_with), dtype=torch.float32
         )
         average_weights(model, start, arguments.average_share)
-    model.config.image_size = IMAGE_SIZE
     if arguments.prior_correction:
         if arguments.recipe is None or arguments.data_root is None:
             parser.error("--prior-correction needs --recipe and --data-root")
