@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import logging, validate_repo_id
+from yaml import YAMLError
 
 from ..checkpoints import find_checkpoint, load_checkpoint
 from .card import MARKED, RESULTS, render_card
@@ -27,6 +28,8 @@ SENTINEL = "hub_code.py"
 REPLACEABLE = re.compile(r"[\w.-]+\.(py|png)")
 """Names that an earlier version may have pushed, and that are deleted when this one has no such file."""
 
+logger = logging.get_logger(__name__)
+
 Answer = TypeVar("Answer")
 
 
@@ -36,6 +39,10 @@ class PushError(ValueError):
 
 class CardMissingError(PushError):
     """There is no card to go along with the weights."""
+
+
+class CardInvalidError(PushError):
+    """The card or the results beside it cannot be read, or say what makes no sense."""
 
 
 class LicenceMissingError(PushError):
@@ -105,7 +112,7 @@ def prepare_repository(source: str, target: str, folder: Path) -> PreparedReposi
         validate_repo_id(repo_id)
     except ValueError as error:
         raise PushError(f"Expected a namespace such as me, or me/name, got {target!r}: {error}") from error
-    loaded = load_checkpoint(source)
+    loaded = load_checkpoint(checkpoint)
     card = checked_card(checkpoint, loaded.model.num_parameters())
     files = export_repository(loaded.model, loaded.processor, folder, card=checkpoint / CARD)
     (folder / CARD).write_text(address_card(card, repo_id), encoding="utf-8")
@@ -121,29 +128,32 @@ def checked_card(checkpoint: Path, num_parameters: int) -> str:
 
     Raises:
         CardMissingError: If there is none.
+        CardInvalidError: If it or its `results.json` cannot be read.
         LicenceMissingError: If its metadata names no licence.
         StaleCardError: If it does not show the figures of the `results.json` beside it, or these are of another model.
     """
-    file, measured = checkpoint / CARD, checkpoint / RESULTS
+    file, measured, name = checkpoint / CARD, checkpoint / RESULTS, checkpoint.resolve().name
     if not file.is_file():
         raise CardMissingError(f"Expected a card in {str(file)!r}, found none. Write one.")
-    text = file.read_text(encoding="utf-8")
-    if not ModelCard(text).data.get("license"):
+    try:
+        text = file.read_text(encoding="utf-8")
+        licence = ModelCard(text).data.get("license")
+        results = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else None
+        rendered = text if results is None else render_card(text, results)
+        counted = num_parameters if results is None else results["benches"].get("cost", {}).get("parameters")
+    except (KeyError, TypeError, ValueError, YAMLError) as error:
+        raise CardInvalidError(f"{str(file)!r} or the {RESULTS} beside it makes no sense: {error}. Fix it.") from error
+    if not licence:
         raise LicenceMissingError(f"Expected a `license:` in the metadata of {str(file)!r}, found none. Name it.")
-    if measured.is_file():
-        results = json.loads(measured.read_text(encoding="utf-8"))
-        counted = results["benches"].get("cost", {}).get("parameters", num_parameters)
-        if (results["checkpoint"], counted) != (checkpoint.resolve().name, num_parameters):
-            raise StaleCardError(
-                f"Expected figures of {checkpoint.resolve().name!r} with {num_parameters} parameters in "
-                f"{str(measured)!r}, got those of {results['checkpoint']!r} with {counted}. Measure it again."
-            )
-        if render_card(text, results) != text:
-            raise StaleCardError(f"{str(file)!r} does not show what was measured last. Run `make cards`.")
-    elif MARKED.search(text):
+    if results is None and MARKED.search(text):
+        raise StaleCardError(f"Expected a {RESULTS} beside {str(file)!r}, which shows its figures. Measure it again.")
+    if results is not None and (results["checkpoint"], counted or num_parameters) != (name, num_parameters):
         raise StaleCardError(
-            f"Expected a {RESULTS} beside {str(file)!r}, which shows figures of it. Measure it again."
+            f"Expected figures of {name!r} with {num_parameters} parameters in {str(measured)!r}, got those of "
+            f"{results['checkpoint']!r} with {counted}. Measure it again."
         )
+    if rendered != text:
+        raise StaleCardError(f"{str(file)!r} does not show what was measured last. Run `make cards`.")
     return text
 
 
@@ -227,4 +237,6 @@ def _asked(call: Callable[..., Answer], *arguments: Any, **options: Any) -> Answ
                     f"The Hub did not take it: {error}. Run the command again; what is there is not sent twice."
                 ) from error
             said = re.search(r"\bt\s*=\s*(\d+)", error.response.headers.get("RateLimit", ""))
-            time.sleep(int(said[1]) + 1 if said else 2**tried)
+            seconds = int(said[1]) + 1 if said else 2**tried
+            logger.warning(f"The Hub takes no more for now. Waiting {seconds} seconds.")
+            time.sleep(seconds)

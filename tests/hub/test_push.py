@@ -13,6 +13,7 @@ import dfer_hf
 from dfer_hf.checkpoints import CheckpointError
 from dfer_hf.hub.export import export_checkpoint
 from dfer_hf.hub.push import (
+    CardInvalidError,
     CardMissingError,
     HubRefusedError,
     LicenceMissingError,
@@ -167,6 +168,10 @@ def test_a_hub_that_is_away_is_named(push, monkeypatch):
         ("results.json", "61.04", "62.04", StaleCardError, "make cards"),
         ("results.json", '"checkpoint": "mine"', '"checkpoint": "yours"', StaleCardError, "Measure it again"),
         ("results.json", '"parameters": ', '"parameters": 9', StaleCardError, "Measure it again"),
+        ("README.md", "license: apache-2.0", "license: {", CardInvalidError, "makes no sense"),
+        ("README.md", "- ferplus", "- lfw", CardInvalidError, "whose licence is known"),
+        ("results.json", '"checkpoint"', "checkpoint", CardInvalidError, "makes no sense"),
+        ("results.json", '"benches"', '"benchez"', CardInvalidError, "benches"),
         ("config.json", '"num_frames": ', '"num_framez": ', CheckpointError, "num_framez"),
     ],
 )
