@@ -35,6 +35,7 @@ examples:
   dfer predict clip.mp4
   dfer predict clips/ --csv answers.csv --json answers.json
   dfer predict clip.mp4 --overlay seen.webm
+  dfer predict clip.mp4 --target fear --instead-of surprise --maps maps.npz
 """
 
 
@@ -225,6 +226,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add(
+        "--explain",
+        metavar="METHOD",
+        help="say what answers rest on: layercam, gradcam, attention, keypoints or masks",
+    )
+    add("--target", metavar="CLASS", help="explain this class or group (default: the answer)")
+    add("--instead-of", metavar="CLASS", help="explain the target and not this one")
+    add("--maps", type=Path, metavar="FILE", help="write heat maps into an .npz; a folder for several")
     add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
     add("--quiet", action="store_true", help="print errors only")
     limits = parser.add_argument_group("limits", "Larger files are refused before they are decoded.")

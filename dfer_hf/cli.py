@@ -19,6 +19,7 @@ from transformers.utils import logging
 from . import systems
 from .checkpoints import CARD, CheckpointError, find_checkpoint, load_checkpoint, shipped_checkpoints
 from .complexity import Size, measure_preset
+from .explain import ExplainOptions, Target
 from .faces.video_processing_dfer import DferVideoProcessor
 from .file_run import (
     FILE_ERRORS,
@@ -42,10 +43,11 @@ from .output_files import (
     JsonFile,
     UsageError,
     check_outputs,
-    overlay_files,
+    file_for_each,
     printable,
 )
 from .prediction import ClipPrediction, error_row
+from .predictor import VideoPredictor
 from .report_commands import compare, report
 from .video import FrameSpool
 from .visualize import summarise, write_overlay
@@ -58,9 +60,11 @@ def predict(options: argparse.Namespace) -> int:
         UsageError: If the model, the device or an output cannot be had.
     """
     with outputs_are_written():
-        overlays = overlay_files(options.overlay, options.files)
-        check_outputs(options.files, [options.json, options.csv, *overlays.values()])
+        overlays = file_for_each(options.overlay, options.files, (".webm", ".mp4"))
+        all_maps = file_for_each(options.maps, options.files, (".npz",))
+        check_outputs(options.files, [options.json, options.csv, *overlays.values(), *all_maps.values()])
         predictor, say = load_predictor(options, options.model), _reporter(options)
+        explain = _explain_options(options, predictor)
         is_batch = len(options.paths) > 1 or options.paths[0].is_dir()
         outputs: list[AnswerFile[Answer]] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
         outputs += [CsvFile(options.csv)] if options.csv else []
@@ -68,14 +72,16 @@ def predict(options: argparse.Namespace) -> int:
         analyse = functools.partial(predictor, limits=limits_of(options), progress=bar.move)
 
         def answer_one(file: Path, name: str) -> str:
-            target = overlays.get(file)
+            target, maps = overlays.get(file), all_maps.get(file)
             with FrameSpool(max_side=OVERLAY_SIDE) if target else nullcontext() as spool:
-                answer = _answer(analyse, file, name, spool)
+                answer = _answer(analyse, file, name, spool, explain)
                 for output in outputs:
                     output.add(answer)
                 error = answer["error"] if isinstance(answer, dict) else ""
                 if spool is not None and target and isinstance(answer, ClipPrediction):
                     error = _draw(spool, answer, target, sound=file, progress=bar.move)
+                if maps and isinstance(answer, ClipPrediction):
+                    error = error or _save_maps(answer, maps)
             say(answer, None if error else target)
             return error
 
@@ -189,12 +195,34 @@ COMMANDS = {
 }
 
 
-def _answer(analyse: Callable[..., ClipPrediction], file: Path, name: str, spool: FrameSpool | None) -> Answer:
-    """Analyse a file; with heat maps, and frames put into the spool, where they are to be drawn."""
+def _explain_options(options: argparse.Namespace, predictor: VideoPredictor) -> ExplainOptions | None:
+    """How to explain, where any output asks for it.
+
+    Raises:
+        UsageError: If the model does not offer the method, or has no such class.
+    """
+    target = None
+    if options.target or options.instead_of:
+        target = Target(options.target, options.instead_of)
+    explain = ExplainOptions.of(options.explain or bool(options.overlay or options.maps), target)
     try:
-        if spool is None:
-            return analyse(file, name=name)
-        return analyse(file, name=name, explain=True, on_frame=spool.add)
+        if explain is not None:
+            explain.check(predictor.model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return explain
+
+
+def _answer(
+    analyse: Callable[..., ClipPrediction],
+    file: Path,
+    name: str,
+    spool: FrameSpool | None,
+    explain: ExplainOptions | None,
+) -> Answer:
+    """Analyse a file; frames are put into the spool where they are to be drawn."""
+    try:
+        return analyse(file, name=name, explain=explain or False, on_frame=spool.add if spool else None)
     except FILE_ERRORS as error:
         return error_row(name, reason(error))
 
@@ -208,17 +236,30 @@ def _draw(spool: FrameSpool, prediction: ClipPrediction, target: Path, **options
     return ""
 
 
+def _save_maps(prediction: ClipPrediction, target: Path) -> str:
+    """Write the heat maps; an error message, or nothing."""
+    try:
+        prediction.save_maps(target)
+    except OSError as error:
+        return f"the maps could not be written: {reason(error)}"
+    return ""
+
+
 def _reporter(options: argparse.Namespace) -> Callable[[Answer, Path | None], None]:
     """What to print of each answer: a table, or a line where the answer is also written to a file."""
     is_silent = options.quiet or SCREEN in (options.json, options.csv)
-    as_line = any((options.json, options.csv, options.overlay))
+    as_line = any((options.json, options.csv, options.overlay, options.maps))
+    in_words = any((options.explain, options.target, options.instead_of))
 
     def say(answer: Answer, overlay: Path | None) -> None:
         nonlocal is_silent
         if is_silent or isinstance(answer, dict):
             return
         try:
-            tqdm.write(_line(answer, overlay) if as_line else _table(answer), file=sys.stdout)
+            faces = [face for face in answer.faces if in_words and face.explanation is not None]
+            words = [f"\n  Face {face.track_id + 1}. {face.explanation.sentence}" for face in faces]
+            text = _line(answer, overlay) if as_line else _table(answer)
+            tqdm.write("".join([text, *words]), file=sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:
             if not as_line:

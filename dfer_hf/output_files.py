@@ -169,28 +169,33 @@ class HtmlFile(AnswerFile[str]):
         self.stream.write(self.foot if self.num_answers else self.head + self.foot)
 
 
-def overlay_files(overlay: Path | None, files: Sequence[Path]) -> dict[Path, Path]:
-    """Input to overlay file: the one that was named, or one for each input in the folder that was named.
+def file_for_each(output: Path | None, files: Sequence[Path], suffixes: Sequence[str]) -> dict[Path, Path]:
+    """Input to output file: the one that was named, or one for each input in the folder that was named.
+
+    Args:
+        output: The file or folder; nothing where none is wanted.
+        files: The inputs.
+        suffixes: That the file may have; those in a folder get the first.
 
     Raises:
-        UsageError: If that is no name of a video, or no folder.
+        UsageError: If that is no name of such a file, or no folder.
     """
-    if overlay is None:
+    if output is None:
         return {}
-    if len(files) == 1 and overlay.suffix and not overlay.is_dir():
-        if overlay.suffix.lower() not in (".webm", ".mp4"):
-            raise UsageError(f"Expected an overlay ending in .webm or .mp4, got {str(overlay)!r}. Name it so.")
-        return {files[0]: overlay}
+    if len(files) == 1 and output.suffix and not output.is_dir():
+        if output.suffix.lower() not in suffixes:
+            raise UsageError(f"Expected an output ending in {' or '.join(suffixes)}, got {str(output)!r}. Name it so.")
+        return {files[0]: output}
     try:
-        overlay.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"Expected a folder for the overlays of {len(files)} files: {error}.") from error
+        raise UsageError(f"Expected a folder for the outputs of {len(files)} files: {error}.") from error
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
     for file in files:
-        target, number = overlay / _fitting_name(file.stem, ".webm"), 2
+        target, number = output / _fitting_name(file.stem, suffixes[0]), 2
         while target in taken:
-            target, number = overlay / _fitting_name(file.stem, f"-{number}.webm"), number + 1
+            target, number = output / _fitting_name(file.stem, f"-{number}{suffixes[0]}"), number + 1
         targets[file] = target
         taken.add(target)
     return targets

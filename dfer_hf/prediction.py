@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -294,6 +295,35 @@ class ClipPrediction:
     def to_json(self, *, indent: int | None = 2) -> str:
         """The dictionary as JSON text."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def save_maps(self, path: str | Path) -> None:
+        """Write the heat maps of every face as a compressed `.npz`, with what is needed to place them.
+
+        For face 0 there are `face0_maps` `(frames, h, w)` from 0 to 1, of the aligned crop; `face0_frame_index`,
+        `face0_time_seconds`, `face0_loss_without` `(frames,)`, the last NaN where it is not known; `face0_boxes`
+        `(frames, 4)` and `face0_points` `(frames, 5, 2)` in pixels of the original frame; frames without a map are
+        left out.
+
+        Raises:
+            ValueError: If no heat maps were asked for.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for face in self.faces:
+            frames = [frame for frame in face.frames if frame.heat_map is not None]
+            if not frames:
+                raise ValueError("Expected a prediction with heat maps, got one without. Analyse with `explain=True`.")
+            losses = [np.nan if frame.loss_without is None else frame.loss_without for frame in frames]
+            columns = {
+                "maps": np.stack([np.asarray(frame.heat_map, dtype=np.float32) for frame in frames]),
+                "frame_index": np.array([frame.frame_index for frame in frames]),
+                "time_seconds": np.array([frame.time_seconds for frame in frames]),
+                "loss_without": np.array(losses),
+                "boxes": np.array([frame.box for frame in frames], dtype=np.float32),
+                "points": np.array([frame.points for frame in frames], dtype=np.float32),
+            }
+            arrays |= {f"face{face.track_id}_{name}": column for name, column in columns.items()}
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, **arrays)
 
     def to_rows(self) -> Iterator[dict[str, Any]]:
         """One flat row per face and frame; scores are empty where the face was not seen."""

@@ -145,7 +145,8 @@ class VideoPredictor:
             explain: Whether to say what the answer rests on: where in each frame, by heat maps, and what it loses
                 without each; by the name of another method, see `dfer_hf.explain.methods_for`, for other heat maps.
             target: What to explain: a class or a group, or `Target("fear", "surprise")` for why one and not another;
-                the answer when left out. It asks for an explanation too.
+                the answer when left out, where the heat maps of each window of a long video show the answer to that
+                window. It asks for an explanation too.
             limits: What to refuse of files.
             frames_per_second: Rate of frames that are given as arrays.
             name: What the prediction calls the source; the file's name when left out.

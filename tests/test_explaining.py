@@ -105,3 +105,34 @@ def test_losses_of_many_windows_are_those_of_the_whole_answer(tiny_model, clips,
     assert len(losses) == 24
     assert all(abs(loss) < 1 / 8 for loss in losses)
     assert len({round(loss, 9) for loss in losses}) > 4
+
+
+def test_the_command_explains_a_class_and_writes_its_maps(dfer, clips):
+    code, printed, _ = dfer("predict", clips / "short.webm", "--target", "fear", "--maps", "maps.npz")
+    assert code == 0
+    assert "Face 1. For fear speak: " in printed
+    maps = np.load("maps.npz")
+    assert maps["face0_maps"].shape[0] == maps["face0_time_seconds"].shape[0] == 5
+    assert maps["face0_maps"].max() == pytest.approx(1)
+    assert maps["face0_points"].shape == (5, 5, 2)
+    assert np.isfinite(maps["face0_loss_without"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--target", "joy"], "got 'joy'"),
+        (["--explain", "attention"], "one of layercam"),
+        (["--instead-of", "fear"], "Name both"),
+        (["--maps", "maps.png"], "ending in .npz"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_explain(dfer, clips, options, said):
+    code, printed, errors = dfer("predict", clips / "short.webm", *options)
+    assert (code, printed) == (2, "")
+    assert said in errors
+
+
+def test_maps_that_nobody_asked_for_are_not_written(predictor, clips, tmp_path):
+    with pytest.raises(ValueError, match="with heat maps"):
+        predictor(clips / "short.webm").save_maps(tmp_path / "maps.npz")

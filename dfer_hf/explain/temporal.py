@@ -121,6 +121,7 @@ def answer_without(
             output = model.answer_encoded(chosen, frames_per_second=frames_per_second)
         else:
             output = model(pixel_values_videos=chosen)
+        assert output.logits is not None
         answers = output.logits.float().unflatten(0, (len(clips), len(variants)))
         if logits is None:
             logits = answers.new_empty(len(clips), len(left_out), answers.shape[-1])

@@ -103,11 +103,3 @@ def strength_of_movements(
         if all(shape in strength for shape in shapes)
     }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def whole_percents(shares: Mapping[str, float]) -> dict[str, int]:
-    """Round percentages so that they still sum to 100: the largest remainders are rounded up."""
-    floors = {name: int(share) for name, share in shares.items()}
-    missing = round(sum(shares.values())) - sum(floors.values())
-    by_remainder = sorted(shares, key=lambda name: floors[name] - shares[name])
-    return {name: floors[name] + (name in by_remainder[:missing]) for name in shares}

@@ -1,15 +1,7 @@
 import numpy as np
 import pytest
 
-from dfer_hf.explain.words import (
-    MOVEMENTS,
-    PARTS,
-    even_shares,
-    part_masks,
-    shares_of_parts,
-    strength_of_movements,
-    whole_percents,
-)
+from dfer_hf.explain.words import MOVEMENTS, PARTS, even_shares, part_masks, shares_of_parts, strength_of_movements
 from dfer_hf.faces.alignment import ARCFACE_TEMPLATE
 from dfer_hf.prediction import FaceExplanation
 
@@ -67,11 +59,6 @@ def test_movements_are_those_of_the_frames_that_count():
 def test_each_blendshape_has_one_word():
     shapes = [shape for group in MOVEMENTS.values() for shape in group]
     assert len(shapes) == len(set(shapes))
-
-
-def test_whole_percents_still_sum_to_a_hundred():
-    assert whole_percents({"a": 33.4, "b": 33.3, "c": 33.3}) == {"a": 34, "b": 33, "c": 33}
-    assert sum(whole_percents(even_shares()).values()) == 100
 
 
 def explanation(**fields):
