@@ -8,7 +8,7 @@ PORT ?=
 PYTEST ?=
 CONSTRAINTS ?=
 DATA ?=
-PATHS = dfer_hf dfer_cli.py dfer_start.py training tests examples app.py
+PATHS = dfer_hf dfer_cli.py dfer_start.py training tests examples app.py page
 
 python := "$(VENV)/bin/python"
 quiet_app := GRADIO_ANALYTICS_ENABLED=False

@@ -6,11 +6,12 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .faces import NoFaceFoundError
 from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, probe
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from .predictor import VideoPredictor
 
 OVERLAY_SIDE = 720
-OVERLAY_NAME, JSON_NAME, CSV_NAME = "overlay.webm", "prediction.json", "prediction.csv"
+OVERLAY_NAME, JSON_NAME, CSV_NAME, REPORT_NAME = "overlay.webm", "prediction.json", "prediction.csv", "report.html"
+OVERLAY_ID, PREVIEW_ID = "overlay", "preview"
+"""What the page calls its parts that play the answer and the upload, in which timelines seek."""
+
 MAX_PIXELS = 16_000_000_000
 """What one file may show in all its frames together: two minutes of 1080p at 60 frames a second."""
 
@@ -42,6 +46,7 @@ class ShownFace:
     group: str
     coarse: dict[str, float]
     timeline_html: str
+    strip_html: str
     table: list[list[str]]
 
 
@@ -51,6 +56,14 @@ class ShownAnswer:
 
     summary: list[str]
     faces: list[ShownFace]
+
+
+@dataclass(frozen=True)
+class ShownComparison:
+    """What a page shows of a clip that several checkpoints answered: sentences on the whole, and a drawing."""
+
+    summary: list[str]
+    html: str
 
 
 class AnalysisWorkers:
@@ -70,6 +83,7 @@ class AnalysisWorkers:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.names, self.limits, self.max_pixels = list(checkpoints), limits, max_pixels
+        self._checkpoints = dict(checkpoints)
         self._runner = JobRunner(_load_predictors, dict(checkpoints))
         self._looks = threading.BoundedSemaphore(MAX_LOOKS)
         self._turns = _Turns()
@@ -105,22 +119,47 @@ class AnalysisWorkers:
         on_progress: Report,
         cancelled: threading.Event,
     ) -> ShownAnswer:
-        """Analyse a file when its turn has come; write overlay, JSON and CSV into `folder`.
+        """Analyse a file when its turn has come; write overlay, JSON, CSV and a report into `folder`.
 
         Raises:
             JobRefusedError: If the file is bad, shows no face, or is over the limits.
             JobCancelledError: If `cancelled` was set.
         """
+        arguments = (name, self._checkpoints[name], str(video), folder, heat_map)
+        return self._in_turn(_analyse, *arguments, video=video, on_progress=on_progress, cancelled=cancelled)
+
+    def compare(
+        self, names: Sequence[str], video: str | Path, folder: Path, *, on_progress: Report, cancelled: threading.Event
+    ) -> ShownComparison:
+        """Let several checkpoints answer a file when its turn has come; write JSON and a page into `folder`.
+
+        Raises:
+            JobRefusedError: If there are fewer than two names, or as of `analyse`.
+            JobCancelledError: If `cancelled` was set.
+        """
+        if len(names) < 2:
+            raise JobRefusedError("Choose two models or more to compare.")
+        arguments = ({name: self._checkpoints[name] for name in names}, str(video), folder)
+        work = {"on_progress": on_progress, "cancelled": cancelled, "share": len(names)}
+        return self._in_turn(_compare, *arguments, video=video, **work)
+
+    def _in_turn(
+        self,
+        job: Callable[..., Any],
+        *arguments: Any,
+        video: str | Path,
+        on_progress: Report,
+        cancelled: threading.Event,
+        share: int = 1,
+    ) -> Any:
+        """Do a job on a file when its turn has come, in the time that `share` analyses may take."""
         seconds = self.look_at(video)
-        allowed = START_SECONDS + SECONDS_PER_SECOND * seconds
+        allowed = START_SECONDS + share * SECONDS_PER_SECOND * seconds
         limits = JobLimits(wall_seconds=2 * allowed, cpu_seconds=allowed)
         with self._turns.take(seconds, on_progress=on_progress, cancelled=cancelled):
             return self._runner.run(
-                _analyse,
-                name,
-                str(video),
-                folder,
-                heat_map,
+                job,
+                *arguments,
                 self.limits,
                 self.max_pixels,
                 limits=limits,
@@ -204,45 +243,51 @@ def _analyse(
     predictors: "dict[str, VideoPredictor]",
     report: Report,
     name: str,
+    checkpoint: str | Path,
     video: str,
     folder: Path,
     heat_map: bool,
     limits: VideoLimits,
     max_pixels: int,
 ) -> ShownAnswer:
-    from .visualize import describe_face, summarise, table_rows, timeline_html, write_overlay
+    from .checkpoint_facts import facts_of, versions
+    from .visualize import (
+        clip_article,
+        describe_face,
+        name_face,
+        page_foot,
+        page_head,
+        strip_html,
+        summarise,
+        table_rows,
+        timeline_html,
+        write_overlay,
+    )
 
     # Whatever is left when this process is killed lies where it is deleted.
     tempfile.tempdir = str(folder)
     predictor = _with_all_there_is(predictors[name])
-    decoded = 0.0
-    with FrameSpool(max_side=OVERLAY_SIDE) as spool:
-
-        def keep(frame: Frame) -> None:
-            nonlocal decoded
-            # Whatever the header said.
-            decoded += frame.rgb.shape[0] * frame.rgb.shape[1] * frame.scale**2
-            _refuse_more_than(max_pixels, decoded)
-            spool.add(frame)
-
-        try:
-            prediction = predictor(
-                video,
-                explain=heat_map,
-                limits=limits,
-                progress=lambda share: report(0.6 * share, "Reading the expressions"),
-                on_frame=keep,
-            )
-            write_overlay(
-                spool,
-                prediction,
-                folder / OVERLAY_NAME,
-                sound=video,
-                max_side=OVERLAY_SIDE,
-                progress=lambda share: report(0.6 + 0.4 * share, "Drawing the answer"),
-            )
-        except (VideoError, NoFaceFoundError) as error:
-            raise JobRefusedError(str(error)) from error
+    facts = facts_of(predictor, checkpoint)
+    with FrameSpool(max_side=OVERLAY_SIDE) as spool, _refusals():
+        prediction = predictor(
+            video,
+            explain=heat_map,
+            limits=limits,
+            progress=lambda share: report(0.6 * share, "Reading the expressions"),
+            on_frame=_PixelCount(max_pixels, spool.add),
+        )
+        write_overlay(
+            spool,
+            prediction,
+            folder / OVERLAY_NAME,
+            sound=video,
+            max_side=OVERLAY_SIDE,
+            progress=lambda share: report(0.6 + 0.4 * share, "Drawing the answer"),
+        )
+        article = clip_article(prediction, spool, info=probe(video, limits=limits), checkpoint=facts)
+        strips = [strip_html(face, spool, name=name_face(prediction, face)) for face in prediction.faces]
+    page = f"{page_head(made_on=_today())}{article}{page_foot([facts], versions=versions())}"
+    (folder / REPORT_NAME).write_text(page, encoding="utf-8")
     (folder / JSON_NAME).write_text(prediction.to_json(), encoding="utf-8")
     (folder / CSV_NAME).write_bytes(prediction.to_csv().encode())
     return ShownAnswer(
@@ -261,14 +306,72 @@ def _analyse(
                     groups=predictor.groups,
                     duration_seconds=prediction.duration_seconds,
                     frame_seconds=prediction.duration_seconds / prediction.num_frames,
+                    video=OVERLAY_ID,
                 )
                 if prediction.num_frames > 1
                 else "",
+                strip,
                 table_rows(face),
             )
-            for face in prediction.faces
+            for face, strip in zip(prediction.faces, strips, strict=True)
         ],
     )
+
+
+def _compare(
+    predictors: "dict[str, VideoPredictor]",
+    report: Report,
+    checkpoints: dict[str, str | Path],
+    video: str,
+    folder: Path,
+    limits: VideoLimits,
+    max_pixels: int,
+) -> ShownComparison:
+    from .checkpoint_facts import facts_of, versions
+    from .comparison import compare
+    from .visualize import COMPARE_TITLE, comparison_article, comparison_html, page_foot, page_head, warning_notes
+
+    tempfile.tempdir = str(folder)
+    chosen = [_with_all_there_is(predictors[name]) for name in checkpoints]
+    with _refusals():
+        compared = compare(
+            chosen,
+            video,
+            limits=limits,
+            progress=lambda share: report(share, "Reading the expressions"),
+            on_frame=_PixelCount(max_pixels),
+        )
+    facts = [facts_of(predictor, path) for predictor, path in zip(chosen, checkpoints.values(), strict=True)]
+    head, foot = page_head(made_on=_today(), title=COMPARE_TITLE), page_foot(facts, versions=versions())
+    (folder / REPORT_NAME).write_text(f"{head}{comparison_article(compared)}{foot}", encoding="utf-8")
+    (folder / JSON_NAME).write_text(compared.to_json(), encoding="utf-8")
+    return ShownComparison(warning_notes(compared.predictions[0]), comparison_html(compared, video=PREVIEW_ID))
+
+
+class _PixelCount:
+    """Refuses what shows more pixels than one file may, whatever its header said, and passes frames on."""
+
+    def __init__(self, max_pixels: int, pass_on: Callable[[Frame], None] | None = None) -> None:
+        self.max_pixels, self.pass_on, self.decoded = max_pixels, pass_on, 0.0
+
+    def __call__(self, frame: Frame) -> None:
+        self.decoded += frame.rgb.shape[0] * frame.rgb.shape[1] * frame.scale**2
+        _refuse_more_than(self.max_pixels, self.decoded)
+        if self.pass_on is not None:
+            self.pass_on(frame)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Refuse a file that cannot be read or shows no face."""
+    try:
+        yield
+    except (VideoError, NoFaceFoundError) as error:
+        raise JobRefusedError(str(error)) from error
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()
 
 
 def _with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":

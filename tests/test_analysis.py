@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, AnalysisWorkers, _load_predictors, _Turns
+from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, REPORT_NAME, AnalysisWorkers, _load_predictors, _Turns
 from dfer_hf.video import VideoLimits, read_frames
 from dfer_hf.worker import JobCancelledError, JobRefusedError
 
@@ -46,7 +46,7 @@ def test_the_answer_is_that_of_the_library_and_its_files_lie_in_the_folder(analy
     assert answer.faces[0].group == face.coarse.label
     assert len(answer.faces[0].table) == 24
     assert "24 frames" in answer.summary[0]
-    assert {path.name for path in tmp_path.iterdir()} == {OVERLAY_NAME, JSON_NAME, CSV_NAME}
+    assert {path.name for path in tmp_path.iterdir()} == {OVERLAY_NAME, JSON_NAME, CSV_NAME, REPORT_NAME}
     assert len(list(read_frames(tmp_path / OVERLAY_NAME))) == 24
     said = json.loads((tmp_path / JSON_NAME).read_text(encoding="utf-8"))
     assert said["faces"][0]["fine"]["label"] == face.fine.label

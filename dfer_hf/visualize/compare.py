@@ -7,8 +7,8 @@ from itertools import groupby
 from ..comparison import Agreement, Comparison, FaceComparison
 from ..prediction import FacePrediction
 from .colours import Colour, group_colours
-from .text import face_notes, name_face, warning_notes
-from .timeline import axis_html, build_timeline
+from .text import coverage_notes, name_face, unsure_notes, warning_notes
+from .timeline import Moment, axis_html, build_timeline, moments_html
 
 COMPARE_TITLE = "Facial expressions in video: a comparison"
 
@@ -29,6 +29,7 @@ COMPARE_STYLE = """
 .dfer-answers { border-collapse: collapse; width: 100%; font-size: .9rem; margin: 0 0 12px; }
 .dfer-answers :is(th, td) { text-align: left; padding: 4px 10px 4px 0;
   border-bottom: 1px solid rgba(128, 128, 128, .6); }
+.dfer-answers th[scope=row] { overflow-wrap: anywhere; }
 """
 """How a comparison looks, with `TIMELINE_STYLE`; it belongs into a `<style>` in the head of the page."""
 
@@ -37,8 +38,13 @@ _MEANINGS = {Agreement.EXPRESSION: "same expression", Agreement.GROUP: "same gro
 _NARROW_SHARE = 0.06
 
 
-def comparison_html(comparison: Comparison) -> str:
-    """Show all faces of a clip: a table of the answers, a lane for each system, where they agree, and words."""
+def comparison_html(comparison: Comparison, *, video: str = "") -> str:
+    """Show all faces of a clip: a table of the answers, a lane for each system, where they agree, and words.
+
+    Args:
+        comparison: What the systems say.
+        video: The id of the part of the page that plays the video, where a script of the page makes the lanes seek.
+    """
     clip = comparison.predictions[0]
     sections = []
     for compared in comparison.faces:
@@ -47,10 +53,13 @@ def comparison_html(comparison: Comparison) -> str:
         # A picture has no time line.
         if clip.num_frames > 1:
             frame_seconds = clip.duration_seconds / clip.num_frames
-            parts.append(_lanes(compared, end_seconds=clip.duration_seconds, frame_seconds=frame_seconds))
+            lanes = _lanes(compared, end_seconds=clip.duration_seconds, frame_seconds=frame_seconds, video=video)
+            parts.append(lanes)
             parts += [f"<p>{escape(sentence)}</p>" for sentence in compared.in_words()]
+        notes = coverage_notes(compared.faces[0], name)
         for model, face in zip(compared.models, compared.faces, strict=True):
-            parts += [f"<p>{escape(note)}</p>" for note in face_notes(face, f"{name}, {model}")]
+            notes += unsure_notes(face, f"{name}, {model}")
+        parts += [f"<p>{escape(note)}</p>" for note in notes]
         sections.append(f"<section>{''.join(parts)}</section>")
     return "".join(sections)
 
@@ -75,7 +84,7 @@ def _answers_table(compared: FaceComparison) -> str:
     return f'<table class="dfer-answers"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float) -> str:
+def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float, video: str) -> str:
     rows = []
     for model, face in zip(compared.models, compared.faces, strict=True):
         colours = group_colours(face.coarse.probabilities)
@@ -102,11 +111,27 @@ def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float
         f'<span><span class="chip" style="background:rgb{colour}"></span>{escape(group)}</span>'
         for group, colour in colours.items()
     )
+    moments = moments_html(_moments(compared, frame_seconds), end_seconds, video=video)
     unseen = '<span><span class="chip unseen"></span>face not seen</span>'
     return (
         f'<div class="dfer-timeline dfer-compare"><div class="legend">{groups}{unseen}</div>'
-        f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}</div><div class="legend">{chips}</div></div>'
+        f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}{moments}</div>'
+        f'<div class="legend">{chips}</div></div>'
     )
+
+
+def _moments(compared: FaceComparison, frame_seconds: float) -> list[Moment]:
+    """Stretches in which no system changes its answer."""
+    frames = list(zip(*(face.frames for face in compared.faces), strict=True))
+    starts = [together[0].time_seconds for together in frames]
+    ends = [*starts[1:], starts[-1] + frame_seconds]
+    moments = []
+    for answers, run in groupby(range(len(frames)), key=lambda index: [frame.answer for frame in frames[index]]):
+        indices = list(run)
+        said = "; ".join(f"{model}: {answer}" for model, answer in zip(compared.models, answers, strict=True))
+        said = answers[0] if frames[indices[0]][0].fine is None else said
+        moments.append(Moment(starts[indices[0]], ends[indices[-1]], said))
+    return moments
 
 
 def _blocks(face: FacePrediction, colours: Mapping[str, Colour], *, end_seconds: float, frame_seconds: float) -> str:

@@ -42,17 +42,24 @@ def name_face(prediction: ClipPrediction, face: FacePrediction) -> str:
 
 def face_notes(face: FacePrediction, name: str) -> list[str]:
     """Say why a face's answer is not sure, and that it was not always seen, a sentence each."""
-    notes = []
-    if face.is_unsure:
-        problems = face.quality.problems if face.quality else ()
-        reasons = ", ".join(problems) or "more than one expression is probable"
-        notes.append(f"{name}: {face.answer}, since {reasons}.")
-    if face.coverage < 1:
-        notes.append(
-            f"{name} was seen in {face.coverage:.0%} of the frames between its first and its last; "
-            "the answer rests on those."
-        )
-    return notes
+    return unsure_notes(face, name) + coverage_notes(face, name)
+
+
+def unsure_notes(face: FacePrediction, name: str) -> list[str]:
+    """Say why a face's answer is not sure, if it is not."""
+    if not face.is_unsure:
+        return []
+    problems = face.quality.problems if face.quality else ()
+    reasons = ", ".join(problems) or "more than one expression is probable"
+    return [f"{name}: {face.answer}, since {reasons}."]
+
+
+def coverage_notes(face: FacePrediction, name: str) -> list[str]:
+    """Say that a face was not always seen, if it was not."""
+    if face.coverage == 1:
+        return []
+    seen = f"{name} was seen in {face.coverage:.0%} of the frames between its first and its last"
+    return [f"{seen}; the answer rests on those."]
 
 
 def warning_notes(prediction: ClipPrediction) -> list[str]:

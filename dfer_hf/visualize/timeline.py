@@ -37,6 +37,10 @@ TIMELINE_STYLE = """
 .dfer-timeline .moments { position: absolute; inset: 0 calc(var(--value) + 8px) 21px calc(var(--label) + 8px); }
 .dfer-timeline .moments i { position: absolute; top: 0; bottom: 0; }
 .dfer-timeline .moments i:hover { background: rgba(128, 128, 128, .3); }
+.dfer-timeline .moments[role=slider] { cursor: pointer; touch-action: pan-y; border-radius: 3px; }
+.dfer-timeline .moments:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+.dfer-timeline .playhead { position: absolute; top: -4px; bottom: -4px; width: 4px; margin-left: -2px; left: 0;
+  background: #d00000; border: 1px solid #fff; border-radius: 2px; pointer-events: none; }
 .dfer-timeline .words { margin: 10px 0 0; }
 @container (max-width: 440px) {
   .dfer-timeline .rows { --label: -8px; --value: -8px; }
@@ -148,6 +152,7 @@ def timeline_html(
     groups: Mapping[str, Sequence[str]],
     duration_seconds: float | None = None,
     frame_seconds: float = _USUAL_FRAME_SECONDS,
+    video: str = "",
 ) -> str:
     """Draw the timeline as HTML that fits any width, without scripts or anything from elsewhere.
 
@@ -159,6 +164,8 @@ def timeline_html(
         groups: Coarse group to its fine classes; sets order and colour of the rows.
         duration_seconds: Where the axis ends; with the face's last frame when left out.
         frame_seconds: How long a frame of the clip is shown.
+        video: The id of the part of the page that plays the video, where a script of the page makes the timeline seek
+            in it.
     """
     timeline = build_timeline(face, frame_seconds=frame_seconds)
     end_seconds = max(duration_seconds or 0.0, float(timeline.ends_seconds[-1])) or 1.0
@@ -181,7 +188,7 @@ def timeline_html(
     words = f"{timeline.in_words()} " if led else ""
     return (
         f'<div class="dfer-timeline">{_legend(face.coarse, colours)}'
-        f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}{_moments(timeline, end_seconds)}</div>'
+        f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}{_moments(timeline, end_seconds, video)}</div>'
         f'<p class="words">{escape(words)}<em>Weight</em> is how much a moment counted for the answer.</p></div>'
     )
 
@@ -253,16 +260,42 @@ def axis_html(end_seconds: float) -> str:
     return f'<div class="row" aria-hidden="true"><div class="axis">{spans}</div></div>'
 
 
-def _moments(timeline: Timeline, end_seconds: float) -> str:
-    columns = []
+def _moments(timeline: Timeline, end_seconds: float, video: str) -> str:
+    moments = []
     for index, (start, end) in enumerate(zip(timeline.starts_seconds, timeline.ends_seconds, strict=True)):
-        said = timeline.answers[index]
+        numbers = ""
         if timeline.seen[index]:
             ranked = sorted(((values[index], label) for label, values in timeline.fine.items()), reverse=True)
-            said += f" ({', '.join(f'{label} {value:.0%}' for value, label in ranked[:3])})"
+            numbers = f" ({', '.join(f'{label} {value:.0%}' for value, label in ranked[:3])})"
+        moments.append(Moment(float(start), float(end), timeline.answers[index], numbers))
+    return moments_html(moments, end_seconds, video=video)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A part of the axis that can be pointed at, what is said there, and the numbers behind that."""
+
+    start_seconds: float
+    end_seconds: float
+    said: str
+    numbers: str = ""
+
+
+def moments_html(moments: Sequence[Moment], end_seconds: float, *, video: str) -> str:
+    """What lies over the rows to be pointed at; with a video a slider with a playhead, which a script moves."""
+    columns = []
+    for moment in moments:
+        start, end = moment.start_seconds, moment.end_seconds
         style = f"left:{100 * start / end_seconds:.2f}%;width:{100 * (end - start) / end_seconds:.2f}%"
-        columns.append(f'<i style="{style}" title="{start:.2f} s: {escape(said)}"></i>')
-    return f'<div class="moments" aria-hidden="true">{"".join(columns)}</div>'
+        said = escape(moment.said)
+        data = f' data-start="{start:.3f}" data-end="{end:.3f}" data-said="{said}"' if video else ""
+        columns.append(f'<i style="{style}" title="{start:.2f} s: {said}{escape(moment.numbers)}"{data}></i>')
+    if not video:
+        return f'<div class="moments" aria-hidden="true">{"".join(columns)}</div>'
+    first = escape(moments[0].said if moments and moments[0].start_seconds <= 0 else "face not seen")
+    slider = f'role="slider" tabindex="0" aria-label="Moment of the video" data-video="{escape(video)}"'
+    values = f'aria-valuemin="0" aria-valuemax="{end_seconds:.3f}" aria-valuenow="0" aria-valuetext="0.0 s: {first}"'
+    return f'<div class="moments" {slider} {values}>{"".join(columns)}<b class="playhead"></b></div>'
 
 
 def _spread(name: str, curves: Mapping[str, np.ndarray]) -> str:

@@ -105,6 +105,64 @@ def test_a_person_gets_an_answer_in_the_browser_and_nothing_of_it_stays(address,
     assert wait_until(lambda: set(cache.iterdir()) <= before, seconds=5)
 
 
+def seconds_of(video):
+    return video.evaluate("video => video.currentTime")
+
+
+def test_a_person_moves_the_video_by_its_timeline(browser_page, clips):
+    choose(browser_page, clips / "face.webm")
+    browser_page.locator("#clip video").wait_for()
+    browser_page.get_by_role("button", name="Analyse").click()
+    slider, video = browser_page.locator("#timeline [role=slider]"), browser_page.locator("#overlay video")
+    slider.wait_for()
+    assert wait_until(lambda: video.evaluate("video => video.readyState") >= 2)
+    for width in (1280, 390):
+        browser_page.set_viewport_size({"width": width, "height": 900})
+        browser_page.wait_for_timeout(500)
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        at = [(box["x"] + share * box["width"], box["y"] + 40) for share in (0.25, 0.5, 0.75)]
+        browser_page.mouse.click(*at[0])
+        assert wait_until(lambda: abs(seconds_of(video) - 0.6) < 0.05)
+        browser_page.mouse.move(*at[1])
+        browser_page.mouse.down()
+        browser_page.mouse.move(*at[2])
+        browser_page.mouse.up()
+        assert wait_until(lambda: abs(seconds_of(video) - 1.8) < 0.05)
+        browser_page.keyboard.press("ArrowLeft")
+        assert wait_until(lambda: abs(seconds_of(video) - 1.7) < 0.05)
+        browser_page.keyboard.press("Home")
+        browser_page.keyboard.press("PageUp")
+        assert wait_until(lambda: abs(seconds_of(video) - 1.0) < 0.05)
+        assert slider.get_attribute("aria-valuetext").startswith("1.0 s: ")
+        assert not slider.get_attribute("aria-valuetext").endswith("face not seen")
+    # And the other way round.
+    video.evaluate("video => { video.currentTime = 0.6; }")
+    playhead = browser_page.locator("#timeline .playhead")
+    assert wait_until(lambda: playhead.evaluate("head => head.style.left") == "25%")
+    assert slider.get_attribute("aria-valuenow") == "0.60"
+
+
+def test_a_person_compares_models(browser_page, clips):
+    choose(browser_page, clips / "face.webm")
+    video = browser_page.locator("#preview video")
+    video.wait_for()
+    browser_page.get_by_role("tab", name="Compare").click()
+    browser_page.get_by_role("button", name="Compare").click()
+    slider = browser_page.locator("#comparison [role=slider]")
+    slider.wait_for()
+    assert browser_page.locator("#comparison tbody tr").count() == 2
+    assert "They agree on the expression for" in browser_page.locator("#comparison").inner_text()
+    slider.focus()
+    browser_page.keyboard.press("PageUp")
+    assert wait_until(lambda: abs(seconds_of(video) - 1.0) < 0.05)
+    assert f"; {SHIPPED}: " in slider.get_attribute("aria-valuetext")
+    assert width_on_a_phone(browser_page) <= 390
+    # Another clip leaves nothing of it.
+    browser_page.get_by_role("button", name="Take the example clip").click()
+    assert wait_until(lambda: browser_page.locator("#comparison [role=slider]").count() == 0)
+
+
 def test_a_person_can_choose_an_image_and_sees_it(browser_page, scene, tmp_path):
     from PIL import Image
 

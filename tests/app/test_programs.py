@@ -23,10 +23,11 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
 import app  # noqa: E402
+from page.layout import DecidedLabel  # noqa: E402
 
 
 def test_a_program_gets_the_whole_answer_for_the_example_clip(client):
-    overlay, note, fine, coarse, timeline, table, json_file, csv_file = client.predict(
+    overlay, note, fine, coarse, timeline, table, strip, json_file, csv_file, report = client.predict(
         handle_file(app.example_clip()), SHIPPED, True, api_name="/analyse"
     )
     overlay = overlay["video"] if isinstance(overlay, dict) else overlay
@@ -36,6 +37,8 @@ def test_a_program_gets_the_whole_answer_for_the_example_clip(client):
     assert sum(entry["confidence"] for entry in fine["confidences"]) == pytest.approx(1, abs=1e-4)
     assert {entry["label"] for entry in coarse["confidences"]} == {"positive", "neutral", "negative"}
     assert "Not seen:" in timeline
+    assert strip.count("<img ") == 6
+    assert "The frames that counted most" in Path(report).read_text(encoding="utf-8")
     assert len(table["data"]) == 140
     assert len(list(read_frames(overlay))) == 140
     said = json.loads(Path(json_file).read_text(encoding="utf-8"))
@@ -47,6 +50,20 @@ def test_a_program_gets_the_whole_answer_for_the_example_clip(client):
     assert 3.4 < max(hidden) < 4.1
 
 
+def test_a_program_lets_models_be_compared(client, clips):
+    shown, json_file, report = client.predict(
+        handle_file(clips / "short.webm"), ["tiny", SHIPPED], api_name="/compare"
+    )
+    assert "They agree on the expression for" in shown
+    assert json.loads(Path(json_file).read_text(encoding="utf-8"))["models"] == ["tiny", SHIPPED]
+    assert "short.webm</h2>" in Path(report).read_text(encoding="utf-8")
+
+
+def test_one_model_is_no_comparison(client, clips):
+    with pytest.raises(AppError, match="two models or more"):
+        client.predict(handle_file(clips / "short.webm"), ["tiny"], api_name="/compare")
+
+
 def test_several_faces_can_be_chosen_from(workers, clips, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     handlers = app.Handlers(workers)
@@ -55,7 +72,7 @@ def test_several_faces_can_be_chosen_from(workers, clips, tmp_path, monkeypatch)
     choice, *_ = handlers.unveil(request)
     assert choice.visible
     first, second = [track_id for _, track_id in choice.choices]
-    assert answer[2:6] == handlers.choose_face(first, request) != handlers.choose_face(second, request)
+    assert answer[2:7] == handlers.choose_face(first, request) != handlers.choose_face(second, request)
 
 
 def test_a_single_face_is_no_choice(workers):
@@ -72,7 +89,7 @@ def test_an_answer_that_was_deleted_is_asked_for_again(workers):
 
 
 def test_the_headline_is_the_answer_and_not_the_most_probable_class():
-    shown = app.DecidedLabel().postprocess(("not sure, perhaps fear", {"anger": 0.5, "fear": 0.3, "neutral": 0.2}))
+    shown = DecidedLabel().postprocess(("not sure, perhaps fear", {"anger": 0.5, "fear": 0.3, "neutral": 0.2}))
     assert shown.label == "not sure, perhaps fear"
     assert [entry.label for entry in shown.confidences] == ["anger", "fear", "neutral"]
 
@@ -212,7 +229,7 @@ def test_closing_the_page_deletes_upload_and_answer(address, cache, clips, tmp_p
     visitor = Client(address, verbose=False, download_files=str(tmp_path))
     visitor.predict(handle_file(clips / "short.webm"), "tiny", False, api_name="/analyse")
     names = {path.name for path in files_in(cache)}
-    assert {"short.webm", "overlay.webm", "prediction.json", "prediction.csv"} <= names
+    assert {"short.webm", "overlay.webm", "prediction.json", "prediction.csv", "report.html"} <= names
     visitor.close()
     assert wait_until(lambda: "short.webm" not in {path.name for path in files_in(cache)})
     assert wait_until(lambda: set(cache.iterdir()) <= before)

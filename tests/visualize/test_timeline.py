@@ -106,6 +106,22 @@ def test_drawing_leaves_room_up_to_the_end_of_the_clip():
     assert ">3 s<" in page
 
 
+def test_a_timeline_is_a_slider_where_there_is_a_video_to_move():
+    values = [0.9] * 4 + [None] * 2
+    page = timeline_html(face(values), groups=GROUPS, video="overlay")
+    slider = re.search(r'<div class="moments" (.*?)>', page).group(1)
+    for attribute in ('role="slider"', 'tabindex="0"', 'data-video="overlay"', 'aria-valuemax="0.600"'):
+        assert attribute in slider
+    assert 'aria-valuetext="0.0 s: happiness"' in slider
+    assert re.findall(r'data-said="(.*?)"', page) == ["happiness"] * 4 + ["face not seen"] * 2
+    assert 'role="slider"' not in timeline_html(face(values), groups=GROUPS)
+
+
+def test_a_moment_is_said_to_show_what_most_of_its_frames_show():
+    timeline = build_timeline(face([0.9, 0.9, 0.1, None, None, None]), max_moments=2)
+    assert timeline.answers == ("happiness", "face not seen")
+
+
 def test_every_row_is_described_in_words():
     checker = Checker()
     checker.feed(timeline_html(face([0.9, 0.4, None]), groups=GROUPS))

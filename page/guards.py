@@ -1,0 +1,61 @@
+"""Keep the page to files that were uploaded to it, and to what is to be seen of them."""
+
+import html
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from starlette.responses import PlainTextResponse
+
+from dfer_hf.checkpoints import shipped_folder
+
+ERROR_SECONDS = 20
+
+
+def example_clip() -> Path:
+    """The example clip."""
+    return shipped_folder("examples") / "astronaut.webm"
+
+
+def refusal(message: str) -> gr.Error:
+    """An error in plain words, escaped as it may hold the name of the file."""
+    return gr.Error(html.escape(message, quote=False), duration=ERROR_SECONDS, print_exception=False)
+
+
+class ClosedBlocks(gr.Blocks):
+    """Blocks that are given uploads only: Gradio would fetch the file behind an address that a call names."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuse other files before anything else is done with them."""
+        folder = Path(get_upload_folder()).resolve()
+        for path in files_named_in(inputs):
+            if not Path(path).resolve().is_relative_to(folder) and Path(path) != example_clip():
+                raise refusal("Upload the file: addresses and paths are not followed.")
+        return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def files_named_in(value: Any) -> Iterator[str]:
+    """Every file that the data of a call names, however deep."""
+    if isinstance(value, dict):
+        if isinstance(value.get("path"), str):
+            yield value["path"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from files_named_in(part)
+
+
+class ClosedRoutes:
+    """Keeps away from Gradio's routes that fetch addresses, or decode videos in this process."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer such a request with 403, and pass on all others."""
+        closed = re.search(r"/gradio_api/(file[=/]\w+:/|proxy=|process_recording)", scope.get("path", ""))
+        answer = PlainTextResponse("Forbidden", status_code=403) if closed else self.app
+        await answer(scope, receive, send)
