@@ -73,7 +73,6 @@ class HubRepository:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Contents at the head."""
         return {path: blob.content for path, blob in self.commits[self.head].items()}
 
 
@@ -157,8 +156,7 @@ class LoopbackHub:
 
     def create(self, asked: Asked) -> Any:
         content = asked.json
-        owner = self._check_namespace(asked.user, content["organization"])
-        repo_id = f"{owner}/{content['name']}"
+        repo_id = f"{self._check_namespace(asked.user, content['organization'])}/{content['name']}"
         if repo_id in self.repositories:
             raise HubError(409, "You already created this model repo", url=f"{self.url}/{repo_id}")
         self.repositories[repo_id] = HubRepository(private=content.get("visibility") == "private")
