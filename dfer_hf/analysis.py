@@ -140,8 +140,9 @@ class AnalysisWorkers:
         if len(names) < 2:
             raise JobRefusedError("Choose two models or more to compare.")
         arguments = ({name: self._checkpoints[name] for name in names}, str(video), folder)
-        work = {"on_progress": on_progress, "cancelled": cancelled, "share": len(names)}
-        return self._in_turn(_compare, *arguments, video=video, **work)
+        return self._in_turn(
+            _compare, *arguments, video=video, on_progress=on_progress, cancelled=cancelled, share=len(names)
+        )
 
     def _in_turn(
         self,

@@ -224,5 +224,5 @@ def test_a_person_can_record_a_clip(browser_page):
     # A busy machine records nothing for a while.
     browser_page.wait_for_function("window.recordedBytes > 20_000")
     browser_page.get_by_title("stop recording").click()
-    browser_page.locator("#clip video").wait_for()
+    browser_page.locator("#preview video").wait_for()
     assert browser_page.get_by_role("tab", name="Upload").get_attribute("aria-selected") == "true"
