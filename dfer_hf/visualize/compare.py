@@ -26,10 +26,10 @@ COMPARE_STYLE = """
 .dfer-compare .agreement { height: 16px; border: 1px solid currentColor; }
 .dfer-compare .agreement i { padding: 0; color: inherit; box-shadow: none; }
 .dfer-compare .legend .chip { border: 1px solid currentColor; }
-.dfer-answers { border-collapse: collapse; width: 100%; font-size: .9rem; margin: 0 0 12px; }
-.dfer-answers :is(th, td) { text-align: left; padding: 4px 10px 4px 0;
+.dfer-answers { border-collapse: collapse; table-layout: fixed; width: 100%; font-size: .85rem; margin: 0 0 12px; }
+.dfer-answers :is(th, td) { text-align: left; white-space: normal; padding: 4px 6px 4px 0;
   border-bottom: 1px solid rgba(128, 128, 128, .6); }
-.dfer-answers th[scope=row] { overflow-wrap: anywhere; }
+.dfer-answers :is(th[scope=row], td) { overflow-wrap: anywhere; }
 """
 """How a comparison looks, with `TIMELINE_STYLE`; it belongs into a `<style>` in the head of the page."""
 
