@@ -256,8 +256,8 @@ def _reporter(options: argparse.Namespace) -> Callable[[Answer, Path | None], No
         if is_silent or isinstance(answer, dict):
             return
         try:
-            faces = [face for face in answer.faces if in_words and face.explanation is not None]
-            words = [f"\n  Face {face.track_id + 1}. {face.explanation.sentence}" for face in faces]
+            explained = [(face.track_id + 1, face.explanation) for face in answer.faces if in_words]
+            words = [f"\n  Face {number}. {found.sentence}" for number, found in explained if found is not None]
             text = _line(answer, overlay) if as_line else _table(answer)
             tqdm.write("".join([text, *words]), file=sys.stdout)
             sys.stdout.flush()

@@ -114,7 +114,7 @@ def answer_without(
     is_encoded = clips.ndim == 3 if encoded is None else encoded
     if model.sees_frames_apart and not is_encoded:
         clips, is_encoded = model.encode_frames(clips), True
-    logits: torch.Tensor | None = None
+    logits = torch.empty(len(clips), len(left_out), len(model.config.label_names), device=clips.device)
     for variants, places in _batches(left_out.to(clips.device), len(clips), shorten=model.takes_any_length):
         chosen = clips[:, places].flatten(0, 1)  # (batch·variants, kept, ...)
         if is_encoded:
@@ -123,10 +123,7 @@ def answer_without(
             output = model(pixel_values_videos=chosen)
         assert output.logits is not None
         answers = output.logits.float().unflatten(0, (len(clips), len(variants)))
-        if logits is None:
-            logits = answers.new_empty(len(clips), len(left_out), answers.shape[-1])
         logits[:, variants] = answers
-    assert logits is not None
     return logits
 
 
