@@ -1,4 +1,4 @@
-"""Train what follows the parts of a system that see frames one by one, on stored outputs of these.
+"""Train what follows the parts of a system that see frames, or short instances, one by one, on their stored outputs.
 
 A stored clip costs a hundredth of one that goes through the backbone, so the layers with random first weights see a
 hundred times as many clips before everything is trained together.
@@ -24,7 +24,7 @@ CLIPS_PER_PASS = 8
 
 @dataclass(frozen=True)
 class FramewiseParts:
-    """Parts of a system that see every frame by itself.
+    """Parts of a system that see every frame, or every instance of some frames, by itself.
 
     Args:
         stored: Names of those whose outputs the others read.
@@ -46,6 +46,7 @@ FRAMEWISE: Mapping[str, FramewiseParts] = {
         ("trunk.encoder.stages.2",), ("trunk.embedder", "trunk.encoder.stages.0", "trunk.encoder.stages.1")
     ),
     "dfer_resnet_rnn": FramewiseParts(("trunk",), pooled=True),
+    "dfer_m3dfel": FramewiseParts(("trunk",)),
 }
 
 
@@ -64,12 +65,24 @@ class StoredClips:
     """What the stored parts of a system say of clips.
 
     Args:
-        outputs: Of each part its outputs, `(clips, num_frames, ...)` each; one for a part that returns a tensor.
+        outputs: Of each part the tensors it returns, `(clips, num_frames or bag_size, ...)` each.
         labels: Of the clips, `(clips, ...)`.
+        rebuild: Of each part what makes of such tensors what it returns.
     """
 
     outputs: Mapping[str, tuple[torch.Tensor, ...]]
     labels: torch.Tensor
+    rebuild: Mapping[str, Callable[[tuple[torch.Tensor, ...]], Any]]
+
+
+def take_apart(output: Any) -> tuple[tuple[torch.Tensor, ...], Callable[[tuple[torch.Tensor, ...]], Any]]:
+    """Return the tensors of what a part returned, and what makes it of them again."""
+    if isinstance(output, torch.Tensor):
+        return (output,), lambda tensors: tensors[0]
+    if isinstance(output, tuple):
+        # R3D's features; the shares of the frames are the same for all.
+        return output[:1], lambda tensors: (*tensors, *output[1:])
+    return tuple(output.feature_maps), lambda tensors: SimpleNamespace(feature_maps=tensors)
 
 
 @contextmanager
@@ -104,6 +117,7 @@ def store_clips(
     parts = FRAMEWISE[model.config.model_type]
     lenders = {name: lender for name in parts.stored if (lender := find_lender(model, name, parts.stored)) is not None}
     heard: dict[str, list[tuple[torch.Tensor, ...]]] = {name: [] for name in parts.stored}
+    rebuild = {}
     indices = torch.multinomial(source.sampling_weights, num_clips, replacement=True, generator=generator)
     labels = []
     model.eval()
@@ -112,16 +126,16 @@ def store_clips(
             batch = source.training_batch(part, image_size, generator, strength=strength)
             clips = batch["pixel_values_videos"].to(model.device)
 
-            def listen(name: str, output: Any, shape: torch.Size = clips.shape[:2]) -> None:
-                maps = None if isinstance(output, torch.Tensor) else output.feature_maps
-                tensors = (output,) if maps is None else maps
-                if parts.pooled:
-                    tensors = [tensor.float().mean(dim=(2, 3), keepdim=True) for tensor in tensors]
-                heard[name].append(tuple(tensor.half().cpu().unflatten(0, shape) for tensor in tensors))
+            def listen(name: str, output: Any, count: int = len(part)) -> None:
+                tensors, rebuild[name] = take_apart(output)
+                kept = (
+                    [tensor.float().mean(dim=(2, 3), keepdim=True) for tensor in tensors] if parts.pooled else tensors
+                )
+                heard[name].append(tuple(tensor.half().cpu().unflatten(0, (count, -1)) for tensor in kept))
                 for borrower, (lender, places) in lenders.items():
                     if lender == name:
-                        lent = tuple((maps or ())[place] for place in places)
-                        stand_ins[borrower].output = SimpleNamespace(feature_maps=lent)
+                        rebuild[borrower] = rebuild[name]
+                        stand_ins[borrower].output = rebuild[name](tuple(tensors[place] for place in places))
                         heard[borrower].append(tuple(heard[name][-1][place] for place in places))
 
             hooks = [
@@ -137,7 +151,7 @@ def store_clips(
                 hook.remove()
             labels.append(batch["labels"])
     outputs = {name: tuple(map(torch.cat, zip(*heard[name], strict=True))) for name in parts.stored}
-    return StoredClips(outputs, torch.cat(labels))
+    return StoredClips(outputs, torch.cat(labels), rebuild)
 
 
 def find_lender(model: nn.Module, name: str, among: tuple[str, ...]) -> tuple[str, list[int]] | None:
@@ -178,9 +192,9 @@ def train_on_stored(
         Mean loss of the last tenth of the steps.
     """
     parts = FRAMEWISE[model.config.model_type]
-    count, num_frames = next(iter(clips.outputs.values()))[0].shape[:2]
+    count, num_places = next(iter(clips.outputs.values()))[0].shape[:2]
     # Nobody looks at the pixels, so they have a shape alone.
-    shape = (config.batch_size, num_frames, model.config.num_channels, image_size, image_size)
+    shape = (config.batch_size, model.config.num_frames, model.config.num_channels, image_size, image_size)
     pixels = torch.empty(shape, device="meta")
     losses = []
     with parts_replaced(model, (*parts.stored, *parts.skipped)) as stand_ins:
@@ -192,16 +206,15 @@ def train_on_stored(
             stand_ins[name].output = pixels
         for _ in tqdm(range(config.num_steps), desc="head start", disable=None):
             chosen = torch.randint(count, (config.batch_size,), generator=generator)
-            frames = torch.arange(num_frames).expand(config.batch_size, -1)
+            places = torch.arange(num_places).expand(config.batch_size, -1)
             backwards = torch.rand((config.batch_size, 1), generator=generator) < 0.5
-            frames = torch.where(backwards, frames.flip(1), frames)
+            places = torch.where(backwards, places.flip(1), places)
             for name in parts.stored:
                 tensors = tuple(
-                    tensor[chosen[:, None], frames].flatten(0, 1).float().to(model.device)
+                    tensor[chosen[:, None], places].flatten(0, 1).float().to(model.device)
                     for tensor in clips.outputs[name]
                 )
-                is_backbone = name.endswith("trunk")
-                stand_ins[name].output = SimpleNamespace(feature_maps=tensors) if is_backbone else tensors[0]
+                stand_ins[name].output = clips.rebuild[name](tensors)
             with autocast():
                 loss = model(pixel_values_videos=pixels, labels=clips.labels[chosen].to(model.device)).loss
             optimiser.zero_grad()
@@ -227,7 +240,7 @@ def give_head_start(
     if model.config.model_type not in FRAMEWISE:
         able = ", ".join(name.removeprefix("dfer_") for name in FRAMEWISE)
         raise ValueError(
-            f"Expected `head_start` with a system whose frames are seen one by one ({able}), got {config.system}. "
+            f"Expected `head_start` with a system that sees frames one by one ({able}), got {config.system}. "
             "Take it out of the recipe."
         )
     image_size, strength = config.stage(0)

@@ -11,7 +11,7 @@ from training.config import HeadStart, load_config
 from training.data.movable_faces import movable_ferplus
 from training.data.moving_stills import MovingStills
 from training.datasets.ferplus import load_ferplus
-from training.systems.head_start import FRAMEWISE, store_clips, train_on_stored
+from training.systems.head_start import FRAMEWISE, store_clips, take_apart, train_on_stored
 
 from ..runs import CLIPS, STILLS, StoppedError, log_of, stop_after
 
@@ -52,11 +52,11 @@ def test_what_is_stored_is_what_the_parts_say_of_the_clips(system, moving):
     with torch.no_grad():
         model.eval()(pixel_values_videos=batch["pixel_values_videos"])
     for name, output in heard.items():
-        tensors = (output,) if isinstance(output, torch.Tensor) else output.feature_maps
+        tensors, _ = take_apart(output)
         for kept, tensor in zip(stored.outputs[name], tensors, strict=True):
             if FRAMEWISE[f"dfer_{system}"].pooled:
                 tensor = tensor.mean(dim=(2, 3), keepdim=True)
-            torch.testing.assert_close(kept.float(), tensor.unflatten(0, (6, 16)), rtol=2e-3, atol=2e-3)
+            torch.testing.assert_close(kept.float(), tensor.unflatten(0, (6, -1)), rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -67,7 +67,7 @@ def test_the_rest_learns_and_the_parts_stay_as_they_are(system, moving):
     config = dataclasses.replace(HEAD_START, num_steps=1, learning_rate=0.0)
     first = train_on_stored(model, stored, config, image_size=SIZE, generator=torch.Generator().manual_seed(2))
     last = train_on_stored(model, stored, HEAD_START, image_size=SIZE, generator=torch.Generator().manual_seed(2))
-    assert last < first - 0.1
+    assert last < first - 0.05
     parts = FRAMEWISE[f"dfer_{system}"]
     frozen = tuple(f"{name}." for name in (*parts.stored, *parts.skipped))
     for name, tensor in model.state_dict().items():
@@ -117,7 +117,7 @@ def test_a_run_gets_its_head_start_once(corpus, tmp_path, monkeypatch, precision
 
 def test_a_head_start_of_a_system_that_sees_no_single_frames_is_refused(corpus, tmp_path):
     config = dataclasses.replace(STILLS, head_start=HEAD_START)
-    with pytest.raises(ValueError, match="Expected `head_start` with a system whose frames are seen one by one"):
+    with pytest.raises(ValueError, match="Expected `head_start` with a system that sees frames one by one"):
         training.train.train(config, corpus, tmp_path)
 
 
