@@ -222,7 +222,7 @@ def _answer(
 ) -> Answer:
     """Analyse a file; frames are put into the spool where they are to be drawn."""
     try:
-        return analyse(file, name=name, explain=explain or False, on_frame=spool.add if spool else None)
+        return analyse(file, name=name, explain=explain or False, on_frame=None if spool is None else spool.add)
     except FILE_ERRORS as error:
         return error_row(name, reason(error))
 

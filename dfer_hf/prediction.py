@@ -323,7 +323,8 @@ class ClipPrediction:
             }
             arrays |= {f"face{face.track_id}_{name}": column for name, column in columns.items()}
         with Path(path).open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            # numpy's own types take every further keyword for `allow_pickle`.
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 
     def to_rows(self) -> Iterator[dict[str, Any]]:
         """One flat row per face and frame; scores are empty where the face was not seen."""

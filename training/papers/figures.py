@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from dfer_hf.checkpoints import LoadedCheckpoint, load_checkpoint
-from dfer_hf.explain.layercam import layer_cam
+from dfer_hf.explain.gradients import layer_cam
 from dfer_hf.models.modeling_nr_dfernet import NrDfernetForVideoClassification
 from training.cache.prepared import PreparedClips
 from training.data.clip_dataset import ClipSource
@@ -131,7 +131,7 @@ def evidence_by_level(checkpoint: LoadedCheckpoint, clip: np.ndarray) -> dict[in
         raise ValueError(f"Expected a checkpoint of AEN, got {type(checkpoint.model).__name__}.")
     pixel_values = _inputs(checkpoint, clip)["pixel_values_videos"]
     return {
-        level: layer_cam(checkpoint.model, pixel_values, layer=layer)[0][0].numpy()
+        level: layer_cam(checkpoint.model, pixel_values, layer=layer).scaled_maps[0].numpy()
         for level, layer in AEN_LEVELS.items()
     }
 
@@ -140,7 +140,7 @@ def draw_levels(clips: Mapping[str, np.ndarray], evidence: Mapping[str, Mapping[
     """Draw the evidence for AEN's answer at each semantic level (AEN, Fig. 6).
 
     The paper uses Grad-CAM; ours is LayerCAM, which differs in that every place has a weight of its own: see
-    `dfer_hf.explain.layercam`.
+    `dfer_hf.explain.gradients`.
 
     Args:
         clips: Frames by name of the clip, uint8 `(num_frames, height, width, 3)`.
