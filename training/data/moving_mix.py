@@ -66,6 +66,11 @@ class MovingMix:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def votes(self) -> torch.Tensor:
+        """Share of each class in the label of each clip, `(count, 7)`."""
+        return torch.cat([source.faces.votes[source.chosen] for source in self.sources])
+
     def training_batch(
         self, indices: torch.Tensor, size: int, generator: torch.Generator, *, strength: float = 1.0
     ) -> dict[str, torch.Tensor]:
