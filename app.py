@@ -77,7 +77,7 @@ def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
         comparing.success(lambda: gr.Row(visible=True), None, page.below_comparison, **quiet)
         page.stop.click(handlers.cancel, cancels=[running], **quiet)
         page.stop_comparison.click(handlers.cancel, cancels=[comparing], **quiet)
-        page.example.click(lambda: clip, None, page.video, **quiet)
+        page.example.click(lambda: str(clip), None, page.video, **quiet)
         page.camera.stop_recording(
             lambda clip: (clip["path"], None, gr.Tabs(selected="upload")),
             page.camera,

@@ -78,7 +78,7 @@ def test_several_faces_can_be_chosen_from(workers, clips, tmp_path, monkeypatch)
 def test_a_single_face_is_no_choice(workers):
     handlers = app.Handlers(workers)
     handlers.pages.show("page", "clip.mp4")
-    handlers.pages.page("page").faces = {0: ShownFace(0, "Face 1", "", {}, "", {}, "", [])}
+    handlers.pages.page("page").faces = {0: ShownFace(0, "Face 1", "", {}, "", {}, "", "", [])}
     choice, *_ = handlers.unveil(SimpleNamespace(session_hash="page"))
     assert not choice.visible
 
