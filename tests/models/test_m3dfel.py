@@ -337,7 +337,7 @@ def test_every_bag_size_can_be_trained(build, clips, bag_size):
 
 
 def test_evidence_maps_are_of_every_frame(build, clips):
-    maps, _ = layer_cam(build(), clips)
+    maps = layer_cam(build(), clips).maps
     assert maps.shape == (2, 16, 2, 2)
 
 

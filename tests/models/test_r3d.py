@@ -125,7 +125,8 @@ def test_the_order_of_the_frames_matters(build, random_clips):
 def test_evidence_maps_are_of_every_frame(build, random_clips):
     model = build()
     clips = random_clips(model.config)
-    maps, output = layer_cam(model, clips)
+    found = layer_cam(model, clips)
+    maps, output = found.scaled_maps, found.output
     assert maps.shape == (2, 16, 2, 2)
     assert maps.amax() == 1
     torch.testing.assert_close(output.logits.detach(), answer(model, clips).logits)
