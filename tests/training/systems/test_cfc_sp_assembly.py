@@ -134,4 +134,4 @@ def test_the_command_line_takes_run_folders_and_checkpoints(tmp_path):
     config = AutoModelForVideoClassification.from_pretrained(tmp_path / "whole").config
     assert (config.coarse_nets, config.fine_nets, config.smoothing_window) == (["iresnet"], ["repvgg"], 256)
     with pytest.raises(SystemExit):
-        parser.parse_args(["--coarse", "resnet=somewhere", "--fine", "repvgg=there", "--output", "whole"])
+        parser.parse_args(["--coarse", "vgg=somewhere", "--fine", "repvgg=there", "--output", "whole"])
