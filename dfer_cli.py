@@ -178,6 +178,14 @@ def _add_predict(commands) -> None:
     add("--json", type=Path, metavar="FILE", help="an object for one file, else a list; - for the screen")
     add("--csv", type=Path, metavar="FILE", help="a row per face and frame, or per error; - for the screen")
     add("--overlay", type=Path, metavar="FILE", help="draw answers into a .webm or .mp4; a folder for several")
+    add(
+        "--explain",
+        metavar="METHOD",
+        help="say what answers rest on: layercam, gradcam, attention, keypoints or masks",
+    )
+    add("--target", metavar="CLASS", help="explain this class or group (default: the answer)")
+    add("--instead-of", metavar="CLASS", help="explain the target and not this one")
+    add("--maps", type=Path, metavar="FILE", help="write heat maps into an .npz; a folder for several")
     _add_run_options(parser)
 
 
@@ -226,14 +234,6 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "--explain",
-        metavar="METHOD",
-        help="say what answers rest on: layercam, gradcam, attention, keypoints or masks",
-    )
-    add("--target", metavar="CLASS", help="explain this class or group (default: the answer)")
-    add("--instead-of", metavar="CLASS", help="explain the target and not this one")
-    add("--maps", type=Path, metavar="FILE", help="write heat maps into an .npz; a folder for several")
     add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
     add("--quiet", action="store_true", help="print errors only")
     limits = parser.add_argument_group("limits", "Larger files are refused before they are decoded.")

@@ -30,6 +30,8 @@ def test_wrong_use_is_said_and_writes_nothing(dfer, clips):
         (("clip.png", "--output", "clip.png"), "overwrite an input"),
         (("clip.png", "--output", "absent/out.html"), "absent"),
         (("absent.mp4",), "absent.mp4"),
+        (("clip.png", "--explain", "gradcam"), "--explain"),
+        (("clip.png", "--maps", "maps.npz"), "--maps"),
     ):
         code, printed, errors = dfer("report", *arguments)
         assert (code, printed) == (2, "")
