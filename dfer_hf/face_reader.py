@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,26 +84,15 @@ class FaceReader(ABC):
     Args:
         engine: What answers.
         sampling: Which frames the system looks at.
-        explain: Whether and how to explain; see `ExplainOptions.of`.
+        explain: How and what to explain, which the model offers; None if not asked.
         report: Called before each piece of work of the model; may raise to stop.
-
-    Raises:
-        UnknownMethodError: If the model does not offer the method.
-        UnknownTargetError: If the model has no such class and no such group.
     """
 
     def __init__(
-        self,
-        engine: TorchEngine,
-        sampling: Sampling,
-        *,
-        explain: bool | str | ExplainOptions | None,
-        report: Callable[[], None],
+        self, engine: TorchEngine, sampling: Sampling, *, explain: ExplainOptions | None, report: Callable[[], None]
     ) -> None:
         self.engine, self.sampling, self.report = engine, sampling, report
-        self.options = ExplainOptions.of(explain or False)
-        if self.options is not None:
-            self.options.check(engine.model)
+        self.options = explain
         self.seen: list[SeenFrame] = []
         self.waiting: list[np.ndarray] = []
         self.parts: list[LookedAt] = []
@@ -253,9 +242,17 @@ class InOrderReader(FaceReader):
 
     What each frame says by itself is kept, which is little, and the whole video is answered from that at the end, so
     that no border shows between its parts.
+
+    Raises:
+        ValueError: If the system takes no other number of frames than its own.
     """
 
     def __init__(self, engine: TorchEngine, sampling: Sampling, **options: Any) -> None:
+        if not engine.model.takes_any_length:
+            raise ValueError(
+                f"Expected a system that takes any number of frames, got {type(engine.model).__name__}, to which its "
+                "processor shows every frame. Use the checkpoint's own processor."
+            )
         super().__init__(engine, sampling, **options)
         self.encoded: list[torch.Tensor] = []
 
@@ -286,8 +283,8 @@ class InOrderReader(FaceReader):
             encoded, maps = self.engine.encode(crops), np.empty((count, 0, 0))
         else:
             explained = self.engine.explain(crops, self.options)
-            encoded, maps = explained.encoded, explained.answers.maps[0]
-            assert encoded is not None
+            # Systems that take any number of frames encode each by itself.
+            encoded, maps = cast(torch.Tensor, explained.encoded), explained.answers.maps[0]
         self.encoded.append(encoded)
         sharp = np.array([sharpness(crop) for crop in crops])
         empty = np.empty(count)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .engines import TorchEngine
-from .explain import frame_effects, rank_correlation
+from .explain import ExplainOptions, frame_effects, rank_correlation
 from .explain.words import even_shares, shares_of_parts, strength_of_movements
 from .face_reader import FaceReading
 from .faces.quality import FaceQuality, measure_quality
@@ -58,7 +58,7 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
     }
     explanation = None
     if reading.options is not None:
-        explanation, losses = _explain(reading, engine)
+        explanation, losses = _explain(reading, reading.options, engine)
         maps = looked_at.maps / max(looked_at.maps.max(), np.finfo(np.float32).tiny)
         for position, frame in enumerate(reading.seen):
             loss = None if losses is None else float(np.interp(seconds[position], known, losses))
@@ -77,14 +77,15 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
     )
 
 
-def _explain(reading: FaceReading, engine: TorchEngine) -> tuple[FaceExplanation, np.ndarray | None]:
+def _explain(
+    reading: FaceReading, options: ExplainOptions, engine: TorchEngine
+) -> tuple[FaceExplanation, np.ndarray | None]:
     """What speaks for the target, and what each frame that was looked at takes with it, `(looked_at,)`, if anything.
 
     The answer is the mean over the windows, so what one of them loses is known for the whole; what is lost is counted
     in the probability that is shown, after the temperature.
     """
-    options, looked_at, config = reading.options, reading.looked_at, engine.model.config
-    assert options is not None
+    looked_at, config = reading.looked_at, engine.model.config
     tiny = np.finfo(np.float64).tiny
     raw, whole, without = (
         torch.from_numpy(np.log(probabilities.astype(np.float64).clip(tiny)))

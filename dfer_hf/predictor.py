@@ -160,13 +160,10 @@ class VideoPredictor:
             UnknownTargetError: If the system has no such class and no such group.
             ValueError: If the source is none of these.
         """
-        options = ExplainOptions.of(explain, target)
-        if options is not None:
-            options.check(self.model)
         (prediction,) = predict_together(
             [self],
             source,
-            explain=options,
+            explain=ExplainOptions.of(explain, target),
             limits=limits,
             frames_per_second=frames_per_second,
             name=name,
@@ -200,7 +197,7 @@ def predict_together(
     predictors: Sequence[VideoPredictor],
     source: Any,
     *,
-    explain: bool | str | ExplainOptions | None = False,
+    explain: ExplainOptions | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     frames_per_second: float | None = None,
     name: str | None = None,
@@ -215,7 +212,7 @@ def predict_together(
     Args:
         predictors: With the systems; they find faces alike.
         source: As of `VideoPredictor`, and likewise the rest.
-        explain: Whether, how and what to explain; see `dfer_hf.explain.ExplainOptions.of`.
+        explain: How and what to explain; nothing where it is left out.
         limits: What to refuse of files.
         frames_per_second: Rate of frames that are given as arrays.
         name: What the predictions call the source.
@@ -226,7 +223,7 @@ def predict_together(
         A prediction for each predictor, in their order.
 
     Raises:
-        VideoError: As of `VideoPredictor`, and likewise NoFaceFoundError.
+        VideoError: As of `VideoPredictor`, and likewise NoFaceFoundError, UnknownMethodError and UnknownTargetError.
         ValueError: If there is no predictor, if two find faces otherwise, or if the source is none.
     """
     if not predictors:
@@ -238,6 +235,8 @@ def predict_together(
                 f"Expected predictors that find faces alike, but {predictor.name} and {predictors[0].name} do not. "
                 "Give them the same detector."
             )
+        if explain is not None:
+            explain.check(predictor.model)
         predictor.engine.settle()
     notes: list[str] = []
     video = open_source(
@@ -282,7 +281,7 @@ class _Analysis:
         predictors: Sequence[VideoPredictor],
         video: VideoSource,
         *,
-        explain: bool | str | ExplainOptions | None,
+        explain: ExplainOptions | None,
         progress: Callable[[float], None] | None,
         turns: int = 0,
     ) -> None:

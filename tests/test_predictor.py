@@ -8,7 +8,9 @@ import torch
 
 from dfer_hf import DferVideoProcessor, VideoPredictor
 from dfer_hf.faces import Detection, NoFaceFoundError
+from dfer_hf.models.configuration_aen import AenConfig
 from dfer_hf.models.configuration_cfc_sp import CfcSpConfig
+from dfer_hf.models.modeling_aen import AenForVideoClassification
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 from dfer_hf.video import (
     EmptyVideoError,
@@ -291,6 +293,15 @@ def test_a_system_that_sees_every_frame_answers_a_few_at_a_time(monkeypatch, sce
     monkeypatch.setattr(every.engine, "encode", lambda crops: counts.append(len(crops)) or encode(crops))
     every([scene(20)] * 20, frames_per_second=10)
     assert counts == [8, 8, 4]
+
+
+def test_a_processor_that_shows_every_frame_to_a_system_of_a_fixed_number_is_refused(scene):
+    model = AenForVideoClassification(AenConfig.from_preset("tiny"))
+    side = model.config.image_size
+    processor = DferVideoProcessor(size={"height": side, "width": side}, every_frame=True)
+    wrong = VideoPredictor(model, processor, name="wrong", detector=FixedDetector())
+    with pytest.raises(ValueError, match=r"Expected a system that takes any number of frames, got .*own processor"):
+        wrong([scene(20)] * 4, frames_per_second=10)
 
 
 def test_progress_may_stop_a_video_of_unknown_length(quick, scene):

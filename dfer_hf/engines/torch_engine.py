@@ -104,11 +104,7 @@ class TorchEngine:
         with self._lock, torch.inference_mode(False):
             pixel_values = self._pixel_values([clip])
             found = explain_places(self.model, pixel_values, options.target, method=options.method)
-            without = self._nothing_left_out()
-            if left_out is not None and len(left_out):
-                frames = pixel_values if found.encoded is None else found.encoded
-                logits = answer_without(self.model, frames, left_out)[0]
-                without = logits.softmax(dim=-1).cpu().numpy()
+            without = self._without(pixel_values if found.encoded is None else found.encoded, left_out)
         encoded = None if found.encoded is None else found.encoded[0].cpu()
         return ExplainedClip(_to_arrays(found.output, found.maps), encoded, without)
 
@@ -128,19 +124,21 @@ class TorchEngine:
         with self._lock, torch.inference_mode():
             whole = torch.cat(list(encoded))[None].to(self.model.device)
             output = self.model.answer_encoded(whole, frames_per_second=frames_per_second)
-            answers, without = _to_arrays(output, None), self._nothing_left_out()
-            if left_out is not None and len(left_out):
-                logits = answer_without(self.model, whole, left_out, frames_per_second=frames_per_second)[0]
-                without = logits.softmax(dim=-1).cpu().numpy()
-        return answers, without
+            return _to_arrays(output, None), self._without(whole, left_out, frames_per_second=frames_per_second)
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Index of the class that answers, `(...,)`, of probabilities before the temperature, `(..., labels)`."""
         logits = torch.from_numpy(probabilities).clamp_min(torch.finfo(torch.float32).tiny).log()
         return self.model.decide(logits).numpy()
 
-    def _nothing_left_out(self) -> np.ndarray:
-        return np.zeros((0, len(self.model.config.label_names)), dtype=np.float32)
+    def _without(
+        self, clip: torch.Tensor, left_out: torch.Tensor | None, *, frames_per_second: float | None = None
+    ) -> np.ndarray:
+        """Probabilities of a batch of one clip without the frames that `left_out` names, `(variants, labels)`."""
+        if left_out is None or not len(left_out):
+            return np.zeros((0, len(self.model.config.label_names)), dtype=np.float32)
+        logits = answer_without(self.model, clip, left_out, frames_per_second=frames_per_second)[0]
+        return logits.softmax(dim=-1).cpu().numpy()
 
     def _pixel_values(self, clips: list[np.ndarray]) -> torch.Tensor:
         inputs = self.processor(clips, input_data_format="channels_last", return_tensors="pt")

@@ -1,7 +1,7 @@
 """What an answer rests on: where in the face, when in the clip, for which class."""
 
-from .gradients import PlaceEvidence, grad_cam, layer_cam
-from .spatial import DEFAULT_METHOD, SPATIAL_METHODS, ExplainOptions, UnknownMethodError, explain_places, methods_for
+from .gradients import PlaceEvidence, UnknownMethodError, grad_cam, layer_cam
+from .spatial import DEFAULT_METHOD, SPATIAL_METHODS, ExplainOptions, explain_places, methods_for
 from .targets import ANSWER, Contrast, EmptyContrastError, Target, UnknownTargetError
 from .temporal import answer_without, encode_and_answer, frame_effects, quarter_runs, rank_correlation, runs
 

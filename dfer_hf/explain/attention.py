@@ -8,7 +8,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..models.modeling_dfer import DferPreTrainedModel
 from ..models.modeling_temporal_transformer import TemporalAttention
-from .gradients import PlaceEvidence, take_gradients
+from .gradients import PlaceEvidence, UnknownMethodError, take_gradients
 from .targets import ANSWER, Target
 
 
@@ -24,8 +24,15 @@ def attention_rollout(
         model: A system in evaluation, with a part that its `spatial_attention` names.
         pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
         target: What is explained.
+
+    Raises:
+        UnknownMethodError: If the system has no attention between the places of a frame.
     """
-    assert model.spatial_attention is not None
+    if model.spatial_attention is None:
+        raise UnknownMethodError(
+            f"Expected a system with attention between the places of a frame, got {type(model).__name__}. Choose "
+            "another method."
+        )
     part = model.get_submodule(model.spatial_attention)
 
     def restart_gradient(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

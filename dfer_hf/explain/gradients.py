@@ -12,6 +12,10 @@ from .targets import ANSWER, Target
 from .temporal import encode_and_answer
 
 
+class UnknownMethodError(ValueError):
+    """A name stands for no method that is offered for the model."""
+
+
 @dataclass(frozen=True, eq=False)
 class PlaceEvidence:
     """Where in each frame of a batch of clips the evidence lies.
@@ -64,9 +68,7 @@ def take_gradients(
     try:
         with torch.enable_grad():
             output, encoded = encode_and_answer(model, pixel_values_videos)
-            logits = output.logits
-            assert logits is not None
-            score = target.resolve(model, logits).log_odds(logits).sum()
+            score = target.resolve(model, output.logits).log_odds(output.logits).sum()
             gradients = torch.autograd.grad(score, tensors, materialize_grads=True)
     finally:
         for hook in hooks:

@@ -72,10 +72,8 @@ def mask_maps(
         seed: Of the masks, which are the same for all clips.
     """
     output, encoded = encode_and_answer(model, pixel_values_videos)
-    logits = output.logits
-    assert logits is not None
-    contrast = target.resolve(model, logits)
-    before, fill = contrast.log_odds(logits), blurred(pixel_values_videos)
+    contrast = target.resolve(model, output.logits)
+    before, fill = contrast.log_odds(output.logits), blurred(pixel_values_videos)
     batch_size, num_frames, _, *size = pixel_values_videos.shape
     masks = random_masks(num_masks, num_frames, torch.Generator().manual_seed(seed)).to(pixel_values_videos.device)
     lost = []

@@ -8,16 +8,12 @@ import torch
 from ..models.modeling_dfer import DferPreTrainedModel
 from ..models.modeling_keypoint_gcn import KeypointGcnForVideoClassification
 from .attention import attention_rollout
-from .gradients import PlaceEvidence, grad_cam, layer_cam
+from .gradients import PlaceEvidence, UnknownMethodError, grad_cam, layer_cam
 from .key_points import key_point_evidence
 from .masks import mask_maps
 from .targets import ANSWER, Target
 
 DEFAULT_METHOD = "layercam"
-
-
-class UnknownMethodError(ValueError):
-    """A name stands for no method that is offered for the model."""
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,7 @@ def nearest_kept(left_out: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def answer_without(
-    model: DferPreTrainedModel,
-    clips: torch.Tensor,
-    left_out: torch.Tensor,
-    *,
-    encoded: bool | None = None,
-    frames_per_second: float | None = None,
+    model: DferPreTrainedModel, clips: torch.Tensor, left_out: torch.Tensor, *, frames_per_second: float | None = None
 ) -> torch.Tensor:
     """Answer clips without some of their frames.
 
@@ -100,7 +95,6 @@ def answer_without(
         model: A system in evaluation.
         clips: Pixel values `(batch, num_frames, channels, height, width)`, or what `encode_frames` said of them.
         left_out: Which frames each variant of a clip lacks, `(variants, num_frames)` of booleans.
-        encoded: Whether `clips` are encoded; by their number of dimensions where it is left out.
         frames_per_second: Of the clips, as in `answer_encoded`.
 
     Returns:
@@ -111,7 +105,7 @@ def answer_without(
     """
     if not len(left_out) or left_out.all(dim=1).any():
         raise ValueError("Expected variants of the clip that each keep a frame, got none, or one that keeps none.")
-    is_encoded = clips.ndim == 3 if encoded is None else encoded
+    is_encoded = clips.ndim == 3
     if model.sees_frames_apart and not is_encoded:
         clips, is_encoded = model.encode_frames(clips), True
     logits = torch.empty(len(clips), len(left_out), len(model.config.label_names), device=clips.device)
@@ -121,9 +115,7 @@ def answer_without(
             output = model.answer_encoded(chosen, frames_per_second=frames_per_second)
         else:
             output = model(pixel_values_videos=chosen)
-        assert output.logits is not None
-        answers = output.logits.float().unflatten(0, (len(clips), len(variants)))
-        logits[:, variants] = answers
+        logits[:, variants] = output.logits.float().unflatten(0, (len(clips), len(variants)))
     return logits
 
 

@@ -32,7 +32,8 @@ class DferOutput(ModelOutput):
     """
 
     loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
+    # Every system sets them; the default is what transformers asks of all fields but one.
+    logits: torch.Tensor = None  # pyright: ignore[reportAssignmentType]
     coarse_logits: torch.Tensor | None = None
     frame_logits: torch.Tensor | None = None
     frame_weights: torch.Tensor | None = None

@@ -13,6 +13,7 @@ from dfer_hf.explain import (
     explain_places,
     methods_for,
 )
+from dfer_hf.explain.attention import attention_rollout
 from dfer_hf.explain.key_points import key_point_evidence
 from dfer_hf.explain.masks import blurred, mask_maps, random_masks
 
@@ -74,6 +75,11 @@ def test_an_unknown_class_is_refused_before_anything_is_drawn():
     model = tiny("frame_resnet")
     with pytest.raises(UnknownTargetError, match="got 'joy'"):
         explain_places(model, torch.zeros(1, 4, 3, 32, 32), Target("joy"))
+
+
+def test_attention_of_a_system_without_any_between_places_is_refused_by_name():
+    with pytest.raises(UnknownMethodError, match="Expected a system with attention between the places of a frame"):
+        attention_rollout(tiny("aen"), torch.zeros(1, 16, 3, 32, 32))
 
 
 def test_attention_depends_on_what_is_asked():

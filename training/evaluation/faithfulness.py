@@ -191,9 +191,7 @@ def measure(
         pixels = clips.batch(indices, model.config.image_size)["pixel_values_videos"]
         with torch.no_grad():
             output, encoded = encode_and_answer(model, pixels)
-        logits = output.logits
-        assert logits is not None
-        contrast, fill = ANSWER.resolve(model, logits), blurred(pixels)
+        contrast, fill = ANSWER.resolve(model, output.logits), blurred(pixels)
         in_space = partial(score_places, model, pixels, fill, contrast=contrast)
         for name, method in explain.items():
             maps, by_chance = method(model, pixels).maps, method(random_model, pixels).maps
@@ -204,11 +202,13 @@ def measure(
 
         seen = pixels if encoded is None else encoded
         in_time = partial(score_frames, model, seen, contrast=contrast)
-        effects = {LEFT_OUT: _effects(model, seen, logits, contrast)}
+        effects = {LEFT_OUT: _effects(model, seen, output.logits, contrast)}
         weights = output.frame_weights
         if weights is not None and weights.std() > 1e-6:
             effects[OWN_WEIGHTS] = weights
-        by_chance = _effects(random_model, pixels, None, contrast)
+        with torch.no_grad():
+            random_logits = random_model(pixel_values_videos=pixels).logits
+        by_chance = _effects(random_model, pixels, random_logits, contrast)
         for name, effect in effects.items():
             agreement = _agreement(effect, by_chance) if name == LEFT_OUT else None
             frames[name].append(Row(in_time(effect), in_time(effect.roll(1, dims=0)), agreement))
@@ -219,14 +219,10 @@ def measure(
 
 
 def _effects(
-    model: DferPreTrainedModel, clips: torch.Tensor, logits: torch.Tensor | None, contrast: Contrast
+    model: DferPreTrainedModel, clips: torch.Tensor, logits: torch.Tensor, contrast: Contrast
 ) -> torch.Tensor:
-    """What is lost without each frame, `(clips, num_frames)`."""
+    """What the answers `logits` lose without each frame, `(clips, num_frames)`."""
     left_out = quarter_runs(clips.shape[1])
-    if logits is None:
-        with torch.no_grad():
-            logits = model(pixel_values_videos=clips).logits
-        assert logits is not None
     after = contrast.log_odds(answer_without(model, clips, left_out))
     return frame_effects(contrast.log_odds(logits)[:, None] - after, left_out)
 
