@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -287,7 +286,7 @@ def _analyse(
         )
         article = clip_article(prediction, spool, info=probe(video, limits=limits), checkpoint=facts)
         strips = [strip_html(face, spool, name=name_face(prediction, face)) for face in prediction.faces]
-    page = f"{page_head(made_on=_today())}{article}{page_foot([facts], versions=versions())}"
+    page = f"{page_head()}{article}{page_foot([facts], versions=versions())}"
     (folder / REPORT_NAME).write_text(page, encoding="utf-8")
     (folder / JSON_NAME).write_text(prediction.to_json(), encoding="utf-8")
     (folder / CSV_NAME).write_bytes(prediction.to_csv().encode())
@@ -343,7 +342,7 @@ def _compare(
             on_frame=_PixelCount(max_pixels),
         )
     facts = [facts_of(predictor, path) for predictor, path in zip(chosen, checkpoints.values(), strict=True)]
-    head, foot = page_head(made_on=_today(), title=COMPARE_TITLE), page_foot(facts, versions=versions())
+    head, foot = page_head(title=COMPARE_TITLE), page_foot(facts, versions=versions())
     (folder / REPORT_NAME).write_text(f"{head}{comparison_article(compared)}{foot}", encoding="utf-8")
     (folder / JSON_NAME).write_text(compared.to_json(), encoding="utf-8")
     return ShownComparison(warning_notes(compared.predictions[0]), comparison_html(compared, video=PREVIEW_ID))
@@ -369,10 +368,6 @@ def _refusals() -> Iterator[None]:
         yield
     except (VideoError, NoFaceFoundError) as error:
         raise JobRefusedError(str(error)) from error
-
-
-def _today() -> date:
-    return datetime.now(timezone.utc).date()
 
 
 def _with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":

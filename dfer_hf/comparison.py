@@ -2,14 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from .prediction import ClipPrediction, FacePrediction, FramePrediction
 from .predictor import VideoPredictor, predict_together
+
+Frames = tuple[FramePrediction, ...]
+"""What each system says of one frame."""
+
+Key = TypeVar("Key")
 
 
 class Agreement(str, Enum):
@@ -169,22 +174,36 @@ def compare(predictors: Sequence[VideoPredictor], source: Any, **options: Any) -
     return Comparison(tuple(predict_together(predictors, source, **options)))
 
 
-def _stretches(faces: Sequence[FacePrediction], frame_seconds: float) -> list[Stretch]:
-    """Join neighbouring frames in which the systems agree on the same."""
+def runs_of_frames(
+    faces: Sequence[FacePrediction], key: Callable[[Frames], Key], *, frame_seconds: float
+) -> Iterator[tuple[float, float, Key, list[Frames]]]:
+    """Join neighbouring frames that a function makes the same of.
+
+    Args:
+        faces: What each system says of one face.
+        key: Takes what the systems say of one frame.
+        frame_seconds: How long the last frame is shown.
+
+    Yields:
+        When each run starts and ends in seconds, what the function makes of it, and its frames.
+    """
     frames = list(zip(*(face.frames for face in faces), strict=True))
     starts = [together[0].time_seconds for together in frames]
     ends = [*starts[1:], starts[-1] + frame_seconds]
-    found = []
-    for agreement, indices in groupby(range(len(frames)), key=lambda index: _agreement_of_frames(frames[index])):
+    for found, indices in groupby(range(len(frames)), key=lambda index: key(frames[index])):
         run = list(indices)
-        answers = tuple(
-            Counter(frames[index][system].answer for index in run).most_common(1)[0][0] for system in range(len(faces))
-        )
-        found.append(Stretch(starts[run[0]], ends[run[-1]], agreement, answers))
-    return found
+        yield starts[run[0]], ends[run[-1]], found, [frames[index] for index in run]
 
 
-def _agreement_of_frames(frames: Sequence[FramePrediction]) -> Agreement | None:
+def _stretches(faces: Sequence[FacePrediction], frame_seconds: float) -> Iterator[Stretch]:
+    """Join neighbouring frames in which the systems agree on the same."""
+    for start, end, agreement, run in runs_of_frames(faces, _agreement_of_frames, frame_seconds=frame_seconds):
+        said = zip(*([frame.answer for frame in frames] for frames in run), strict=True)
+        answers = tuple(Counter(by_system).most_common(1)[0][0] for by_system in said)
+        yield Stretch(start, end, agreement, answers)
+
+
+def _agreement_of_frames(frames: Frames) -> Agreement | None:
     labels = [
         (frame.fine.label, frame.coarse.label)
         for frame in frames

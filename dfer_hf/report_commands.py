@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from datetime import date, datetime, timezone
 from pathlib import Path
 
 from tqdm import tqdm
@@ -47,7 +46,7 @@ def report(options: argparse.Namespace) -> int:
         predictor, limits = load_predictor(options, options.model), limits_of(options)
         checkpoint = facts_of(predictor, options.model or DEFAULT_CHECKPOINT)
         bar = FileBar(len(options.files), is_shown=not options.quiet)
-        head = page_head(made_on=_today())
+        head = page_head()
         page = HtmlFile(options.output, head=head, foot=page_foot([checkpoint], versions=versions()))
 
         def write_one(file: Path, name: str) -> str:
@@ -85,7 +84,7 @@ def compare(options: argparse.Namespace) -> int:
         data = [JsonFile(options.json, as_list=False)] if options.json else []
         pages = []
         if options.html:
-            head = page_head(made_on=_today(), title=COMPARE_TITLE)
+            head = page_head(title=COMPARE_TITLE)
             pages = [HtmlFile(options.html, head=head, foot=page_foot(checkpoints, versions=versions()))]
         outputs: list[AnswerFile] = [*data, *pages]
 
@@ -121,7 +120,3 @@ def _lines(compared: Comparison) -> list[str]:
             lines.append(f"    {model.ljust(width)}  {said.answer} {said.fine.confidence:.0%} {coarse}")
         lines += [f"    {sentence}" for sentence in face.in_words()]
     return [printable(line) for line in [*lines, *(f"  {note}" for note in warning_notes(clip))]]
-
-
-def _today() -> date:
-    return datetime.now(timezone.utc).date()

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from html import escape
-from itertools import groupby
 
-from ..comparison import Agreement, Comparison, FaceComparison
-from ..prediction import FacePrediction
+from ..comparison import Agreement, Comparison, FaceComparison, Frames, runs_of_frames
+from ..prediction import ClipPrediction, FacePrediction
 from .colours import Colour, group_colours
 from .text import coverage_notes, name_face, unsure_notes, warning_notes
 from .timeline import Moment, axis_html, build_timeline, moments_html
@@ -67,9 +66,13 @@ def comparison_html(comparison: Comparison, *, video: str = "") -> str:
 def comparison_article(comparison: Comparison) -> str:
     """A comparison as a part of a report, with the name of its clip and what is odd about the file."""
     clip = comparison.predictions[0]
+    return f"<article>\n<h2>{escape(clip.source)}</h2>\n{notice_html(clip)}{comparison_html(comparison)}</article>\n"
+
+
+def notice_html(clip: ClipPrediction) -> str:
+    """What the reader should be careful about, set apart; nothing where there is nothing."""
     notes = "".join(f"<p>{escape(note)}</p>" for note in warning_notes(clip))
-    notice = f'<div class="notice">{notes}</div>\n' if notes else ""
-    return f"<article>\n<h2>{escape(clip.source)}</h2>\n{notice}{comparison_html(comparison)}</article>\n"
+    return f'<div class="notice">{notes}</div>\n' if notes else ""
 
 
 def _answers_table(compared: FaceComparison) -> str:
@@ -122,27 +125,22 @@ def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float
 
 def _moments(compared: FaceComparison, frame_seconds: float) -> list[Moment]:
     """Stretches in which no system changes its answer."""
-    frames = list(zip(*(face.frames for face in compared.faces), strict=True))
-    starts = [together[0].time_seconds for together in frames]
-    ends = [*starts[1:], starts[-1] + frame_seconds]
     moments = []
-    for answers, run in groupby(range(len(frames)), key=lambda index: [frame.answer for frame in frames[index]]):
-        indices = list(run)
+    for start, end, answers, run in runs_of_frames(compared.faces, _answers, frame_seconds=frame_seconds):
         said = "; ".join(f"{model}: {answer}" for model, answer in zip(compared.models, answers, strict=True))
-        said = answers[0] if frames[indices[0]][0].fine is None else said
-        moments.append(Moment(starts[indices[0]], ends[indices[-1]], said))
+        moments.append(Moment(start, end, answers[0] if run[0][0].fine is None else said))
     return moments
+
+
+def _answers(frames: Frames) -> list[str]:
+    return [frame.answer for frame in frames]
 
 
 def _blocks(face: FacePrediction, colours: Mapping[str, Colour], *, end_seconds: float, frame_seconds: float) -> str:
     """A block for each stretch of one answer, with the answer written in it."""
-    frames = face.frames
-    ends = [*(frame.time_seconds for frame in frames[1:]), frames[-1].time_seconds + frame_seconds]
     blocks = ""
-    for _, run in groupby(range(len(frames)), key=lambda index: frames[index].answer):
-        indices = list(run)
-        frame = frames[indices[0]]
-        start, end = frame.time_seconds, ends[indices[-1]]
+    for start, end, _, run in runs_of_frames([face], _answers, frame_seconds=frame_seconds):
+        ((frame,), *_) = run
         css, colour = "unseen", ""
         if frame.coarse is not None:
             css, colour = "", f"background:rgb{colours[frame.coarse.label]}"

@@ -1,16 +1,16 @@
 """Answers as an HTML page that stands alone: no script, nothing from elsewhere, every picture inside."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime, timezone
 from html import escape
 from typing import Any
 
 from ..checkpoint_facts import CheckpointFacts
 from ..prediction import ClipPrediction, FacePrediction, Scores
 from ..video import Frame, FrameSpool, VideoInfo
-from .compare import COMPARE_STYLE
+from .compare import COMPARE_STYLE, notice_html
 from .strip import STRIP_STYLE, strip_html
-from .text import HEAT_MAP_NOTE, LIMITS_OF_USE, NOT_AN_EMOTION, face_notes, name_face, warning_notes
+from .text import HEAT_MAP_NOTE, LIMITS_OF_USE, NOT_AN_EMOTION, face_notes, name_face
 from .timeline import TIMELINE_STYLE, timeline_html
 
 REPORT_TITLE = "Facial expressions in video: a report"
@@ -52,8 +52,9 @@ td, h2 { overflow-wrap: anywhere; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page_head(*, made_on: date, title: str = REPORT_TITLE) -> str:
-    """What stands above the articles: the title, and what an answer is not."""
+def page_head(*, made_on: date | None = None, title: str = REPORT_TITLE) -> str:
+    """What stands above the articles: the title, the day (today where it is left out), and what an answer is not."""
+    made_on = made_on or datetime.now(timezone.utc).date()
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -88,12 +89,10 @@ def clip_article(
         info: What the header of the file says.
         checkpoint: What answered.
     """
-    notes = "".join(f"<p>{escape(note)}</p>" for note in warning_notes(prediction))
-    notice = f'<div class="notice">{notes}</div>\n' if notes else ""
     faces = "".join(_face_section(prediction, face, frames, checkpoint) for face in prediction.faces)
     return (
         f"<article>\n<h2>{escape(prediction.source)}</h2>\n{facts_table(_clip_facts(prediction, info))}"
-        f"{notice}{faces}</article>\n"
+        f"{notice_html(prediction)}{faces}</article>\n"
     )
 
 
