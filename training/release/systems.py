@@ -1,7 +1,6 @@
 """Shipped checkpoints as the benches ask them: face crops in, what the system says out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +17,6 @@ RECOGNISER = "dfer-frame-resnet-small"
 """The frame recogniser that every system stands beside."""
 
 STILLS_PER_BATCH, CLIPS_PER_BATCH = 16, 4
-_STAGES = tuple(f"trunk.encoder.stages.{stage}" for stage in range(4))
-FRAMEWISE = {
-    "dfer_aen": ("trunk", "guide.trunk"),
-    "dfer_nr_dfernet": ("trunk",),
-    "dfer_keypoint_gcn": ("trunk", "landmark_head"),
-    "dfer_former_dfer": ("trunk.embedder", *_STAGES, "spatial_transformer"),
-    "dfer_resnet_rnn": ("trunk",),
-}
-"""Parts of a system that see every frame by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +101,11 @@ class System:
         inputs = self.processor([frames], input_data_format="channels_last", return_tensors="pt")
         pixels = inputs["pixel_values_videos"][0].to(self.model.device, self.model.dtype)
         places_of = torch.from_numpy(places).to(pixels.device)
-        with each_frame_once(self.model, pixels, places_of.flatten()):
+        output: Any
+        if self.model.sees_frames_apart:
+            # A picture is a clip of equal frames, whose encoding would otherwise take nearly all of the time.
+            output = self.model.answer_encoded(self.model.encode_frames(pixels[None])[0, places_of])
+        else:
             output = self.model(pixel_values_videos=pixels[places_of])
         logits, frame_logits = output.logits.float(), output.frame_logits.float()
         return ClipOutputs(
@@ -120,36 +114,3 @@ class System:
             frame_logits.softmax(dim=-1).mean(dim=1).argmax(dim=-1).cpu().numpy(),
             output.frame_weights.float().cpu().numpy(),
         )
-
-
-@contextmanager
-def each_frame_once(model: DferPreTrainedModel, frames: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
-    """Let the parts of a system that see frames one by one see each different frame once.
-
-    A picture is a clip of equal frames, whose encoding would otherwise take nearly all of the time.
-
-    Args:
-        model: The system; its next input must hold `frames[places]`.
-        frames: Different frames, `(different, channels, size, size)`.
-        places: Which of them each frame of the input is, `(count,)`.
-    """
-    # Where each different frame is in the input; any of its places will do.
-    somewhere = torch.zeros(len(frames), dtype=torch.long, device=places.device)
-    somewhere[places] = torch.arange(len(places), device=places.device)
-
-    def narrow(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (inputs[0][somewhere], *inputs[1:])
-
-    def widen(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
-        if isinstance(output, torch.Tensor):
-            return output[places]
-        output.feature_maps = tuple(part[places] for part in output.feature_maps)
-        return output
-
-    with ExitStack() as hooks:
-        if len(frames) < len(places):
-            for name in FRAMEWISE.get(model.config.model_type, ()):
-                part = model.get_submodule(name)
-                hooks.callback(part.register_forward_pre_hook(narrow).remove)
-                hooks.callback(part.register_forward_hook(widen).remove)
-        yield

@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from training.release.systems import FRAMEWISE
-
 from .conftest import build_system
 
 CROPS = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
@@ -14,7 +12,7 @@ def test_encoding_equal_frames_once_does_not_change_answers(kind, monkeypatch):
     system = build_system(kind, kind)
     clips = CROPS[np.array([[0, 1, 0, 2] * 4, [1, 1, 2, 1] * 4])]
     quick = system.answer_stills(CROPS[:2]), system.answer_clips(clips)
-    monkeypatch.setattr("training.release.systems.FRAMEWISE", {})
+    monkeypatch.setattr(type(system.model), "sees_frames_apart", False)
     plain = system.answer_stills(CROPS[:2]), system.answer_clips(clips)
     for ours, theirs in zip(quick, plain, strict=True):
         np.testing.assert_allclose(ours.logits, theirs.logits, atol=1e-4)
@@ -29,7 +27,7 @@ def test_parts_that_see_single_frames_are_called_with_different_ones_alone():
     )
     system.answer_stills(CROPS)
     assert seen == [3]
-    assert {"dfer_aen"} <= set(FRAMEWISE)
+    assert system.model.sees_frames_apart
 
 
 def test_a_still_is_answered_as_the_predictor_answers_it():
