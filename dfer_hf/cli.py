@@ -355,7 +355,7 @@ def _columns(rows: Iterable[Sequence[str]]) -> str:
 
 def _describe(folder: Path, model: torch.nn.Module) -> str:
     """The first sentence of the model card below its title, or what the system is."""
-    card = folder / "README.md"
+    card = folder / CARD
     if not card.is_file():
         return _first_line(type(model).__doc__)
     paragraphs = ModelCard.load(card).text.split("\n\n")

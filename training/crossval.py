@@ -5,6 +5,7 @@ and recalls of it, are of the whole dataset. Both are written. Temperatures of t
 Runs must be of one recipe, each tested on the fold that it left out.
 """
 
+from dfer_hf.checkpoint_facts import versions
 from training.arguments import run_module
 
 if __name__ == "__main__":
@@ -34,7 +35,6 @@ from training.evaluation.results import (
     group_confusion,
     measure,
     refuse_other_results,
-    versions,
     violations,
     write_results,
 )

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
+from dfer_hf.checkpoint_facts import versions
 from dfer_hf.checkpoints import load_checkpoint
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.cache.prepared import PreparedClips
@@ -46,7 +47,6 @@ from training.evaluation.results import (
     intervals,
     measure,
     refuse_other_results,
-    versions,
     write_results,
 )
 

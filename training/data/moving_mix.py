@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from training.data.face_stills import LUMA
 from training.data.movable_faces import MovableFaces
 from training.data.moving_stills import MovingStills
 from training.datasets.face_bank import FaceBank
-
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class MovingMix:
@@ -103,5 +102,5 @@ def in_grey(bank: FaceBank) -> FaceBank:
     """Return a bank whose pictures have one channel, mixed as the processor mixes it."""
     if bank.images.shape[1] == 1:
         return bank
-    luma = np.tensordot(np.asarray(bank.images), LUMA, axes=(1, 0)).round().astype(np.uint8)
+    luma = np.tensordot(np.asarray(bank.images), LUMA.numpy(), axes=(1, 0)).round().astype(np.uint8)
     return dataclasses.replace(bank, images=luma[:, None])

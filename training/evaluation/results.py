@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dfer_hf.checkpoint_facts import versions as versions
 from training.cache.prepared import differing
 from training.evaluation.bootstrap import Intervals, bootstrap
 from training.evaluation.calibration import calibration

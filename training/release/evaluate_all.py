@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dfer_hf.checkpoint_facts import versions
 from dfer_hf.checkpoints import WEIGHTS, shipped_checkpoints
-from training.evaluation.results import RESULTS, versions
+from training.evaluation.results import RESULTS
 from training.release import bench_clips, bench_conditions, bench_corruptions, bench_cost, bench_stills
 from training.release.bench_room import DataMissingError, Room
 from training.release.evaluation_figures import draw_checkpoint
