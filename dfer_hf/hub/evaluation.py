@@ -10,6 +10,7 @@ STILLS = {
     "fixed frame": "FER+ valid, all cut by one frame",
     "found": "FER+ valid, found in the pictures",
 }
+AGREEMENTS = {"random_weights": "with random weights", "leaving_out": "with leaving out"}
 WEIGHTS = "frame weight on target, off target (100: even)"
 
 
@@ -27,6 +28,7 @@ def render_figures(results: Mapping[str, Any]) -> str:
         _clips(benches.get("clips")),
         _corruptions(benches.get("corruptions")),
         _conditions(benches.get("conditions")),
+        _explanations(benches.get("explanations")),
         _confidence(benches),
         _cost(benches.get("cost")),
     ]
@@ -36,6 +38,24 @@ def render_figures(results: Mapping[str, Any]) -> str:
         lines += [f"In brackets stand 95 % intervals (bootstrap). What was shown: {'; '.join(rules)}.", ""]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if name != "numpy")
     return "\n".join([*lines, f"`{results['command']}` ({versions})", ""])
+
+
+def explanation_table(figures: Mapping[str, Bench], *, kind: str) -> list[str]:
+    """Lay out how faithful explanations are, as `training/evaluation/faithfulness.py` measured it.
+
+    Args:
+        figures: By explanation.
+        kind: What the first column names, such as places or frames.
+    """
+    head = [kind, "insertion", "deletion", "difference", "of another clip", "half again", *AGREEMENTS.values()]
+    rows = []
+    for name, card in figures.items():
+        better = "" if "half_again" not in card else "yes" if card["half_again"] else "no"
+        agreements = [f"{card[key]:.2f}" if key in card else "" for key in AGREEMENTS]
+        plain = [f"{card[key]:.3f}" for key in ("insertion", "deletion")]
+        rows.append([name, *plain, _in_thousandths(card, "difference"), _in_thousandths(card, "of_another"), better,
+                     *agreements])  # fmt: skip
+    return markdown_table(head, rows)
 
 
 def render_table(all_results: Sequence[Mapping[str, Any]]) -> str:
@@ -52,6 +72,8 @@ def render_table(all_results: Sequence[Mapping[str, Any]]) -> str:
         "mPC / rPC",
         "ECE: stills, clips",
         "coverage: stills, clips",
+        "maps: own / another's",
+        "frames left out: own / another's",
         "CPU time",
         "MB",
     ]
@@ -59,11 +81,13 @@ def render_table(all_results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([
         *lines,
         "",
-        "All in percent, but for the last two columns. FER+ is its valid split, aligned by exact points or all cut by "
-        "one frame; muxspace and the London Set are found in the pictures; clips are made from stills and have no "
-        "noise, or half of their frames are noise of one of five kinds; mPC is UAR under ten corruptions. CPU time is "
-        "that of a clip, as a multiple of the frame recogniser's on the same frames. The cards say more, with "
-        "intervals. A dash stands for what was not measured yet.",
+        "All in percent, but for the last four columns. FER+ is its valid split, aligned by exact points or all cut "
+        "by one frame; muxspace and the London Set are found in the pictures; clips are made from stills and have no "
+        "noise, or half of their frames are noise of one of five kinds; mPC is UAR under ten corruptions. An "
+        "explanation is as good as the probability that shows what it names differs from the one that hides it, "
+        "beside the difference by another clip's. CPU time is that of a clip, as a multiple of the frame "
+        "recogniser's on the same frames. The cards say more, with intervals. A dash stands for what was not measured "
+        "yet.",
         "",
     ])  # fmt: skip
 
@@ -84,9 +108,18 @@ def _row(benches: Mapping[str, Bench]) -> list[str]:
         NOTHING if above is None else f"{above:+.1f}",
         " / ".join(_number(corruptions.get(name)) for name in ("mpc", "rpc")),
         *(", ".join(_number(found.get(name)) for found in confidences) for name in ("ece", "coverage")),
+        *(_beside_another(benches.get("explanations", {}).get(kind)) for kind in ("places", "frames")),
         f"{cost['clip_over_plain']:.1f}" if cost else NOTHING,
         f"{cost['megabytes']:.1f}" if cost else NOTHING,
     ]  # fmt: skip
+
+
+def _beside_another(explanations: Mapping[str, Bench] | None) -> str:
+    """How good the default explanation is, which comes first, beside that of another clip."""
+    if not explanations:
+        return NOTHING
+    default = next(iter(explanations.values()))
+    return f"{default['difference']:.2f} / {default['of_another']:.2f}"
 
 
 def _stills(benches: Mapping[str, Bench]) -> list[str]:
@@ -180,6 +213,22 @@ def _conditions(bench: Bench | None) -> list[str]:
     ]
 
 
+def _explanations(bench: Bench | None) -> list[str]:
+    if bench is None:
+        return []
+    return [
+        f"Explanations of {bench['count']} of these clips: the probability of the answer where only what an "
+        "explanation names is shown (insertion), and where it is blurred or left out (deletion). It is as good as "
+        "their difference, beside that by the explanation of another clip; `half again` says whether it is one and a "
+        "half times as good for sure. The last columns are rank correlations with the explanation by random weights, "
+        "and with what is lost by leaving frames out.",
+        "",
+        *explanation_table(bench["places"], kind="places"),
+        "",
+        *explanation_table(bench["frames"], kind="frames"),
+    ]
+
+
 def _confidence(benches: Mapping[str, Bench]) -> list[str]:
     ferplus = benches.get("ferplus", {})
     measured = {
@@ -225,6 +274,11 @@ def _cost(bench: Bench | None) -> list[str]:
 
 def _number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f}"
+
+
+def _in_thousandths(card: Bench, name: str) -> str:
+    ends = card.get(f"{name}_interval")
+    return "" if ends is None else f"{card[name]:.3f} ({ends[0]:.3f} to {ends[1]:.3f})"
 
 
 def _with_ends(card: Bench, name: str) -> str:

@@ -42,6 +42,10 @@ SHARE = SCORES | {
     "frame_weight": {"on_target": 120.0, "off_target": None},
     "by_kind": {"covered": {"uar": 60.0, "recogniser": 51.0}},
 }  # fmt: skip
+EXPLANATION = {
+    "insertion": 0.6, "deletion": 0.2, "difference": 0.4, "difference_interval": [0.3, 0.5],
+    "of_another": 0.1, "of_another_interval": [0.0, 0.2], "half_again": True,
+}  # fmt: skip
 RESULTS = {
     "checkpoint": "tiny",
     "command": "make evaluate",
@@ -51,6 +55,10 @@ RESULTS = {
         "clips": {
             "rule": "few", "by_share": {"0%": SHARE, "50%": SHARE}, "length_and_rate": {"whole": 61.0},
             "confidence": CONFIDENCE,
+        },
+        "explanations": {
+            "rule": "some", "count": 40, "places": {"layercam": EXPLANATION | {"random_weights": 0.2}},
+            "frames": {"leaving out": EXPLANATION, "own weights": EXPLANATION | {"leaving_out": 0.4}},
         },
         "cost": {"parameters": 9_800_000, "megabytes": 19.6, "clip_over_plain": 2.04, "whole_way_over_plain": 1.2,
                  "peak_megabytes": 900},

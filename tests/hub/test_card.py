@@ -48,6 +48,9 @@ def test_figures_stand_in_the_card_with_their_intervals():
     assert "| 50 % | 61.0 (55.0 to 66.0) | 55.0 | 54.0 | +7.0 (-1.0 to +9.0) | 120.0, - | 70 |" in shown
     assert "| FER+ valid, aligned | 3.2 | 89.9 (85.0 to 94.0) | 1.23 | 20.0 | 35 |" in shown
     assert "covered 60.0 (51.0)" in shown
+    explained = "0.600 | 0.200 | 0.400 (0.300 to 0.500) | 0.100 (0.000 to 0.200) | yes"
+    assert f"| layercam | {explained} | 0.20 | |" in shown
+    assert f"| own weights | {explained} | | 0.40 |" in shown
     assert "muxspace" not in shown
 
 
@@ -55,9 +58,10 @@ def test_the_table_has_a_row_for_each_checkpoint_and_dashes_for_what_was_not_mea
     bare = {"checkpoint": "bare", "benches": {}}
     rows = render_table([RESULTS, bare]).splitlines()
     assert rows[2] == (
-        "| tiny | 61.0 / 70.0 | - / - | - | -, - | 61.0 | 61.0 | +7.0 | - / - | 3.2, 3.2 | 89.9, 89.9 | 2.0 | 19.6 |"
+        "| tiny | 61.0 / 70.0 | - / - | - | -, - | 61.0 | 61.0 | +7.0 | - / - | 3.2, 3.2 | 89.9, 89.9 | 0.40 / 0.10 "
+        "| 0.40 / 0.10 | 2.0 | 19.6 |"
     )
-    assert rows[3] == "| bare | - / - | - / - | - | -, - | - | - | - | - / - | -, - | -, - | - | - |"
+    assert rows[3] == "| bare | - / - | - / - | - | -, - | - | - | - | - / - | -, - | -, - | - | - | - | - |"
 
 
 def test_a_card_without_a_place_for_figures_is_refused():

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from dfer_hf.explain import (
     rank_correlation,
 )
 from dfer_hf.explain.masks import blurred
+from dfer_hf.hub.evaluation import explanation_table
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data.clips_from_stills import StillClips
 from training.data.sources import NEUTRAL
@@ -83,11 +85,13 @@ class Row:
         own: By each clip's own explanation.
         other: By that of another clip; None for what knows of no clip.
         agreement: Rank correlation with the explanation of random weights, `(clips,)`; None where nobody looked.
+        with_leaving_out: Rank correlation with what is lost by leaving frames out, likewise.
     """
 
     own: Score
     other: Score | None = None
     agreement: torch.Tensor | None = None
+    with_leaving_out: torch.Tensor | None = None
 
 
 def cover(clips: torch.Tensor, fill: torch.Tensor, maps: torch.Tensor, share: float) -> torch.Tensor:
@@ -162,6 +166,11 @@ def find_method(model: DferPreTrainedModel, name: str) -> Explain:
     return partial(of_layer[method], layer=layer)
 
 
+def quick_methods(model: DferPreTrainedModel) -> list[str]:
+    """Name the methods that a model offers, but the slow one."""
+    return [name for name in methods_for(model) if name != SLOW]
+
+
 def with_random_weights(model: DferPreTrainedModel, *, seed: int = 0) -> DferPreTrainedModel:
     """Build the same system with random weights; what explains both alike says nothing of the trained one."""
     with torch.random.fork_rng(devices=[]):
@@ -210,8 +219,10 @@ def measure(
             random_logits = random_model(pixel_values_videos=pixels).logits
         by_chance = _effects(random_model, pixels, random_logits, contrast)
         for name, effect in effects.items():
-            agreement = _agreement(effect, by_chance) if name == LEFT_OUT else None
-            frames[name].append(Row(in_time(effect), in_time(effect.roll(1, dims=0)), agreement))
+            default = name == LEFT_OUT
+            agreement = _agreement(effect, by_chance) if default else None
+            with_default = None if default else _agreement(effect, effects[LEFT_OUT])
+            frames[name].append(Row(in_time(effect), in_time(effect.roll(1, dims=0)), agreement, with_default))
         middle = -(torch.arange(pixels.shape[1]) - (pixels.shape[1] - 1) / 2).abs()
         frames[RANDOM].append(Row(in_time(torch.rand(pixels.shape[:2], generator=generator))))
         frames[CENTRE].append(Row(in_time(middle.expand(len(pixels), -1))))
@@ -250,45 +261,53 @@ def _join(rows: Sequence[Row]) -> Row:
         return Score(torch.cat([s.insertion for s in scores]), torch.cat([s.deletion for s in scores]))
 
     others = [row.other for row in rows if row.other is not None]
-    agreements = [row.agreement for row in rows if row.agreement is not None]
     return Row(
         join_scores([row.own for row in rows]),
         join_scores(others) if others else None,
-        torch.cat(agreements) if agreements else None,
+        _join_known([row.agreement for row in rows]),
+        _join_known([row.with_leaving_out for row in rows]),
     )
 
 
-def table(rows: dict[str, Row], *, kind: str) -> str:
-    """Lay out means with 95 % bootstrap intervals over clips, in Markdown; `kind` is what the first column names.
+def _join_known(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
-    The last column but one says whether an explanation beats that of another clip by half again, for sure within the
-    interval.
+
+def summarise(rows: dict[str, Row]) -> dict[str, dict[str, Any]]:
+    """Turn what was measured into means with 95 % bootstrap intervals over clips.
+
+    `half_again` says whether an explanation beats that of another clip by half again, for sure within the interval.
+
+    Returns:
+        Figures by explanation, as `dfer_hf.hub.evaluation.explanation_table` lays them out.
     """
-    header = ["insertion", "deletion", "difference", "of another clip", "half again", "with random weights"]
-    lines = [f"| {kind} | {' | '.join(header)} |", f"|{'---|' * (len(header) + 1)}"]
-    for name, row in rows.items():
-        gain = row.own.gain.double().numpy()
-        cells = [f"{row.own.insertion.mean():.3f}", f"{row.own.deletion.mean():.3f}", _with_interval(gain)]
-        if row.other is None:
-            cells += ["", ""]
-        else:
-            other = row.other.gain.double().numpy()
-            lower = _interval(gain - HALF_AGAIN * other)[0]
-            cells += [_with_interval(other), "yes" if lower > 0 else "no"]
-        cells.append("" if row.agreement is None else f"{row.agreement.nanmean():.2f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return {name: _figures(row) for name, row in rows.items()}
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def _figures(row: Row) -> dict[str, Any]:
+    gain = row.own.gain.double().numpy()
+    figures: dict[str, Any] = {
+        "insertion": _mean(row.own.insertion),
+        "deletion": _mean(row.own.deletion),
+        "difference": _mean(row.own.gain),
+        "difference_interval": _interval(gain),
+    }
+    if row.other is not None:
+        other = row.other.gain.double().numpy()
+        figures |= {"of_another": _mean(row.other.gain), "of_another_interval": _interval(other)}
+        figures["half_again"] = _interval(gain - HALF_AGAIN * other)[0] > 0
+    agreements = {"random_weights": row.agreement, "leaving_out": row.with_leaving_out}
+    return figures | {name: _mean(values) for name, values in agreements.items() if values is not None}
+
+
+def _mean(values: torch.Tensor) -> float:
+    return round(float(values.double().nanmean()), 3)
+
+
+def _interval(values: np.ndarray) -> list[float]:
     means = Resamples.of(np.zeros(len(values), dtype=int)).mean(values, np.ones(len(values)))
-    lower, upper = np.percentile(means, [2.5, 97.5])
-    return float(lower), float(upper)
-
-
-def _with_interval(values: np.ndarray) -> str:
-    lower, upper = _interval(values)
-    return f"{values.mean():.3f} ({lower:.3f} to {upper:.3f})"
+    return [round(float(end), 3) for end in np.percentile(means, [2.5, 97.5])]
 
 
 def main() -> None:
@@ -308,9 +327,9 @@ def main() -> None:
     faces = load_ferplus(arguments.data_root, "valid")
     stills = StillSource(faces.subset(range(0, len(faces), arguments.every)))
     clips = StillClips(stills, neutral_label=NEUTRAL)
-    methods = arguments.methods or [name for name in methods_for(model) if name != SLOW]
-    places, frames = measure(model, clips, methods)
-    sys.stdout.write(f"{len(clips)} clips\n\n{table(places, kind='places')}\n{table(frames, kind='frames')}")
+    rows = measure(model, clips, arguments.methods or quick_methods(model))
+    tables = [explanation_table(summarise(of), kind=kind) for of, kind in zip(rows, ("places", "frames"), strict=True)]
+    sys.stdout.write("\n".join([f"{len(clips)} clips", *("\n" + "\n".join(lines) for lines in tables), ""]))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ from typing import Any
 from dfer_hf.checkpoint_facts import versions
 from dfer_hf.checkpoints import WEIGHTS, shipped_checkpoints
 from training.evaluation.results import RESULTS
-from training.release import bench_clips, bench_conditions, bench_corruptions, bench_cost, bench_stills
+from training.release import (
+    bench_clips,
+    bench_conditions,
+    bench_corruptions,
+    bench_cost,
+    bench_explanations,
+    bench_stills,
+)
 from training.release.bench_room import DataMissingError, Room
 from training.release.evaluation_figures import draw_checkpoint
 from training.release.systems import RECOGNISER, System
@@ -30,6 +37,7 @@ BENCHES: dict[str, Bench] = {
     "corruptions": bench_corruptions.measure_corruptions,
     "clips": bench_clips.measure_clips,
     "conditions": bench_conditions.measure_conditions,
+    "explanations": bench_explanations.measure_explanations,
     "cost": lambda systems, _room: bench_cost.measure_cost(systems),
 }
 COMMAND = "make evaluate DATA=<folder of ferplus, muxspace and london>"
@@ -45,6 +53,7 @@ RULES = {
     "of FER+ valid",
     "conditions": f"up to {bench_conditions.STILLS_PER_CLASS} faces of each class of FER+ valid; "
     "the London Set's test people, shrunk",
+    "explanations": f"clips of every {bench_explanations.EVERY_NTH_STILL}th still of FER+ valid",
     "cost": f"least of {bench_cost.ROUNDS} rounds; the example clip",
 }
 """What each bench shows; written beside the figures."""

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dfer_hf.explain import ANSWER, UnknownMethodError, layer_cam
+from dfer_hf.hub.evaluation import explanation_table
 from dfer_hf.models.modeling_dfer import DferOutput
 from training.evaluation import faithfulness
 from training.evaluation.faithfulness import (
@@ -16,7 +17,7 @@ from training.evaluation.faithfulness import (
     measure,
     score_frames,
     score_places,
-    table,
+    summarise,
     with_random_weights,
 )
 
@@ -111,6 +112,8 @@ def test_everything_is_measured_on_every_clip_beside_chance(model, monkeypatch):
     assert frames["leaving out"].own.gain.mean() > frames["random"].own.gain.mean() + 0.02
     assert places["layercam"].agreement.shape == (4,)
     assert frames["random"].other is None
+    assert frames["leaving out"].with_leaving_out is None
+    assert frames["own weights"].with_leaving_out.abs().max() <= 1
 
 
 def test_random_weights_are_others_and_the_same_every_time():
@@ -149,7 +152,7 @@ def test_a_table_shows_means_with_intervals_and_who_is_better_by_half():
         "no better": Row(score(0.5, 0.7), score(0.5, 0.6)),
         "random": Row(score(0.0, 0.0)),
     }
-    text = table(rows, kind="places")
-    assert "| clear | 0.600 | 0.000 | 0.600 (0.500 to 0.700) | 0.100 (0.100 to 0.100) | yes | 0.20 |" in text
-    assert "| no better | 0.600 | 0.000 | 0.600 (0.500 to 0.700) | 0.550 (0.500 to 0.600) | no |  |" in text
-    assert "| random | 0.000 | 0.000 | 0.000 (0.000 to 0.000) |  |  |  |" in text
+    text = "\n".join(explanation_table(summarise(rows), kind="places"))
+    assert "| clear | 0.600 | 0.000 | 0.600 (0.500 to 0.700) | 0.100 (0.100 to 0.100) | yes | 0.20 | |" in text
+    assert "| no better | 0.600 | 0.000 | 0.600 (0.500 to 0.700) | 0.550 (0.500 to 0.600) | no | | |" in text
+    assert "| random | 0.000 | 0.000 | 0.000 (0.000 to 0.000) | | | | |" in text

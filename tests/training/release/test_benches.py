@@ -11,6 +11,7 @@ from training.release import (
     bench_conditions,
     bench_corruptions,
     bench_data,
+    bench_explanations,
     bench_stills,
     calibrate,
     evaluate_all,
@@ -98,6 +99,18 @@ def test_corruptions_are_measured_beside_clean_stills(systems, room):
     measured = bench_corruptions.measure_corruptions(systems, room)["tiny-aen"]
     assert set(measured["accuracy_by_corruption"]) == set(bench_corruptions.SEVERITIES)
     assert measured["rpc"] == pytest.approx(100 * measured["mpc"] / measured["clean"], abs=1e-3)
+
+
+def test_explanations_are_measured_beside_those_of_another_clip(systems, room, monkeypatch):
+    monkeypatch.setattr(bench_explanations, "EVERY_NTH_STILL", 3)
+    measured = bench_explanations.measure_explanations(systems, room)
+    assert list(measured) == [RECOGNISER, "tiny-aen"]
+    system = measured["tiny-aen"]
+    assert system["count"] == 7
+    assert next(iter(system["places"])) == "layercam"
+    assert list(system["frames"])[:2] == ["leaving out", "own weights"]
+    assert {"difference", "of_another", "half_again"} < set(system["places"]["layercam"])
+    assert "leaving_out" in system["frames"]["own weights"]
 
 
 def test_framing_and_size_are_measured(systems, room):
