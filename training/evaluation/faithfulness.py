@@ -171,6 +171,12 @@ def quick_methods(model: DferPreTrainedModel) -> list[str]:
     return [name for name in methods_for(model) if name != SLOW]
 
 
+def clips_for(model: DferPreTrainedModel, stills: StillSource) -> StillClips:
+    """Make clips of stills, of as many frames as a model takes, 16 where it takes any number."""
+    num_frames = 16 if model.takes_any_length else model.config.num_frames
+    return StillClips(stills, neutral_label=NEUTRAL, num_frames=num_frames)
+
+
 def with_random_weights(model: DferPreTrainedModel, *, seed: int = 0) -> DferPreTrainedModel:
     """Build the same system with random weights; what explains both alike says nothing of the trained one."""
     with torch.random.fork_rng(devices=[]):
@@ -326,7 +332,7 @@ def main() -> None:
     model = dfer_hf.VideoPredictor.from_pretrained(arguments.checkpoint, device="cpu").model
     faces = load_ferplus(arguments.data_root, "valid")
     stills = StillSource(faces.subset(range(0, len(faces), arguments.every)))
-    clips = StillClips(stills, neutral_label=NEUTRAL)
+    clips = clips_for(model, stills)
     rows = measure(model, clips, arguments.methods or quick_methods(model))
     tables = [explanation_table(summarise(of), kind=kind) for of, kind in zip(rows, ("places", "frames"), strict=True)]
     sys.stdout.write("\n".join([f"{len(clips)} clips", *("\n" + "\n".join(lines) for lines in tables), ""]))

@@ -103,8 +103,7 @@ def test_corruptions_are_measured_beside_clean_stills(systems, room):
 
 def test_explanations_are_measured_beside_those_of_another_clip(systems, room, monkeypatch):
     monkeypatch.setattr(bench_explanations, "EVERY_NTH_STILL", 3)
-    measured = bench_explanations.measure_explanations(systems, room)
-    assert list(measured) == [RECOGNISER, "tiny-aen"]
+    measured = bench_explanations.measure_explanations(systems[1:], room)
     system = measured["tiny-aen"]
     assert system["count"] == 7
     assert next(iter(system["places"])) == "layercam"
