@@ -263,3 +263,18 @@ def test_the_optimiser_decays_matrices_and_slows_the_trunk(optimiser):
             continue
         rate = 0.001 if name.startswith("trunk.") else 0.01
         assert setting[parameter] == (pytest.approx(rate), 0.05 if parameter.ndim > 1 else 0.0), name
+
+
+def test_the_trunks_of_both_kinds_of_nets_of_cfc_sp_are_slowed():
+    config = load_config(FOLDER / "cfc_sp_small_faces.toml")
+    model, _ = build_model(dataclasses.replace(config, preset="tiny"), SEVEN_EMOTIONS)
+    rates = {
+        parameter: group["lr"]
+        for group in build_optimiser(model, config).param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        share = (
+            config.trunk_learning_rate_share if name.startswith(("coarse_nets.0.trunk.", "fine_nets.0.trunk.")) else 1
+        )
+        assert rates[parameter] == pytest.approx(config.learning_rate * share), name

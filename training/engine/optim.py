@@ -5,7 +5,7 @@ import torch
 from training.config import TrainConfig
 
 TRUNK = "trunk."
-"""What the names of a backbone's parameters begin with, in every system that has one."""
+"""What the names of a backbone's parameters begin with, after those of the net it is in, such as each of CFC-SP's."""
 
 GUIDE = "guide."
 """What the names of the weights of AEN's guide begin with, which AEN itself keeps frozen."""
@@ -21,7 +21,7 @@ def build_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.
                 parameter
                 for name, parameter in model.named_parameters()
                 if parameter.requires_grad
-                and name.startswith(TRUNK) == in_trunk
+                and (f".{TRUNK}" in f".{name}") == in_trunk
                 and ((parameter.ndim > 1 or config.decay_all) and not name.endswith(config.undecayed)) == decays
             ]
             decay = config.weight_decay if decays else 0.0
