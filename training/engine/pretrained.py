@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForVideoClassification, AutoVideoP
 
 import dfer_hf
 from dfer_hf.checkpoints import find_checkpoint
+from dfer_hf.convert.names import backbone_name
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 from dfer_hf.models.modeling_r3d import R3dTrunk
 from training.cache.prepared import PreparationMismatchError, differing
@@ -209,25 +210,6 @@ def torchvision_trunk(name: str) -> dict[str, torch.Tensor]:
     if name == "r3d_18":
         return {TRUNK + key: tensor for key, tensor in tensors.items()}
     return {TRUNK + backbone_name(key): tensor for key, tensor in tensors.items()}
-
-
-def backbone_name(key: str) -> str:
-    """Return the name that a tensor of torchvision's ResNet-18 has in transformers' ResNet backbone.
-
-    >>> backbone_name("layer2.0.downsample.1.bias")
-    'encoder.stages.1.layers.0.shortcut.normalization.bias'
-    >>> backbone_name("conv1.weight")
-    'embedder.embedder.convolution.weight'
-    """
-    kinds = {"conv": "convolution", "bn": "normalization"}
-    place, *rest = key.split(".")
-    if not place.startswith("layer"):
-        return ".".join(["embedder.embedder", kinds[place.rstrip("1")], *rest])
-    block, part, *rest = rest
-    stage = f"encoder.stages.{int(place.removeprefix('layer')) - 1}.layers.{block}"
-    if part == "downsample":
-        return ".".join([stage, "shortcut", ("convolution", "normalization")[int(rest[0])], *rest[1:]])
-    return ".".join([stage, "layer", str(int(part[-1]) - 1), kinds[part[:-1]], *rest])
 
 
 def landmark_head(source: str) -> dict[str, torch.Tensor]:

@@ -1,0 +1,1 @@
+"""Weights of published repositories as checkpoints of this package."""
