@@ -24,6 +24,8 @@ IMAGE_SUFFIXES = frozenset({
 })  # fmt: skip
 SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 """Names of videos and of images; a folder may hold other files too."""
+LIST_SUFFIX = ".txt"
+"""Name of a list of files, one a line."""
 
 _MODEL = "shipped checkpoint, folder, or Hub id"
 _MODELS = "List the systems of the package and the checkpoints with weights that come with it."
@@ -43,13 +45,19 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]
     """List the files that paths stand for: files themselves, and the videos and images of folders, sorted.
 
     Hidden files of folders are left out, and a file that is named twice is listed once. Whatever else has the name of
-    a video or an image is listed, be it unreadable or a broken link, so that it is answered with an error.
+    a video or an image is listed, be it unreadable or a broken link, so that it is answered with an error. So is
+    every line of a list, whether there is such a file or not.
 
     Raises:
         FileNotFoundError: If there is nothing at a path, or no video and no image in a folder.
+        OSError: If a list cannot be read.
     """
     found: dict[Path, Path] = {}
     for path in paths:
+        if path.suffix.lower() == LIST_SUFFIX and path.is_file():
+            for file in _files_of_list(path):
+                found.setdefault(Path(os.path.realpath(file)), file)
+            continue
         if not path.exists():
             raise FileNotFoundError(
                 f"Expected a file or a folder at {str(path)!r}, but there is nothing. Check the path."
@@ -58,6 +66,14 @@ def find_inputs(paths: Sequence[Path], *, recursive: bool = False) -> list[Path]
         for file in files:
             found.setdefault(Path(os.path.realpath(file)), file)
     return list(found.values())
+
+
+def _files_of_list(path: Path) -> list[Path]:
+    # Names of files need not be text, and some have line breaks of other scripts in them.
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+    if not any(line.strip() for line in lines):
+        raise FileNotFoundError(f"Expected a file on each line of {str(path)!r}, but there is none. Check the list.")
+    return [Path(line) for line in lines if line.strip()]
 
 
 def _files_of_folder(folder: Path, *, recursive: bool) -> list[Path]:
@@ -86,8 +102,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_report(commands)
     _add_compare(commands)
+    _add_batch(commands)
     _add_models(commands)
     _add_export(commands)
+    _add_convert(commands)
     _add_push(commands)
     return parser
 
@@ -224,9 +242,33 @@ def _add_compare(commands) -> None:
     _add_run_options(parser)
 
 
+def _add_batch(commands) -> None:
+    parser = commands.add_parser(
+        "batch",
+        help="answer very many files by several processes or machines, into parquet",
+        description="Answer videos and stills by several workers, and write a row for each face, or one for a file's "
+        "error, into a folder of parquet files. What is there already is not done again: run the same command after "
+        "an interruption, or with more files. A file whose worker dies is done again.",
+        epilog=_EXIT_CODES.partition("\n\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_inputs(parser)
+    add = parser.add_argument
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where to: a new folder, or that of an earlier run",
+    )
+    add("--on", choices=("local", "ray"), default="local", help="processes of this machine, or a Ray cluster")
+    add("--workers", type=_count, metavar="N", help="how many (default: one for each core, or for each GPU)")
+    _add_run_options(parser)
+
+
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, or a folder of them")
+    add("paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, a folder of them, or a .txt list")
     add("--recursive", action="store_true", help="look into the folders of folders too")
     add("--model", metavar="NAME", help=f"{_MODEL}; see `dfer models`")
     _add_hub_options(parser)
@@ -272,6 +314,22 @@ def _add_export(commands) -> None:
     _add_hub_options(parser)
 
 
+def _add_convert(commands) -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="make a checkpoint of the weights of a published repository",
+        description="Write weights that a published repository saved as a checkpoint of this package, with its card. "
+        "Nothing in the file is run, and tensors that are missing or unexpected are refused by name. Systems are "
+        "former_dfer, m3dfel, frame_resnet (torchvision's ResNet-18), r3d (torchvision's R3D-18), and the nets "
+        "of FaceX-Zoo: cfc_sp:iresnet, cfc_sp:repvgg, cfc_sp:hrnet and cfc_sp:swin.",
+    )
+    add = parser.add_argument
+    add("system", metavar="SYSTEM", help="whose weights they are, such as former_dfer")
+    add("checkpoint", type=Path, metavar="FILE", help="a .pth, .pt, .bin or .safetensors")
+    add("folder", type=Path, metavar="FOLDER", help="where to: a new folder")
+    add("--labels", metavar="A,B,…", help="names of the classes in their order in the file (default: the system's)")
+
+
 def _add_push(commands) -> None:
     parser = commands.add_parser(
         "push",
@@ -302,6 +360,14 @@ def _limit(text: str) -> float | None:
         if 0 < float(text) < math.inf:
             return float(text)
     raise argparse.ArgumentTypeError(f"expected a number above 0, or none, got {text!r}")
+
+
+def _count(text: str) -> int:
+    """Read a number of things: 1 or more."""
+    with suppress(ValueError):
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
 
 
 class _ShowVersion(argparse.Action):

@@ -17,8 +17,10 @@ from transformers import AutoConfig, AutoModelForVideoClassification
 from transformers.utils import logging
 
 from . import systems
+from .batch.batch_command import batch
 from .checkpoints import CARD, CheckpointError, find_checkpoint, load_checkpoint, shipped_checkpoints
 from .complexity import Size, measure_preset
+from .convert.convert_command import convert_checkpoint
 from .explain import ExplainOptions, Target
 from .faces.video_processing_dfer import DferVideoProcessor
 from .file_run import (
@@ -189,8 +191,10 @@ COMMANDS = {
     "predict": predict,
     "report": report,
     "compare": compare,
+    "batch": batch,
     "models": list_models,
     "export": export,
+    "convert": convert_checkpoint,
     "push": push,
 }
 
