@@ -51,7 +51,7 @@ class PartFolder:
     def read(self, part: Path) -> list[dict[str, Any]]:
         """The rows of a part; none where there is no such part."""
         try:
-            return parquet.read_table(part, partitioning=None).to_pylist()
+            return parquet.ParquetFile(part).read().to_pylist()
         except FileNotFoundError:
             return []
 

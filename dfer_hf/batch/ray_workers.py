@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.exceptions import RayActorError, RayTaskError
+import ray  # pyright: ignore[reportMissingImports]  of an extra
+from ray.exceptions import RayActorError, RayTaskError  # pyright: ignore[reportMissingImports]
 
 from ..file_run import sentence
 from .crew import WorkersFailedError

@@ -68,7 +68,7 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
             return load_file(file)
         except SafetensorError as error:
             raise NotTensorsError(f"Expected safetensors in {file.name!r}: {error}. Download it again.") from error
-    stand_ins = [(_PassedOver, name) for name in PASSED_OVER]
+    stand_ins: list[Any] = [(_PassedOver, name) for name in PASSED_OVER]
     try:
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             # Of old ways to pickle, which are read all the same.
