@@ -1,9 +1,12 @@
 """The page: a video or image goes in; the same with faces marked, the answer and its timeline come out.
 
 python app.py [--port 7860] [--max-seconds 120] [--max-megabytes 100]
+
+Variables of the environment set the same and more: see `page/settings.py`.
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -20,17 +23,19 @@ from starlette.middleware import Middleware
 
 from dfer_hf.analysis import AnalysisWorkers
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
-from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import COMPARE_STYLE, STRIP_STYLE, TIMELINE_STYLE
 from dfer_hf.worker import JobRefusedError
 from page.guards import ClosedBlocks, ClosedRoutes, example_clip
 from page.handlers import Handlers
 from page.layout import TITLE, Layout
+from page.live import LiveCameras
+from page.service import add_service, has_mcp, health_route
+from page.settings import SettingError, Settings
+from page.zero import ZeroWorkers, is_on_zero
 
-MAX_SECONDS, MAX_MEGABYTES = 120.0, 100.0
-LIMITS = VideoLimits(max_seconds=MAX_SECONDS, max_bytes=int(MAX_MEGABYTES * 1e6))
+DEFAULTS = Settings()
 # Those who wait hold a thread each; looking at a file and cancelling need some, too.
-MAX_WAITING, MAX_THREADS, MAX_SESSIONS = 32, 64, 256
+SPARE_THREADS, MAX_SESSIONS = 32, 256
 
 THEME = gr.themes.Default(
     primary_hue=gr.themes.colors.teal,
@@ -41,11 +46,12 @@ THEME = gr.themes.Default(
 ).set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_600")
 
 
-def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
+def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Blocks:
     """Build the page.
 
     Args:
         workers: What analyses, with what to refuse; the first of its names is chosen when the page opens.
+        settings: How many may wait.
     """
     handlers = Handlers(workers)
     threading.Thread(target=handlers.pages.keep_deleting_old, daemon=True).start()
@@ -61,7 +67,7 @@ def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
             [page.overlay, page.summary, *answer, *files],
             api_name="analyse",
             show_progress_on=page.overlay,
-            concurrency_limit=MAX_WAITING,
+            concurrency_limit=settings.max_waiting,
         )
         comparing = page.start_comparison.click(
             handlers.compare,
@@ -69,8 +75,9 @@ def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
             [page.comparison, page.comparison_json, page.comparison_report],
             api_name="compare",
             show_progress_on=page.comparison,
-            concurrency_limit=MAX_WAITING,
+            concurrency_limit=settings.max_waiting,
         )
+        add_service(page, handlers, settings)
         quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         hidden = [page.face, page.beside, page.below]
         running.success(handlers.unveil, None, hidden, **quiet)
@@ -90,31 +97,48 @@ def build_demo(workers: AnalysisWorkers) -> gr.Blocks:
         page.video.change(handlers.change_video, page.video, chosen, **quiet)
         page.face.input(handlers.choose_face, page.face, answer, **quiet)
         demo.unload(handlers.close)
-    return demo.queue(max_size=MAX_WAITING, api_open=False)
+    return demo.queue(max_size=settings.max_waiting, api_open=False)
 
 
-def launch_options(limits: VideoLimits = LIMITS) -> dict[str, Any]:
+def launch_options(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
     parts = Path(__file__).parent / "page"
-    css, script = ((parts / name).read_text(encoding="utf-8") for name in ("page.css", "timeline.js"))
+    css, script = (
+        "\n".join((parts / name).read_text(encoding="utf-8") for name in names)
+        for names in (("page.css", "live.css"), ("timeline.js", "live.js"))
+    )
+    cameras = LiveCameras(workers, most=settings.max_cameras)
+    threading.Thread(target=cameras.keep_closing_idle, daemon=True).start()
     # Gradio rewrites what it takes for CSS, and does not know container queries.
     head = f"<style>{TIMELINE_STYLE}{STRIP_STYLE}{COMPARE_STYLE}</style><script>{script}</script>"
     looks = {"theme": THEME, "css": css, "head": head, "footer_links": ["api"]}
-    bounds = {"max_file_size": limits.max_bytes, "max_threads": MAX_THREADS, "state_session_capacity": MAX_SESSIONS}
+    threads = settings.max_waiting + SPARE_THREADS
+    bounds = {
+        "max_file_size": workers.limits.max_bytes,
+        "max_threads": threads,
+        "state_session_capacity": MAX_SESSIONS,
+    }
     # The history of runs would keep every answer in the browser.
-    private = {"run_history": False, "share": False, "app_kwargs": {"middleware": [Middleware(ClosedRoutes)]}}
-    return {**looks, **bounds, **private, "ssr_mode": False}
+    routes = [*cameras.routes, health_route(workers.names)]
+    beside = {"app_kwargs": {"middleware": [Middleware(ClosedRoutes)], "routes": routes}, "mcp_server": has_mcp()}
+    return {**looks, **bounds, **beside, "run_history": False, "share": False, "ssr_mode": False}
 
 
 def main() -> None:
     """Show the page until stopped."""
     parser = argparse.ArgumentParser(description=main.__doc__)
+    try:
+        settings = Settings.from_environment()
+    except SettingError as error:
+        parser.error(f"{type(error).__name__}: {error}")
     parser.add_argument("--port", type=int, help="the first free one from 7860 when left out")
-    parser.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="longest video")
-    parser.add_argument("--max-megabytes", type=float, default=MAX_MEGABYTES, help="largest file")
+    parser.add_argument("--max-seconds", type=float, default=settings.max_seconds, help="longest video")
+    parser.add_argument("--max-megabytes", type=float, default=settings.max_megabytes, help="largest file")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     arguments = parser.parse_args()
-    limits = replace(LIMITS, max_seconds=arguments.max_seconds, max_bytes=int(arguments.max_megabytes * 1e6))
+    settings = replace(settings, max_seconds=arguments.max_seconds, max_megabytes=arguments.max_megabytes)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("dfer_hf").setLevel(logging.INFO)
     for sent in (signal.SIGTERM, signal.SIGINT):
         # Or nothing would be deleted.
         signal.signal(sent, lambda *_: sys.exit(0))
@@ -123,7 +147,11 @@ def main() -> None:
     place = os.environ.get("GRADIO_TEMP_DIR")
     with (
         tempfile.TemporaryDirectory(prefix="dfer-app-", dir=place, ignore_cleanup_errors=True) as cache,
-        closing(AnalysisWorkers({name: checkpoints[name] for name in names}, limits=limits)) as workers,
+        closing(
+            (ZeroWorkers if is_on_zero() else AnalysisWorkers)(
+                {name: checkpoints[name] for name in names}, limits=settings.limits, at_once=settings.analyses_at_once
+            )
+        ) as workers,
     ):
         # Gradio has read the variable already, for one of its folders.
         os.environ["GRADIO_TEMP_DIR"] = routes.DEFAULT_TEMP_DIR = cache
@@ -133,9 +161,10 @@ def main() -> None:
             workers.start()
         except JobRefusedError as error:
             parser.error(str(error))
-        demo = build_demo(workers)
+        demo = build_demo(workers, settings)
         name = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-        demo.launch(server_name=name, server_port=arguments.port, inbrowser=arguments.open, **launch_options(limits))
+        options = launch_options(workers, settings)
+        demo.launch(server_name=name, server_port=arguments.port, inbrowser=arguments.open, **options)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,25 @@
 """Look at files and analyse them in processes of their own: what a page shows, as plain values."""
 
-import bisect
-import itertools
+import logging
 import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .faces import NoFaceFoundError
-from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, probe
+from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, VideoTooLargeError, probe
+from .waiting_line import WaitingLine
 from .worker import JobCancelledError, JobLimits, JobRefusedError, JobRunner, Report
 
 if TYPE_CHECKING:
     from .predictor import VideoPredictor
+
+logger = logging.getLogger(__name__)
 
 OVERLAY_SIDE = 720
 OVERLAY_NAME, JSON_NAME, CSV_NAME, REPORT_NAME = "overlay.webm", "prediction.json", "prediction.csv", "report.html"
@@ -66,12 +68,13 @@ class ShownComparison:
 
 
 class AnalysisWorkers:
-    """Analyses files in processes of their own, one at a time, for any number of threads.
+    """Analyses files in processes of their own, a few at a time, for any number of threads.
 
     Args:
         checkpoints: Name to what `VideoPredictor.from_pretrained` takes.
         limits: What to refuse.
         max_pixels: How many pixels the frames of a file may have together.
+        at_once: How many files are analysed at the same time.
     """
 
     def __init__(
@@ -80,12 +83,13 @@ class AnalysisWorkers:
         *,
         limits: VideoLimits = DEFAULT_LIMITS,
         max_pixels: int = MAX_PIXELS,
+        at_once: int = 1,
     ) -> None:
         self.names, self.limits, self.max_pixels = list(checkpoints), limits, max_pixels
         self._checkpoints = dict(checkpoints)
-        self._runner = JobRunner(_load_predictors, dict(checkpoints))
+        self._runner = JobRunner(load_predictors, dict(checkpoints))
         self._looks = threading.BoundedSemaphore(MAX_LOOKS)
-        self._turns = _Turns()
+        self._turns = WaitingLine(at_once)
 
     def start(self) -> None:
         """Load the checkpoints, and return when they are loaded.
@@ -98,6 +102,10 @@ class AnalysisWorkers:
     def close(self) -> None:
         """Stop everything."""
         self._runner.close()
+
+    def watch_camera(self, name: str, limits: JobLimits) -> AbstractContextManager[Callable[[bytes], dict[str, Any]]]:
+        """What answers the pictures of a camera at once, while files are analysed in their turn; see `live.watch`."""
+        return self._runner.talk(_watch_camera, name, limits=limits)
 
     def look_at(self, video: str | Path) -> float:
         """Read the header of a file; return how many seconds it may last.
@@ -125,7 +133,7 @@ class AnalysisWorkers:
             JobCancelledError: If `cancelled` was set.
         """
         arguments = (name, self._checkpoints[name], str(video), folder, heat_map)
-        return self._in_turn(_analyse, *arguments, video=video, on_progress=on_progress, cancelled=cancelled)
+        return self.in_turn(_analyse, *arguments, video=video, on_progress=on_progress, cancelled=cancelled)
 
     def compare(
         self, names: Sequence[str], video: str | Path, folder: Path, *, on_progress: Report, cancelled: threading.Event
@@ -139,11 +147,16 @@ class AnalysisWorkers:
         if len(names) < 2:
             raise JobRefusedError("Choose two models or more to compare.")
         arguments = ({name: self._checkpoints[name] for name in names}, str(video), folder)
-        return self._in_turn(
+        return self.in_turn(
             _compare, *arguments, video=video, on_progress=on_progress, cancelled=cancelled, share=len(names)
         )
 
-    def _in_turn(
+    def run_job(self, job: Callable[..., Any], *arguments: Any, seconds: float, **options: Any) -> Any:
+        """Do a job whose turn has come, on a video of so many seconds, with the options of `JobRunner.run`."""
+        del seconds
+        return self._runner.run(job, *arguments, **options)
+
+    def in_turn(
         self,
         job: Callable[..., Any],
         *arguments: Any,
@@ -152,60 +165,43 @@ class AnalysisWorkers:
         cancelled: threading.Event,
         share: int = 1,
     ) -> Any:
-        """Do a job on a file when its turn has come, in the time that `share` analyses may take."""
-        seconds = self.look_at(video)
-        allowed = START_SECONDS + share * SECONDS_PER_SECOND * seconds
-        limits = JobLimits(wall_seconds=2 * allowed, cpu_seconds=allowed)
-        with self._turns.take(seconds, on_progress=on_progress, cancelled=cancelled):
-            return self._runner.run(
-                job,
-                *arguments,
-                self.limits,
-                self.max_pixels,
-                limits=limits,
-                on_progress=on_progress,
-                cancelled=cancelled,
-            )
+        """Do a job on a file when its turn has come, in the time that `share` analyses may take.
 
+        The job is called with the loaded checkpoints, what takes its progress, `arguments`, and the limits of this.
 
-class _Turns:
-    """Lets one in at a time. Short ones go before long ones, but nobody waits longer than for what he brings."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._numbers = itertools.count()
-        self._waiting: list[tuple[float, int]] = []
-        self._busy = False
-
-    @contextmanager
-    def take(self, seconds: float, *, on_progress: Report, cancelled: threading.Event) -> Iterator[None]:
-        ticket = (time.monotonic() + seconds, next(self._numbers))
-        before = -1
-        with self._changed:
-            bisect.insort(self._waiting, ticket)
-            try:
-                while self._busy or self._waiting[0] != ticket:
-                    if cancelled.is_set():
-                        raise JobCancelledError
-                    if before != (before := self._waiting.index(ticket) + self._busy):
-                        on_progress(0.0, f"Waiting for {before} before you")
-                    self._changed.wait(0.2)
-                self._busy = True
-            finally:
-                self._waiting.remove(ticket)
+        Raises:
+            JobRefusedError: As of `analyse`, and likewise JobCancelledError.
+        """
+        started, seconds, outcome = time.monotonic(), 0.0, "done"
         try:
-            yield
+            seconds = self.look_at(video)
+            allowed = START_SECONDS + share * SECONDS_PER_SECOND * seconds
+            with self._turns.take(seconds, on_progress=on_progress, cancelled=cancelled):
+                return self.run_job(
+                    job,
+                    *arguments,
+                    self.limits,
+                    self.max_pixels,
+                    seconds=share * seconds,
+                    limits=JobLimits(wall_seconds=2 * allowed, cpu_seconds=allowed),
+                    on_progress=on_progress,
+                    cancelled=cancelled,
+                )
+        except (JobRefusedError, JobCancelledError) as error:
+            outcome = getattr(error, "name", type(error).__name__)
+            raise
         finally:
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
+            # Never what the file is called, or who sent it.
+            took = time.monotonic() - started
+            logger.info("%s, %.1f s of video: %s in %.1f s", job.__name__.strip("_"), seconds, outcome, took)
 
 
 def _refuse_more_than(max_pixels: int, pixels: float) -> None:
     if pixels > max_pixels:
         raise JobRefusedError(
             f"Expected at most {max_pixels / 1e9:g} billion pixels in all frames together, got more. "
-            "Use a shorter video, or a smaller one."
+            "Use a shorter video, or a smaller one.",
+            VideoTooLargeError.__name__,
         )
 
 
@@ -213,7 +209,12 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load_predictors(checkpoints: dict[str, str | Path]) -> "dict[str, VideoPredictor]":
+def load_predictors(checkpoints: dict[str, str | Path]) -> "dict[str, VideoPredictor]":
+    """Load checkpoints in one thread, to be shared by forked processes.
+
+    Raises:
+        JobRefusedError: If one of them cannot be used.
+    """
     import torch
     from transformers.utils import logging
 
@@ -232,11 +233,17 @@ def _look_at(_predictors: object, _report: Report, video: str, limits: VideoLimi
     try:
         info = probe(video, limits=limits)
     except VideoError as error:
-        raise JobRefusedError(str(error)) from error
+        raise JobRefusedError(str(error), type(error).__name__) from error
     _refuse_more_than(max_pixels, info.width * info.height * (info.num_frames or 1))
     if info.duration_seconds is not None:
         return info.duration_seconds
     return limits.max_seconds or 3600.0
+
+
+def _watch_camera(predictors: "dict[str, VideoPredictor]", name: str) -> Callable[[bytes], dict[str, Any]]:
+    from .live import watch
+
+    return watch(predictors[name])
 
 
 def _analyse(
@@ -266,15 +273,15 @@ def _analyse(
 
     # Whatever is left when this process is killed lies where it is deleted.
     tempfile.tempdir = str(folder)
-    predictor = _with_all_there_is(predictors[name])
+    predictor = with_all_there_is(predictors[name])
     facts = facts_of(predictor, checkpoint)
-    with FrameSpool(max_side=OVERLAY_SIDE) as spool, _refusals():
+    with FrameSpool(max_side=OVERLAY_SIDE) as spool, refusals():
         prediction = predictor(
             video,
             explain=heat_map,
             limits=limits,
             progress=lambda share: report(0.6 * share, "Reading the expressions"),
-            on_frame=_PixelCount(max_pixels, spool.add),
+            on_frame=PixelCount(max_pixels, spool.add),
         )
         write_overlay(
             spool,
@@ -332,14 +339,14 @@ def _compare(
     from .visualize import COMPARE_TITLE, comparison_article, comparison_html, page_foot, page_head, warning_notes
 
     tempfile.tempdir = str(folder)
-    chosen = [_with_all_there_is(predictors[name]) for name in checkpoints]
-    with _refusals():
+    chosen = [with_all_there_is(predictors[name]) for name in checkpoints]
+    with refusals():
         compared = compare(
             chosen,
             video,
             limits=limits,
             progress=lambda share: report(share, "Reading the expressions"),
-            on_frame=_PixelCount(max_pixels),
+            on_frame=PixelCount(max_pixels),
         )
     facts = [facts_of(predictor, path) for predictor, path in zip(chosen, checkpoints.values(), strict=True)]
     head, foot = page_head(title=COMPARE_TITLE), page_foot(facts, versions=versions())
@@ -348,13 +355,14 @@ def _compare(
     return ShownComparison(warning_notes(compared.predictions[0]), comparison_html(compared, video=PREVIEW_ID))
 
 
-class _PixelCount:
+class PixelCount:
     """Refuses what shows more pixels than one file may, whatever its header said, and passes frames on."""
 
     def __init__(self, max_pixels: int, pass_on: Callable[[Frame], None] | None = None) -> None:
         self.max_pixels, self.pass_on, self.decoded = max_pixels, pass_on, 0.0
 
     def __call__(self, frame: Frame) -> None:
+        """Count a frame, and pass it on."""
         self.decoded += frame.rgb.shape[0] * frame.rgb.shape[1] * frame.scale**2
         _refuse_more_than(self.max_pixels, self.decoded)
         if self.pass_on is not None:
@@ -362,15 +370,15 @@ class _PixelCount:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Refuse a file that cannot be read or shows no face."""
     try:
         yield
     except (VideoError, NoFaceFoundError) as error:
-        raise JobRefusedError(str(error)) from error
+        raise JobRefusedError(str(error), type(error).__name__) from error
 
 
-def _with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":
+def with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":
     """The predictor on the GPU where there is one, which no process may touch before it forks; on all cores else."""
     import torch
 

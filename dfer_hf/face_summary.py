@@ -34,8 +34,7 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
     membership = np.eye(len(config.groups))[config.group_of_label]  # (labels, groups)
     decide = _Decision(engine)
     frame_answers = decide(raw, fine, fine @ membership)
-    clip_fine, clip_coarse = (_calibrated(part, config.temperature) for part in (reading.fine, reading.coarse))
-    ((clip, clip_groups, is_unsure),) = decide(reading.fine[None], clip_fine[None], clip_coarse[None])
+    clip, clip_groups, is_unsure = decide_clip(engine, reading.fine, reading.coarse)
     after = np.searchsorted(known, seconds).clip(1, max(1, len(known) - 1))
     # Of the two around each frame, the one that is nearer; of a single one, that one.
     nearest = np.where(seconds - known[after - 1] <= np.abs(known[after % len(known)] - seconds), after - 1, after)
@@ -75,6 +74,23 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
         quality=quality,
         explanation=explanation,
     )
+
+
+def decide_clip(engine: TorchEngine, fine: np.ndarray, coarse: np.ndarray) -> tuple[Scores, Scores, bool]:
+    """Calibrate and decide what a clip shows.
+
+    Args:
+        engine: What answered.
+        fine: Probabilities of the fine classes before the temperature, `(labels,)`.
+        coarse: Likewise of the groups, `(groups,)`.
+
+    Returns:
+        Fine class, group, and whether the answer is unsure.
+    """
+    temperature = engine.model.config.temperature
+    calibrated = (_calibrated(part[None], temperature) for part in (fine, coarse))
+    (decided,) = _Decision(engine)(fine[None], *calibrated)
+    return decided
 
 
 def _explain(

@@ -6,11 +6,11 @@ the other, and is replaced when a job has to be stopped.
 """
 
 import contextlib
-import ctypes
 import gc
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -18,20 +18,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
+
+from .job_limits import JobLimits, hold_to, private_bytes
 
 CAN_FORK = sys.platform == "linux"
 
 TOO_LONG = "The file took longer than one file may. Use a shorter or smaller one."
 TOO_MUCH_MEMORY = "The file needed more memory than one file may. Use a shorter or smaller one."
 BROKE_DOWN = "The file made its decoder or the analysis break down. Convert it to mp4 and try again."
+_NAMES = {TOO_LONG: "TookTooLongError", TOO_MUCH_MEMORY: "TookTooMuchMemoryError", BROKE_DOWN: "BrokeDownError"}
 
 _TICK_SECONDS = 0.05
-_PR_SET_PDEATHSIG = 1
 
 Loading = tuple[Callable[..., Any], tuple[Any, ...]]
 Report = Callable[[float, str], Any]
@@ -43,28 +43,15 @@ def _ignore(share: float, doing: str) -> None:
 
 
 class JobRefusedError(Exception):
-    """A job cannot be done; the message tells its sender why."""
+    """A job cannot be done; the message tells its sender why, and `name` tells a program."""
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        super().__init__(message)
+        self.name = name or _NAMES.get(message, type(self).__name__)
 
 
 class JobCancelledError(Exception):
     """Nobody wants the result of a job any more."""
-
-
-@dataclass(frozen=True)
-class JobLimits:
-    """What one job may use before it is stopped.
-
-    Attributes:
-        wall_seconds: Time since it started.
-        cpu_seconds: Time of all its threads together; only on Linux, like the rest.
-        memory_bytes: Memory beside what all jobs share.
-        file_bytes: Size of any file that it writes.
-    """
-
-    wall_seconds: float = 600.0
-    cpu_seconds: float = 600.0
-    memory_bytes: int = 3_000_000_000
-    file_bytes: int = 2_000_000_000
 
 
 class JobRunner:
@@ -123,8 +110,44 @@ class JobRunner:
                 if kind == "progress":
                     on_progress(*content)
         if kind == "refused":
-            raise JobRefusedError(content)
+            raise JobRefusedError(*content)
         return content
+
+    @contextlib.contextmanager
+    def talk(
+        self, prepare: Callable[..., Callable[[Any], Any]], *arguments: Any, limits: JobLimits
+    ) -> Iterator[Callable[[Any], Any]]:
+        """Have a process answer questions one after the other, until the block is left; gives what to ask it with.
+
+        Asking raises the errors of `run`. A question that is refused is not the end, unless the process is gone.
+
+        Args:
+            prepare: A function at the top of a module, called as `prepare(shared, *arguments)` in the process; it
+                returns what answers a question, and that may raise `JobRefusedError`.
+            arguments: See there.
+            limits: What all answers together may use.
+        """
+        with self._process().line() as line:
+            with _broken_line_is_refused():
+                line.send((limits, _answer_questions, (prepare, arguments)))
+            deadline = time.monotonic() + limits.wall_seconds
+
+            def ask(question: Any) -> Any:
+                with _broken_line_is_refused():
+                    line.send(question)
+                    while not line.poll(_TICK_SECONDS):
+                        if self._closed.is_set():
+                            raise JobCancelledError
+                        if time.monotonic() > deadline:
+                            raise JobRefusedError(TOO_LONG)
+                    kind, content = line.recv()
+                if kind == "refused":
+                    raise JobRefusedError(*content)
+                return content
+
+            yield ask
+            with contextlib.suppress(OSError):
+                line.send(None)
 
     def close(self) -> None:
         """Stop every job and every process."""
@@ -236,7 +259,7 @@ def _wait_for_loading(connection: Connection, loading: Loading) -> None:
             "Expected the process that does the jobs to start, but it ended; its error stands above."
         ) from error
     if refused is not None:
-        raise JobRefusedError(refused)
+        raise JobRefusedError(*refused)
 
 
 def _load(connection: Connection) -> Any:
@@ -244,20 +267,37 @@ def _load(connection: Connection) -> Any:
     try:
         shared = load(*arguments)
     except JobRefusedError as error:
-        connection.send(str(error))
+        connection.send((str(error), error.name))
         sys.exit(2)
     connection.send(None)
     return shared
 
 
 def _do(job: Callable[..., Any], arguments: tuple[Any, ...], shared: Any, connection: Connection) -> None:
+    if job is _answer_questions:
+        _answer_questions(shared, connection, *arguments)
+        return
     try:
         outcome = "result", job(shared, lambda *progress: connection.send(("progress", progress)), *arguments)
     except JobRefusedError as error:
-        outcome = "refused", str(error)
+        outcome = "refused", (str(error), error.name)
     except MemoryError:
-        outcome = "refused", TOO_MUCH_MEMORY
+        outcome = "refused", (TOO_MUCH_MEMORY,)
     connection.send(outcome)
+
+
+def _answer_questions(
+    shared: Any, connection: Connection, prepare: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...]
+) -> None:
+    """Answer until the server asks for None, or hangs up."""
+    answer = prepare(shared, *arguments)
+    with contextlib.suppress(EOFError):
+        while (question := connection.recv()) is not None:
+            try:
+                outcome = "result", answer(question)
+            except JobRefusedError as error:
+                outcome = "refused", (str(error), error.name)
+            connection.send(outcome)
 
 
 def _do_jobs(connection: Connection) -> None:
@@ -276,12 +316,10 @@ def tend_nursery(control_handle: int) -> None:
     # The collector never looks at what lies here now again, so that its pages stay shared.
     gc.collect()
     gc.freeze()
-    shared_bytes = _private_bytes(os.getpid())
+    shared_bytes = private_bytes(os.getpid())
     jobs: dict[int, tuple[Connection, JobLimits]] = {}
     while True:
-        connections = [connection for connection, _ in jobs.values()]
-        ready = wait([control, *connections], timeout=_TICK_SECONDS if jobs else None)
-        if control in ready:
+        if wait([control], timeout=_TICK_SECONDS if jobs else None):
             try:
                 connection = Connection(reduction.recv_handle(control))
             except EOFError:
@@ -289,8 +327,7 @@ def tend_nursery(control_handle: int) -> None:
                 return
             _start_job(connection, shared, jobs)
         for pid, (connection, limits) in list(jobs.items()):
-            # Nothing comes from a sender after the job but the end of the line.
-            if connection in ready or _private_bytes(pid) > shared_bytes + limits.memory_bytes:
+            if _is_hung_up(connection) or private_bytes(pid) > shared_bytes + limits.memory_bytes:
                 os.kill(pid, signal.SIGKILL)
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
@@ -310,40 +347,34 @@ def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connec
         return
     status = 1
     try:
-        _hold_to(limits)
+        hold_to(limits)
         # A sender who is gone has this process killed in a moment.
         with contextlib.suppress(BrokenPipeError):
             _do(job, arguments, shared, connection)
         status = 0
     finally:
         if status:
-            traceback.print_exc()
+            _print_error_without_message()
         sys.stdout.flush()
         os._exit(status)
 
 
-def _hold_to(limits: JobLimits) -> None:
-    """Hold this process to what the kernel watches over."""
-    import resource
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # When memory runs out, this process is the one to end.
-    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    cpu_seconds = int(limits.cpu_seconds) + 1
-    # At the first of the two, the signal says what was too much; nothing outlives the second.
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _print_error_without_message() -> None:
+    """Print where which error came from; what it says may hold the name of somebody's file."""
+    kind, _, place = sys.exc_info()
+    sys.stderr.write("".join([*traceback.format_tb(place), f"{kind and kind.__name__}\n"]))
+    sys.stderr.flush()
 
 
-def _private_bytes(pid: int) -> int:
-    """Resident memory of a process that belongs to no file."""
-    resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3]
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
+def _is_hung_up(connection: Connection) -> bool:
+    """Whether the other end of a line is gone; what was sent on it before does not matter."""
+    watched = select.poll()
+    watched.register(connection.fileno(), 0)
+    return bool(watched.poll(0))
 
 
 def _say_how_it_ended(connection: Connection, exit_code: int) -> None:
     """Tell the sender of a job why there is no answer; without effect where it has one and has hung up."""
     reasons = {-signal.SIGXCPU: TOO_LONG, -signal.SIGKILL: TOO_MUCH_MEMORY}
     with connection, contextlib.suppress(OSError):
-        connection.send(("refused", reasons.get(exit_code, BROKE_DOWN)))
+        connection.send(("refused", (reasons.get(exit_code, BROKE_DOWN),)))

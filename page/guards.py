@@ -20,9 +20,9 @@ def example_clip() -> Path:
     return shipped_folder("examples") / "astronaut.webm"
 
 
-def refusal(message: str) -> gr.Error:
-    """An error in plain words, escaped as it may hold the name of the file."""
-    return gr.Error(html.escape(message, quote=False), duration=ERROR_SECONDS, print_exception=False)
+def refusal(message: str, name: str = "Error") -> gr.Error:
+    """An error in plain words, escaped as it may hold the name of the file, with its own name as the title."""
+    return gr.Error(html.escape(message, quote=False), duration=ERROR_SECONDS, title=name, print_exception=False)
 
 
 class ClosedBlocks(gr.Blocks):
@@ -33,7 +33,7 @@ class ClosedBlocks(gr.Blocks):
         folder = Path(get_upload_folder()).resolve()
         for path in files_named_in(inputs):
             if not Path(path).resolve().is_relative_to(folder) and Path(path) != example_clip():
-                raise refusal("Upload the file: addresses and paths are not followed.")
+                raise refusal("Upload the file: addresses and paths are not followed.", "NotAnUploadError")
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 
 

@@ -56,7 +56,7 @@ class Handlers:
         the clip, the timeline as HTML, a table with one row per frame, the frames that counted most as HTML, and
         everything as JSON, CSV and HTML files.
         """
-        with self._analysis(video, request) as (folder, page):
+        with self.analysis(video, request) as (folder, page):
             answer = self.workers.analyse(
                 model,
                 video or "",
@@ -86,7 +86,7 @@ class Handlers:
 
         Returns their answers, timelines and agreement as HTML, and everything as JSON and HTML files.
         """
-        with self._analysis(video, request) as (folder, page):
+        with self.analysis(video, request) as (folder, page):
             answer = self.workers.compare(
                 models,
                 video or "",
@@ -98,12 +98,13 @@ class Handlers:
         return shown, folder / JSON_NAME, folder / REPORT_NAME
 
     @contextmanager
-    def _analysis(self, video: str | None, request: gr.Request) -> Iterator[tuple[Path, Page]]:
+    def analysis(self, video: str | None, request: gr.Request) -> Iterator[tuple[Path, Page]]:
         """A folder for what is made of a video, and the page; whatever goes wrong is said in plain words."""
         if video is None or not Path(video).is_file():
             raise refusal(
                 "Choose a video or image first, or again if it was deleted after an hour: upload one, record one, "
-                "or take the example clip."
+                "or take the example clip.",
+                "VideoMissingError",
             )
         session = session_of(request)
         self.pages.show(session, video)
@@ -111,7 +112,8 @@ class Handlers:
             try:
                 yield folder, page
             except (JobRefusedError, JobCancelledError) as error:
-                raise refusal(str(error) or "The analysis was stopped.") from error
+                name = getattr(error, "name", type(error).__name__)
+                raise refusal(str(error) or "The analysis was stopped.", name) from error
 
     def choose_face(self, track_id: int, request: gr.Request) -> tuple[Any, ...]:
         """Show another face."""

@@ -9,6 +9,8 @@ from dfer_hf.analysis import OVERLAY_ID, PREVIEW_ID
 from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import TABLE_HEADERS
 
+from .live import live_html
+
 TITLE = "Facial expressions in video"
 
 INTRODUCTION = f"""# {TITLE}
@@ -63,6 +65,8 @@ class Layout:
                 self._place_analysis(names)
             with gr.Tab("Compare", id="compare", visible=len(names) > 1):
                 self._place_comparison(names)
+            with gr.Tab("Live", id="live"):
+                gr.HTML(live_html(names), apply_default_css=False)
 
     def _place_clip(self, limits: VideoLimits) -> None:
         label = f"Your video, up to {limits.max_seconds:g} seconds" if limits.max_seconds else "Your video"

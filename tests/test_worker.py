@@ -68,6 +68,24 @@ def write_much(_shared, _report, path):
     path.write_bytes(bytes(2_000_000))
 
 
+def open_missing(_shared, _report, name):
+    return Path(name).read_bytes()
+
+
+def count_up(shared, start):
+    state = [start, shared[0]]
+
+    def answer(step):
+        if step < 0:
+            raise JobRefusedError("It only counts up.", "WrongWayError")
+        if step > 100:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        state[0] += step
+        return *state, os.getpid()
+
+    return answer
+
+
 def wait_until(condition, seconds=5.0):
     deadline = time.monotonic() + seconds
     while not (held := condition()) and time.monotonic() < deadline:
@@ -198,3 +216,37 @@ def test_without_fork_one_process_does_jobs_until_one_has_to_be_stopped(monkeypa
         with pytest.raises(JobRefusedError, match=worker.TOO_LONG):
             runner.run(hang, limits=JobLimits(wall_seconds=0.5))
         assert runner.run(greet, "you", limits=LIMITS)[2] != first[2]
+
+
+def test_a_process_answers_questions_one_after_the_other_and_remembers(runner):
+    with runner.talk(count_up, 10, limits=LIMITS) as ask:
+        total, word, pid = ask(1)
+        assert (total, word) == (11, "hello")
+        with pytest.raises(JobRefusedError, match="only counts up") as refused:
+            ask(-1)
+        assert refused.value.name == "WrongWayError"
+        assert ask(2) == (13, "hello", pid)
+        assert pid != os.getpid()
+
+
+def test_a_process_that_dies_over_a_question_is_an_error_with_a_name(runner):
+    with runner.talk(count_up, 10, limits=LIMITS) as ask, pytest.raises(JobRefusedError) as refused:
+        ask(1000)
+    assert refused.value.name == "BrokeDownError"
+
+
+@on_linux
+def test_a_talk_that_is_over_leaves_no_process(runner):
+    with runner.talk(count_up, 10, limits=LIMITS) as ask:
+        *_, pid = ask(1)
+    assert wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+@on_linux
+def test_an_unexpected_error_is_written_down_without_what_it_says(capfd):
+    with running(load, "hello") as runner, pytest.raises(JobRefusedError):
+        runner.run(open_missing, "holiday-of-anna.mp4", limits=LIMITS)
+    written = capfd.readouterr().err
+    assert "FileNotFoundError" in written
+    assert "open_missing" in written
+    assert "anna" not in written

@@ -11,7 +11,7 @@ from dfer_hf.analysis import AnalysisWorkers
 from dfer_hf.video import write_video
 
 from ..hostile_files import write_recording
-from .visits import LIMITS, SHIPPED
+from .visits import LIMITS, SHIPPED, serving
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def address(workers, cache):
         # As if the hosts that Gradio trusts were this one: nothing else keeps it from fetching.
         patch.setattr("gradio.processing_utils.PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
         demo = app.build_demo(workers)
-        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options(LIMITS))
+        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.launch_options(workers))
         yield address
         demo.close()
 
@@ -76,3 +76,10 @@ def bad_files(clips, tmp_path_factory):
 def recording(scene, tmp_path):
     """Seven seconds from a webcam."""
     return write_recording(tmp_path / "recording.webm", (scene(index % 40) for index in range(175)))
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The app as people start it: its process, its address and where it stores what it is given."""
+    with serving(tmp_path / "stored") as served:
+        yield served

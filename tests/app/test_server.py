@@ -1,15 +1,11 @@
 """The app as people start it, in a process of its own."""
 
-import os
 import signal
-import socket
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import cv2
-import httpx
 import pytest
 
 from ..hostile_files import write_gif, write_recording
@@ -19,32 +15,6 @@ pytest.importorskip("gradio", reason="the app needs gradio")
 from gradio_client import Client, handle_file
 
 import app
-
-
-@pytest.fixture
-def server(tmp_path):
-    """The app as people start it: its process, its address and where it stores what it is given."""
-    stored = tmp_path / "stored"
-    stored.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(stored), "GRADIO_ANALYTICS_ENABLED": "False"}
-    command = [sys.executable, app.__file__, "--port", str(port)]
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
-        address = f"http://127.0.0.1:{port}/"
-        try:
-            assert wait_until(lambda: process.poll() is not None or answers(address), seconds=120)
-            yield process, address, stored
-        finally:
-            process.kill()
-
-
-def answers(address):
-    try:
-        return httpx.get(address).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def memory_of(process):

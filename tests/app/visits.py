@@ -1,8 +1,12 @@
 """How tests visit the page: as a program, as many at once, and what they look at meanwhile."""
 
 import os
+import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -10,6 +14,7 @@ import httpx
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.video import VideoLimits
 
+APP = Path(__file__).parents[2] / "app.py"
 SHIPPED = DEFAULT_CHECKPOINT
 LIMITS = VideoLimits(max_bytes=1_500_000, max_seconds=120.0)
 
@@ -71,3 +76,28 @@ def let_all_come_at_once(address, files, expected, downloads, *, model):
         assert wanted in answer
         if wanted == "frames":
             assert took < len(files) * (alone + 1)
+
+
+@contextmanager
+def serving(stored, command=(), **environment):
+    """The app as people start it: its process, its address and where it stores what it is given."""
+    stored.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = os.environ | {"GRADIO_TEMP_DIR": str(stored), "GRADIO_ANALYTICS_ENABLED": "False"} | environment
+    command = [*(command or [sys.executable, str(APP)]), "--port", str(port)]
+    with subprocess.Popen(command, env=variables, start_new_session=True) as process:
+        address = f"http://127.0.0.1:{port}/"
+        try:
+            assert wait_until(lambda: process.poll() is not None or answers(address), seconds=300)
+            yield process, address, stored
+        finally:
+            process.kill()
+
+
+def answers(address):
+    try:
+        return httpx.get(address).status_code == 200
+    except httpx.TransportError:
+        return False
