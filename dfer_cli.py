@@ -107,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_convert(commands)
     _add_push(commands)
+    _add_space(commands)
     return parser
 
 
@@ -334,8 +335,9 @@ def _add_push(commands) -> None:
     parser = commands.add_parser(
         "push",
         usage="dfer push [--private] [--dry-run] CHECKPOINT NAMESPACE[/NAME]\n"
-        "       dfer push [--private] [--dry-run] --all NAMESPACE",
-        help="upload checkpoints to the Hub",
+        "       dfer push [--private] [--dry-run] --all NAMESPACE\n"
+        "       dfer push [--private] [--dry-run] --space FOLDER NAMESPACE/NAME",
+        help="upload checkpoints, or a Space, to the Hub",
         description="Upload what `dfer export` writes, with card and results, to a repository of the Hub, which is "
         "made if missing. What is there already is not sent again, so a push that was interrupted goes on. It takes "
         "the token of `hf auth login`, or HF_TOKEN in the environment.",
@@ -343,8 +345,26 @@ def _add_push(commands) -> None:
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="a shipped checkpoint or a folder, and the namespace to push it to")
     add("--all", action="store_true", help="every checkpoint that comes with the package, and a collection of them")
+    add("--space", action="store_true", help="a Space that `dfer space` wrote")
     add("--private", action="store_true", help="only you may see it")
     add("--dry-run", action="store_true", help="list files and sizes, and do not touch the network")
+
+
+def _add_space(commands) -> None:
+    parser = commands.add_parser(
+        "space",
+        help="write a Space of the Hub that shows the page",
+        description="Write the folder of a Space: the page, this package as a wheel, requirements, examples and a "
+        "card. `dfer push --space` uploads it. A folder that this wrote is written anew, others are not touched.",
+    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="where to: a new folder")
+    add("--hardware", choices=["zero", "cpu"], default="zero", help="what it runs on (default: zero, for ZeroGPU)")
+    add(
+        "--models",
+        metavar="NAMESPACE",
+        help="load checkpoints from where `dfer push --all NAMESPACE` put them (default: they go along)",
+    )
 
 
 def _add_hub_options(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,9 @@ from .file_run import (
     work_through,
 )
 from .hub.export import export_repository
-from .hub.push import PushError, collect, prepare_repository, upload_repository
+from .hub.push import PushError, collect, prepare_repository, prepare_space, upload_repository
+from .hub.space import SpaceError, write_space
+from .hub.wheel import NotInstalledError
 from .models.configuration_dfer import PrintedSize
 from .output_files import (
     SCREEN,
@@ -164,17 +166,23 @@ def push(options: argparse.Namespace) -> int:
     """
     logging.disable_progress_bar()
     expected = ["NAMESPACE"] if options.all else ["CHECKPOINT", "NAMESPACE"]
-    if len(options.names) != len(expected) or (options.all and "/" in options.names[0]):
+    expected = ["FOLDER", "NAMESPACE/NAME"] if options.space else expected
+    if len(options.names) != len(expected) or (options.all and (options.space or "/" in options.names[0])):
         raise UsageError(f"Expected {' '.join(expected)}, got {' '.join(options.names)}.")
     sources, target = shipped_checkpoints() if options.all else options.names[:1], options.names[-1]
     try:
         with TemporaryDirectory() as temporary:
             # Nothing is sent before everything has been found fit.
-            prepared = [prepare_repository(source, target, Path(temporary, Path(source).name)) for source in sources]
+            prepared = (
+                [prepare_space(Path(sources[0]), target)]
+                if options.space
+                else [prepare_repository(source, target, Path(temporary, Path(source).name)) for source in sources]
+            )
             for repository in prepared:
                 print(f"{repository.repo_id}: {len(repository.files)} files, {repository.num_bytes / 1e6:.1f} MB")
                 if options.dry_run:
-                    print(_columns([(f.name, f"{f.stat().st_size:,} bytes") for f in repository.files]))
+                    files = [(f.relative_to(repository.folder).as_posix(), f.stat().st_size) for f in repository.files]
+                    print(_columns([(name, f"{size:,} bytes") for name, size in files]))
                     continue
                 pushed = upload_repository(repository, private=options.private)
                 print(f"  {pushed.url}: {len(pushed.sent)} sent, {len(pushed.deleted)} deleted")
@@ -182,8 +190,24 @@ def push(options: argparse.Namespace) -> int:
                     print(f"  note: others put there, and it stays: {printable(', '.join(pushed.left_alone))}")
         if options.all and not options.dry_run:
             print(f"  {collect([repository.repo_id for repository in prepared], target, private=options.private)}")
-    except (CheckpointError, PushError) as error:
+    except (CheckpointError, PushError, SpaceError) as error:
         raise UsageError(f"{type(error).__name__}: {sentence(error)}") from error
+    return 0
+
+
+def space(options: argparse.Namespace) -> int:
+    """Write the folder of a Space, print what it holds, and return the exit code.
+
+    Raises:
+        UsageError: If the folder is something else, or cannot be written.
+    """
+    try:
+        files = write_space(options.folder, hardware=options.hardware, namespace=options.models)
+    except (OSError, SpaceError, NotInstalledError) as error:
+        raise UsageError(f"{type(error).__name__}: {sentence(error)}") from error
+    size_bytes = sum(file.stat().st_size for file in files)
+    print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
+    print(_columns([(file.relative_to(options.folder).as_posix(),) for file in files]))
     return 0
 
 
@@ -196,6 +220,7 @@ COMMANDS = {
     "export": export,
     "convert": convert_checkpoint,
     "push": push,
+    "space": space,
 }
 
 

@@ -58,8 +58,9 @@ def test_wheel_carries_all_that_is_needed_and_nothing_else(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     expected = {"dfer_cli.py", "dfer_start.py", "dfer_hf/py.typed"}
     expected |= {str(path.relative_to(ROOT)) for path in ROOT.glob("dfer_hf/**/*.py")}
-    for folder in ("model_cards", "examples"):
-        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    expected.add("dfer_hf/page/app.py")
+    for folder in ("model_cards", "examples", "page"):
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in (".pyc", ".pyi")]
         assert files
         expected |= {f"dfer_hf/{path.relative_to(ROOT)}" for path in files}
     assert names == expected

@@ -19,13 +19,15 @@ from ..checkpoints import find_checkpoint, load_checkpoint
 from .card import MARKED, RESULTS, render_card
 from .export import CARD, export_repository
 from .metadata import address_card
+from .space import SpaceError, files_of_space
+from .space_start import MANIFEST
 
 COLLECTION = "Dynamic facial expression recognition with dfer_hf"
 DESCRIPTION = "Checkpoints that read facial expressions in video, frame by frame and as a whole."
 TRIES = 6
-SENTINEL = "hub_code.py"
+SENTINELS = {"model": "hub_code.py", "space": MANIFEST}
 """A file that every repository has that was pushed from here."""
-REPLACEABLE = re.compile(r"[\w.-]+\.(py|png)")
+REPLACEABLE = {"model": re.compile(r"[\w.-]+\.(py|png)"), "space": re.compile(r"(page|examples)/.+|[\w.-]+\.(py|whl)")}
 """Names that an earlier version may have pushed, and that are deleted when this one has no such file."""
 
 logger = logging.get_logger(__name__)
@@ -67,10 +69,19 @@ class HubRefusedError(PushError):
 
 @dataclass(frozen=True)
 class PreparedRepository:
-    """A folder that holds exactly what its repository should hold."""
+    """A folder that holds exactly what its repository should hold.
+
+    Args:
+        repo_id: Namespace and name.
+        files: All of them.
+        folder: In which they are.
+        kind: `model` or `space`, as the Hub calls it.
+    """
 
     repo_id: str
     files: list[Path]
+    folder: Path
+    kind: str = "model"
 
     @property
     def num_bytes(self) -> int:
@@ -107,16 +118,40 @@ def prepare_repository(source: str, target: str, folder: Path) -> PreparedReposi
     resolved = checkpoint.resolve()
     # A run of training is named after its folder, in which `hub` is what there is to upload.
     name = resolved.parent.name if resolved.name == "hub" else resolved.name
-    repo_id = target if "/" in target else f"{target}/{name}"
-    try:
-        validate_repo_id(repo_id)
-    except ValueError as error:
-        raise PushError(f"Expected a namespace such as me, or me/name, got {target!r}: {error}") from error
+    repo_id = _valid(target if "/" in target else f"{target}/{name}")
     loaded = load_checkpoint(checkpoint)
     card = checked_card(checkpoint, loaded.model.num_parameters())
     files = export_repository(loaded.model, loaded.processor, folder, card=checkpoint / CARD)
     (folder / CARD).write_text(address_card(card, repo_id), encoding="utf-8")
-    return PreparedRepository(repo_id, files)
+    return PreparedRepository(repo_id, files, folder)
+
+
+def prepare_space(folder: Path, repo_id: str) -> PreparedRepository:
+    """Find the files of a Space that `dfer space` wrote.
+
+    Args:
+        folder: With the Space.
+        repo_id: Namespace and name of the Space on the Hub.
+
+    Raises:
+        SpaceError: If the folder is no such Space, or lacks one of its files.
+        PushError: If the id is none.
+    """
+    files = [folder / name for name in files_of_space(folder)]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise SpaceError(f"Expected every file that was written, but {', '.join(missing)} is gone. Write it again.")
+    return PreparedRepository(_valid(repo_id), files, folder, kind="space")
+
+
+def _valid(repo_id: str) -> str:
+    try:
+        validate_repo_id(repo_id)
+    except ValueError as error:
+        raise PushError(f"Expected a namespace such as me, or me/name, got {repo_id!r}: {error}") from error
+    if "/" not in repo_id:
+        raise PushError(f"Expected a namespace and a name, such as me/name, got {repo_id!r}.")
+    return repo_id
 
 
 def checked_card(checkpoint: Path, num_parameters: int) -> str:
@@ -172,27 +207,30 @@ def upload_repository(prepared: PreparedRepository, *, private: bool = False) ->
     """
     if get_token() is None:
         raise TokenMissingError("Expected somebody to be logged in. Run `hf auth login`, or set HF_TOKEN.")
-    api, repo_id = HfApi(), prepared.repo_id
-    url = str(_asked(api.create_repo, repo_id, private=private or None, exist_ok=True))
-    info = _asked(api.model_info, repo_id)
+    api, repo_id, kind = HfApi(), prepared.repo_id, prepared.kind
+    options = {"space_sdk": "gradio"} if kind == "space" else {}
+    url = str(_asked(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True, **options))
+    info = _asked(api.repo_info, repo_id, repo_type=kind)
     if private and not info.private:
         raise RepositoryTakenError(f"Expected a private repository, but {repo_id} is public. Change that on the Hub.")
-    tree = _asked(lambda: [*api.list_repo_tree(repo_id, recursive=True, revision=info.sha)])
+    tree = _asked(lambda: [*api.list_repo_tree(repo_id, recursive=True, repo_type=kind, revision=info.sha)])
     remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile) and not entry.path.startswith(".")}
-    if remote and SENTINEL not in remote:
+    # A new Space may have been given a card by the Hub.
+    if SENTINELS[kind] not in remote and remote.keys() - ({CARD} if kind == "space" else set()):
         raise RepositoryTakenError(
             f"Expected a new repository, or one that was pushed from here, but {repo_id} holds "
             f"{', '.join(sorted(remote)[:5])}. Choose another name, as in {repo_id.partition('/')[0]}/name."
         )
-    local = {file.name: file for file in prepared.files}
+    local = {file.relative_to(prepared.folder).as_posix(): file for file in prepared.files}
     sent = [name for name, file in local.items() if not _is_same(file, remote.get(name))]
     strangers = sorted(remote.keys() - local.keys())
-    deleted = [name for name in strangers if REPLACEABLE.fullmatch(name)]
+    deleted = [name for name in strangers if REPLACEABLE[kind].fullmatch(name)]
     if sent or deleted:
         _asked(
             api.create_commit,
             repo_id,
             [*(CommitOperationAdd(name, local[name]) for name in sent), *map(CommitOperationDelete, deleted)],
+            repo_type=kind,
             commit_message=f"Push {repo_id.partition('/')[2]}",
             parent_commit=info.sha,
         )

@@ -162,7 +162,7 @@ class LoopbackHub:
         self.repositories[repo_id] = HubRepository(private=content.get("visibility") == "private")
         attributes = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE_SUFFIXES)
         self.repositories[repo_id].commit({".gitattributes": Blob(attributes.encode(), is_large=False)})
-        return {"url": f"{self.url}/{repo_id}", "name": repo_id}
+        return {"url": f"{self.url}/{'spaces/' * (content.get('type') == 'space')}{repo_id}", "name": repo_id}
 
     def validate_yaml(self, asked: Asked) -> Any:
         match = re.match(r"---\n(.*?)\n---\n", asked.json["content"], re.DOTALL)
@@ -323,13 +323,13 @@ ROUTES: dict[str, Callable[..., Any]] = {
     r"GET /api/whoami-v2": LoopbackHub.whoami,
     r"POST /api/repos/create": LoopbackHub.create,
     r"POST /api/validate-yaml": LoopbackHub.validate_yaml,
-    rf"POST /api/models/{REPO}/preupload/([^/]+)": LoopbackHub.preupload,
-    rf"POST /api/models/{REPO}/commit/([^/]+)": LoopbackHub.commit,
-    rf"POST /api/models/{REPO}/tag/([^/]+)": LoopbackHub.tag,
-    rf"GET /api/models/{REPO}/tree/([^/]+)(?:/(.+))?": LoopbackHub.tree,
-    rf"GET /api/models/{REPO}/revision/([^/]+)": LoopbackHub.info,
-    rf"GET /api/models/{REPO}": LoopbackHub.info,
-    rf"POST /{REPO}\.git/info/lfs/objects/batch": LoopbackHub.lfs_batch,
+    rf"POST /api/(?:models|spaces)/{REPO}/preupload/([^/]+)": LoopbackHub.preupload,
+    rf"POST /api/(?:models|spaces)/{REPO}/commit/([^/]+)": LoopbackHub.commit,
+    rf"POST /api/(?:models|spaces)/{REPO}/tag/([^/]+)": LoopbackHub.tag,
+    rf"GET /api/(?:models|spaces)/{REPO}/tree/([^/]+)(?:/(.+))?": LoopbackHub.tree,
+    rf"GET /api/(?:models|spaces)/{REPO}/revision/([^/]+)": LoopbackHub.info,
+    rf"GET /api/(?:models|spaces)/{REPO}": LoopbackHub.info,
+    rf"POST (?:/spaces)?/{REPO}\.git/info/lfs/objects/batch": LoopbackHub.lfs_batch,
     rf"(?:GET|HEAD) /{REPO}/resolve/([^/]+)/(.+)": LoopbackHub.resolve,
     r"PUT /storage/(\w+)": LoopbackHub.store,
     r"(?:GET|HEAD) /storage/(\w+)": LoopbackHub.stored,
