@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -58,8 +59,21 @@ def write_space(folder: Path, *, hardware: str = "zero", namespace: str | None =
     app = next((file for file in (page / APP, page.parent / APP) if file.is_file()), None)
     if app is None:
         raise SpaceError(f"Expected the page's {APP} beside the package, found none. Install dfer-hf again.")
-    remove_space(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_is_ours(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        names = _write_files(Path(scratch), page=page, app=app, hardware=hardware, namespace=namespace)
+        remove_space(folder)
+        # The list of files first: a folder with some of them is a Space of ours, whatever interrupts.
+        for name in (MANIFEST, *names):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(Path(scratch) / name, target)
+    return sorted(folder / name for name in (MANIFEST, *names))
+
+
+def _write_files(folder: Path, *, page: Path, app: Path, hardware: str, namespace: str | None) -> list[str]:
+    """Write a Space into an empty folder; return its files but for the list of them."""
     wheel = write_wheel(folder, with_checkpoints=namespace is None)
     models = [f"{namespace}/{name}" for name in shipped_checkpoints()] if namespace else []
     shutil.copyfile(Path(__file__).with_name("space_start.py"), folder / APP)
@@ -74,11 +88,10 @@ def write_space(folder: Path, *, hardware: str = "zero", namespace: str | None =
     head = front_matter(hardware=hardware, models=models)
     text = TEXT.format(wheel=wheel.name, requirements=REQUIREMENTS)
     (folder / CARD).write_text(f"---\n{head}\n---\n\n{text}", encoding="utf-8")
-    files = files_below(folder)
-    names = [file.relative_to(folder).as_posix() for file in files]
+    names = [file.relative_to(folder).as_posix() for file in files_below(folder)]
     content = {"version": __version__, "hardware": hardware, "models": models, "files": [*names, MANIFEST]}
     (folder / MANIFEST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return sorted([*files, folder / MANIFEST])
+    return names
 
 
 def remove_space(folder: Path) -> None:
@@ -87,8 +100,18 @@ def remove_space(folder: Path) -> None:
     Raises:
         SpaceError: If the folder holds anything else.
     """
+    for name in check_is_ours(folder):
+        (folder / name).unlink(missing_ok=True)
+
+
+def check_is_ours(folder: Path) -> list[str]:
+    """Name the files of a Space that was written here, none for a new or empty folder; refuse any other.
+
+    Raises:
+        SpaceError: If the folder holds anything else.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+        return []
     names = files_of_space(folder)
     held = {file.relative_to(folder).as_posix() for file in files_below(folder)}
     strangers = sorted(held - set(names))
@@ -97,8 +120,7 @@ def remove_space(folder: Path) -> None:
             f"Expected a Space that `dfer space` wrote in {str(folder)!r}, but {', '.join(strangers[:5])} "
             "is not of it. Move that away, or name another folder."
         )
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+    return names
 
 
 def files_of_space(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -51,6 +52,28 @@ def test_a_space_is_complete(space):
     assert f"dfer_hf-{dfer_hf.__version__}-py3-none-any.whl" in names
     assert names == set(json.loads((space / "dfer_space.json").read_text(encoding="utf-8"))["files"])
     assert (space / "serve.py").read_bytes() == (ROOT / "app.py").read_bytes()
+
+
+@pytest.mark.parametrize("moved", [0, 1, 3])
+def test_a_space_that_was_interrupted_is_written_anew(shipped, tmp_path, monkeypatch, moved):
+    assert shipped
+    move, done = shutil.move, []
+
+    def interrupted(source, target):
+        if len(done) == moved:
+            raise KeyboardInterrupt
+        done.append(target)
+        move(source, target)
+
+    monkeypatch.setattr("dfer_hf.hub.space.shutil.move", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_space(tmp_path / "space")
+    monkeypatch.setattr("dfer_hf.hub.space.shutil.move", move)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+    write_space(tmp_path / "space")
+    assert names_in(tmp_path / "space") == set(
+        json.loads((tmp_path / "space" / "dfer_space.json").read_text(encoding="utf-8"))["files"]
+    )
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
