@@ -3,7 +3,7 @@
 #   docker build -t dfer .
 #   docker run --read-only --tmpfs /tmp:size=2g --cap-drop ALL --security-opt no-new-privileges -p 7860:7860 dfer
 #
-# README.md lists the variables that set its limits, for `docker run --env`.
+# docs/how-to/serve.md lists the variables that set its limits, for `docker run --env`.
 FROM python:3.12-slim
 
 # Packages, whatever pip's own variables say of where they come from, such as PIP_EXTRA_INDEX_URL for a torch without CUDA.

@@ -8,7 +8,7 @@ PORT ?=
 PYTEST ?=
 CONSTRAINTS ?=
 DATA ?=
-PATHS = dfer_hf dfer_cli.py dfer_start.py training tests examples app.py page
+PATHS = dfer_hf dfer_cli.py dfer_start.py training tests examples app.py page docs/tools
 
 python := "$(VENV)/bin/python"
 quiet_app := GRADIO_ANALYTICS_ENABLED=False
@@ -28,8 +28,8 @@ help:
 	@echo "make slow    the other tests that need no GPU"
 	@echo "make check   lint, format, import contracts, types"
 	@echo "make style   fix what ruff can fix by itself"
-	@echo "make evaluate DATA=folder    measure every shipped checkpoint, and put the figures into cards and README"
-	@echo "make cards   put the measured figures into cards and README"
+	@echo "make evaluate DATA=folder    measure every shipped checkpoint, and put the figures into cards and manual"
+	@echo "make cards   render cards, tables, diagrams and reference of the manual"
 	@echo "make setup   set up for development in $(VENV)"
 	@echo "make wheel   build a wheel into dist/"
 	@echo "make clean   remove $(VENV) and what was built"
@@ -68,7 +68,9 @@ evaluate: setup
 
 cards: setup
 	$(python) -c "from pathlib import Path; from dfer_hf.hub.card import refresh_cards; refresh_cards(Path('.'))"
-	$(python) -m training.papers.published README.md
+	$(python) -m training.papers.published docs/published.md
+	$(python) docs/tools/draw_figures.py
+	$(python) docs/tools/reference.py
 
 wheel: setup
 	$(python) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .

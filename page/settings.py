@@ -62,7 +62,7 @@ def _read(variable: str, text: str, default: Any) -> float | int:
 
 
 def settings_table() -> list[str]:
-    """Lines of the table in the README."""
+    """Lines of the table in docs/how-to/serve.md."""
     rows = [(entry.metadata["variable"], f"{entry.default:g}", entry.metadata["says"]) for entry in fields(Settings)]
     head = ["| variable | default | what it is |", "|---|---|---|"]
     return head + [f"| `{variable}` | {default} | {says} |" for variable, default, says in rows]

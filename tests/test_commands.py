@@ -23,18 +23,13 @@ import training.cli
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.video import read_frames
 
+from .docs.pages import PAGES, blocks_of, commands_of
+
 ROOT = Path(__file__).resolve().parent.parent
 DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
 TYPED = shlex.join(DFER)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a shell and signals as POSIX has them")
-
-
-def commands_of(text):
-    """The command lines of a text: put together where they are broken, without the remarks beside them."""
-    lines = re.sub(r"\s*\\\n\s*", " ", text).splitlines()
-    words = r"(dfer|dfer-train|python|accelerate) "
-    return [re.split(r"\s{3,}", line.strip())[0] for line in lines if re.match(rf"\s*{words}", line)]
 
 
 def printed_by(*arguments):
@@ -43,9 +38,9 @@ def printed_by(*arguments):
     return printed.getvalue()
 
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-COMMANDS = [command for language, block in BLOCKS if not language for command in commands_of(block)]
+BLOCKS = [block for page in PAGES for block in blocks_of(page) if block.language in ("", "bash")]
+# A command that stands on several pages is typed once.
+COMMANDS = list(dict.fromkeys(command for block in BLOCKS for command in commands_of(block.text)))
 EXAMPLES = commands_of(printed_by("predict", "--help"))
 
 
@@ -58,6 +53,9 @@ def type_in(program, *arguments):
         dfer_cli.main(arguments)
     elif program == "dfer-train":
         training.cli.main(arguments)
+    elif arguments[0].endswith(".py"):
+        sys.argv = list(arguments)
+        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
     else:
         # `python -m training.train …` and `accelerate launch --mixed_precision bf16 -m training.train …`.
         start = arguments.index("-m") + 1
@@ -79,7 +77,7 @@ def test_a_command_that_people_are_told_to_type_is_understood(command, monkeypat
         type_in(*shlex.split(re.sub("<.*?>", "placeholder", command), comments=True))
 
 
-def test_the_readme_and_the_help_tell_what_to_type():
+def test_readme_manual_and_help_tell_what_to_type():
     assert any(command.startswith("dfer export") for command in COMMANDS)
     assert any(command.startswith("dfer-train") for command in COMMANDS)
     assert any("--overlay" in command for command in EXAMPLES)

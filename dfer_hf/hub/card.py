@@ -1,4 +1,4 @@
-"""Keep figures in cards and README the ones that were measured: both are rendered from `results.json`."""
+"""Keep figures in cards and manual the ones that were measured: both are rendered from `results.json`."""
 
 import json
 import re
@@ -8,9 +8,13 @@ from typing import Any
 
 from .evaluation import markdown_table, render_figures, render_table
 from .metadata import with_metadata
+from .zoo import render_costs, render_zoo
 
 RESULTS = "results.json"
 MARKED = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+PAGES = {"README.md": ("zoo",), "docs/model-zoo.md": ("zoo", "figures"), "docs/benchmarks.md": ("costs",)}
+"""Page of the repository to the marks between which its tables of all checkpoints stand."""
+
 COLUMNS = {"war": "WAR (accuracy)", "uar": "UAR (mean recall)", "macro_f1": "F1 (macro)", "count": "n"}
 
 
@@ -29,15 +33,16 @@ def scorecard_table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str
     return markdown_table([title, *(COLUMNS[column] for column in columns)], cells)
 
 
-def fill_figures(card: str, figures: str) -> str:
-    """Put figures between the marks of a card's text.
+def fill_figures(card: str, figures: str, *, mark: str = "figures") -> str:
+    """Put figures between the marks of a text.
 
     Raises:
-        ValueError: If the card has no marks.
+        ValueError: If the text has no marks.
     """
-    if not MARKED.search(card):
-        raise ValueError("Expected `<!-- figures -->` and `<!-- /figures -->` in the card, found none.")
-    return MARKED.sub(lambda match: f"{match[1]}{figures}{match[2]}", card)
+    marked = re.compile(MARKED.pattern.replace("figures", mark), re.DOTALL)
+    if not marked.search(card):
+        raise ValueError(f"Expected `<!-- {mark} -->` and `<!-- /{mark} -->` in the text, found none.")
+    return marked.sub(lambda match: f"{match[1]}{figures}{match[2]}", card)
 
 
 def render_card(card: str, results: Mapping[str, Any]) -> str:
@@ -54,7 +59,7 @@ def render_card(card: str, results: Mapping[str, Any]) -> str:
 
 
 def render_cards(repository: Path) -> dict[Path, str]:
-    """Render the measured figures into every card of `model_cards`, and a table of all into the README.
+    """Render the measured figures into every card of `model_cards`, and tables of all into the pages of `PAGES`.
 
     Returns:
         What each file should hold.
@@ -64,9 +69,18 @@ def render_cards(repository: Path) -> dict[Path, str]:
         for path in sorted(repository.glob(f"model_cards/*/{RESULTS}"))
     }
     cards = {card: render_card(card.read_text(encoding="utf-8"), results) for card, results in measured.items()}
-    readme = repository / "README.md"
-    table = render_table(list(measured.values()))
-    return {**cards, readme: fill_figures(readme.read_text(encoding="utf-8"), table)}
+    pages = {}
+    for name, marks in PAGES.items():
+        page = repository / name
+        tables = {
+            "figures": render_table(list(measured.values())),
+            "zoo": render_zoo(measured, root="../" * name.count("/")),
+            "costs": render_costs(measured),
+        }
+        pages[page] = page.read_text(encoding="utf-8")
+        for mark in marks:
+            pages[page] = fill_figures(pages[page], tables[mark], mark=mark)
+    return cards | pages
 
 
 def refresh_cards(repository: Path) -> None:

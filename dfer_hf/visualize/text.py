@@ -19,7 +19,7 @@ LIMITS_OF_USE: tuple[str, ...] = (
     "exposed must be told (Article 50(3)). Ask those you film. The training pictures were collected from the web and "
     "are not balanced by age, gender or origin; expect the answers to be worse for some people than for others.",
 )
-"""What an answer is not for, a paragraph each, as in the README."""
+"""What an answer is not for, a paragraph each, as in docs/responsible-use.md."""
 
 
 def summarise(prediction: ClipPrediction) -> list[str]:

@@ -52,8 +52,8 @@ def test_the_app_does_not_start_with_nonsense(monkeypatch, capsys):
     assert "SettingError: DFER_MAX_SECONDS: expected a number above 0, got 'soon'" in capsys.readouterr().err
 
 
-def test_the_readme_lists_every_setting():
-    assert "\n".join(settings_table()) in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_manual_lists_every_setting():
+    assert "\n".join(settings_table()) in (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
 
 
 def test_the_service_says_that_it_is_well_and_nothing_secret(address):

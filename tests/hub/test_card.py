@@ -1,4 +1,4 @@
-"""Figures in cards and in the README are those that were measured."""
+"""Figures in cards, README and manual are those that were measured."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dfer_hf.hub.card import fill_figures, refresh_cards, render_cards
+from dfer_hf.hub.card import PAGES, fill_figures, refresh_cards, render_cards
 from dfer_hf.hub.evaluation import render_figures, render_table
 
 from .conftest import RESULTS
@@ -22,22 +22,24 @@ def test_every_checkpoint_with_weights_has_a_card_and_figures():
     assert all((folder / "README.md").is_file() for folder in weighted)
 
 
-def test_cards_and_readme_show_the_figures_that_were_measured():
+def test_cards_and_manual_show_the_figures_that_were_measured():
     stale = [str(path.relative_to(ROOT)) for path, text in render_cards(ROOT).items()
              if path.read_text(encoding="utf-8") != text]  # fmt: skip
     assert not stale, f"run `make cards`: {stale}"
 
 
-def test_a_changed_figure_makes_a_card_and_the_readme_stale(tmp_path):
+def test_a_changed_figure_makes_cards_and_pages_stale(tmp_path):
     folder = tmp_path / "model_cards" / "tiny"
     folder.mkdir(parents=True)
-    for place in (folder, tmp_path):
-        (place / "README.md").write_text("# A\n<!-- figures -->\n<!-- /figures -->\n", encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name, marks in {"model_cards/tiny/README.md": ("figures",), **PAGES}.items():
+        marked = "".join(f"<!-- {mark} -->\n<!-- /{mark} -->\n" for mark in marks)
+        (tmp_path / name).write_text(f"# A\n{marked}", encoding="utf-8")
     (folder / "results.json").write_text(json.dumps(RESULTS), encoding="utf-8")
     refresh_cards(tmp_path)
     written = {path: path.read_text(encoding="utf-8") for path in render_cards(tmp_path)}
     assert render_cards(tmp_path) == written
-    changed = json.loads(json.dumps(RESULTS).replace("61.04", "62.04"))
+    changed = json.loads(json.dumps(RESULTS).replace("61.04", "62.04").replace("900", "901"))
     (folder / "results.json").write_text(json.dumps(changed), encoding="utf-8")
     assert all(text != written[path] for path, text in render_cards(tmp_path).items())
 

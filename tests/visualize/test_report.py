@@ -18,7 +18,7 @@ from dfer_hf.visualize import clip_article, error_article, page_foot, page_head,
 from dfer_hf.visualize.strip import key_frames
 from dfer_hf.visualize.text import LIMITS_OF_USE
 
-README = Path(__file__).parents[2] / "README.md"
+RESPONSIBLE_USE = Path(__file__).parents[2] / "docs" / "responsible-use.md"
 VOID = {"meta", "img", "br", "rect", "path"}
 
 
@@ -156,8 +156,8 @@ def test_a_strip_is_drawn_on_frames_that_were_shrunken():
     assert not drawn[95:105, 95:105].any()
 
 
-def test_limits_are_those_of_the_readme():
-    said = " ".join(README.read_text(encoding="utf-8").split())
+def test_limits_are_those_of_the_manual():
+    said = " ".join(RESPONSIBLE_USE.read_text(encoding="utf-8").split())
     assert all(paragraph in said for paragraph in LIMITS_OF_USE)
 
 

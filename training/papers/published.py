@@ -1,6 +1,6 @@
-"""Keep the table of published results, and of ours beside them, in the README.
+"""Keep the table of published results, and of ours beside them, in the manual.
 
-`python -m training.papers.published README.md` fills it in.
+`python -m training.papers.published docs/published.md` fills it in.
 
 `published.toml` holds the printed rows. A row that was run names our result beside it: `result`, the `results.json`
 that training/evaluate.py wrote for one division, or training/crossval.py for the folds together.
@@ -112,10 +112,10 @@ def _corpus(row: PublishedRow) -> str:
 
 
 def _recipe(row: PublishedRow) -> str:
-    place = f"[{row.recipe}](training/recipes/{row.recipe}.toml)"
+    """Link the recipe or the table as seen from `docs/`."""
     if row.table:
-        return f"row {row.table_row} of [{row.table}](training/papers/ablations/{row.table}.toml)"
-    return place
+        return f"row {row.table_row} of [{row.table}](../training/papers/ablations/{row.table}.toml)"
+    return f"[{row.recipe}](../training/recipes/{row.recipe}.toml)"
 
 
 def _ours(row: PublishedRow, repository: Path) -> str:

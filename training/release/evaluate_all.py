@@ -1,9 +1,9 @@
 """Measure the shipped checkpoints on every bench: `python -m training.release.evaluate_all --data-root <folder>`.
 
-The folder holds the datasets `ferplus`, `muxspace` and `london`, as `README.md` describes them. Figures go into
-`results.json` of each checkpoint and into its drawings; `make cards` puts them into cards and README. A bench whose
-data is not there is left out with a message, and keeps the figures that it has. Everything is drawn by fixed rules:
-the same checkpoint gives the same figures on the same processor, but for those of cost.
+The folder holds the datasets `ferplus`, `muxspace` and `london`, as `docs/how-to/rebuild-checkpoints.md` describes
+them. Figures go into `results.json` of each checkpoint and into its drawings; `make cards` puts them into cards and
+manual. A bench whose data is not there is left out with a message, and keeps the figures that it has. Everything is
+drawn by fixed rules: the same checkpoint gives the same figures on the same processor, but for those of cost.
 """
 
 import argparse
