@@ -23,9 +23,9 @@ from starlette.middleware import Middleware
 
 from dfer_hf.analysis import AnalysisWorkers
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
-from dfer_hf.visualize import COMPARE_STYLE, STRIP_STYLE, TIMELINE_STYLE
+from dfer_hf.visualize import COMPARE_STYLE, LEGEND_STYLE, STRIP_STYLE, TIMELINE_STYLE
 from dfer_hf.worker import JobRefusedError
-from page.guards import ClosedBlocks, ClosedRoutes, example_clip
+from page.guards import ClosedBlocks, ClosedRoutes, example_clips
 from page.handlers import Handlers
 from page.layout import TITLE, Layout
 from page.live import LiveCameras
@@ -55,19 +55,18 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
     """
     handlers = Handlers(workers)
     threading.Thread(target=handlers.pages.keep_deleting_old, daemon=True).start()
-    clip = example_clip()
-    gr.set_static_paths([clip])
+    gr.set_static_paths([*example_clips().values()])
     with ClosedBlocks(title=TITLE, analytics_enabled=False) as demo:
         page = Layout(workers.names, workers.limits)
         answer = [page.fine, page.coarse, page.timeline, page.table, page.strip]
         files = [page.json_file, page.csv_file, page.report_file]
+        answered = [page.overlay_file, page.summary, *answer, *files]
+        options = {"show_progress_on": page.player, "concurrency_limit": settings.max_waiting}
         running = page.start.click(
-            handlers.analyse,
-            [page.video, page.model, page.heat_map],
-            [page.overlay, page.summary, *answer, *files],
-            api_name="analyse",
-            show_progress_on=page.overlay,
-            concurrency_limit=settings.max_waiting,
+            handlers.analyse, [page.video, page.model, page.heat_map], answered, api_name="analyse", **options
+        )
+        explaining = page.explain.click(
+            handlers.explain, [page.target, page.instead_of, page.face], answered, api_visibility="private", **options
         )
         comparing = page.start_comparison.click(
             handlers.compare,
@@ -80,11 +79,14 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         add_service(page, handlers, settings)
         quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         hidden = [page.face, page.beside, page.below]
-        running.success(handlers.unveil, None, hidden, **quiet)
+        unveiled = [*hidden, page.player, page.why, page.target, page.instead_of, page.stale]
+        for done in (running, explaining):
+            done.success(handlers.unveil, page.face, unveiled, **quiet)
         comparing.success(lambda: gr.Row(visible=True), None, page.below_comparison, **quiet)
-        page.stop.click(handlers.cancel, cancels=[running], **quiet)
+        page.stop.click(handlers.cancel, cancels=[running, explaining], **quiet)
         page.stop_comparison.click(handlers.cancel, cancels=[comparing], **quiet)
-        page.example.click(lambda: str(clip), None, page.video, **quiet)
+        for clip, button in page.examples.items():
+            button.click(lambda clip=clip: str(clip), None, page.video, **quiet)
         page.camera.stop_recording(
             lambda clip: (clip["path"], None, gr.Tabs(selected="upload")),
             page.camera,
@@ -93,9 +95,10 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
             **quiet,
         )
         forgotten = [page.timeline, page.comparison, page.below_comparison]
-        chosen = [page.video, page.preview, page.overlay, page.summary, *hidden, *forgotten]
+        chosen = [page.video, page.preview, page.player, page.stale, page.summary, *hidden, *forgotten]
         page.video.change(handlers.change_video, page.video, chosen, **quiet)
-        page.face.input(handlers.choose_face, page.face, answer, **quiet)
+        page.face.input(handlers.choose_face, page.face, [*answer, page.why], **quiet)
+        page.model.input(handlers.choose_model, page.model, page.stale, **quiet)
         demo.unload(handlers.close)
     return demo.queue(max_size=settings.max_waiting, api_open=False)
 
@@ -103,14 +106,15 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
 def launch_options(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
     parts = Path(__file__).parent / "page"
-    css, script = (
-        "\n".join((parts / name).read_text(encoding="utf-8") for name in names)
-        for names in (("page.css", "live.css"), ("timeline.js", "live.js"))
-    )
+    names = ("german.json", "language.js", "timeline.js", "player.js", "live.js")
+    german, *scripts = ((parts / name).read_text(encoding="utf-8") for name in names)
+    css = "\n".join((parts / name).read_text(encoding="utf-8") for name in ("page.css", "live.css"))
+    tables = f"const TABLES = {{ de: {german} }};"
     cameras = LiveCameras(workers, most=settings.max_cameras)
     threading.Thread(target=cameras.keep_closing_idle, daemon=True).start()
     # Gradio rewrites what it takes for CSS, and does not know container queries.
-    head = f"<style>{TIMELINE_STYLE}{STRIP_STYLE}{COMPARE_STYLE}</style><script>{script}</script>"
+    styles = TIMELINE_STYLE + STRIP_STYLE + LEGEND_STYLE + COMPARE_STYLE
+    head = f"<style>{styles}</style><script>{tables}{''.join(scripts)}</script>"
     looks = {"theme": THEME, "css": css, "head": head, "footer_links": ["api"]}
     threads = settings.max_waiting + SPARE_THREADS
     bounds = {

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .faces import NoFaceFoundError
+from .shown_answer import ShownAnswer, ShownComparison, ShownFace
 from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, VideoTooLargeError, probe
 from .waiting_line import WaitingLine
 from .worker import JobCancelledError, JobLimits, JobRefusedError, JobRunner, Report
@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 OVERLAY_SIDE = 720
 OVERLAY_NAME, JSON_NAME, CSV_NAME, REPORT_NAME = "overlay.webm", "prediction.json", "prediction.csv", "report.html"
+PLAIN_NAME = "plain.webm"
+"""The overlay without heat maps or sound, which a page lays over the one with them to fade them."""
+
 OVERLAY_ID, PREVIEW_ID = "overlay", "preview"
 """What the page calls its parts that play the answer and the upload, in which timelines seek."""
 
@@ -34,37 +37,6 @@ MAX_LOOKS = 4
 # What an analysis may take of all cores together, and more for each second of the video. A second of 1080p at 60
 # frames takes two on an old server.
 START_SECONDS, SECONDS_PER_SECOND = 30.0, 8.0
-
-
-@dataclass(frozen=True)
-class ShownFace:
-    """What a page shows of one face: what the answer is, in words, and the probabilities beside it."""
-
-    track_id: int
-    description: str
-    answer: str
-    fine: dict[str, float]
-    group: str
-    coarse: dict[str, float]
-    timeline_html: str
-    strip_html: str
-    table: list[list[str]]
-
-
-@dataclass(frozen=True)
-class ShownAnswer:
-    """What a page shows of a clip: sentences on the whole, and its faces."""
-
-    summary: list[str]
-    faces: list[ShownFace]
-
-
-@dataclass(frozen=True)
-class ShownComparison:
-    """What a page shows of a clip that several checkpoints answered: sentences on the whole, and a drawing."""
-
-    summary: list[str]
-    html: str
 
 
 class AnalysisWorkers:
@@ -125,14 +97,28 @@ class AnalysisWorkers:
         heat_map: bool,
         on_progress: Report,
         cancelled: threading.Event,
+        target: str | None = None,
+        instead_of: str | None = None,
     ) -> ShownAnswer:
         """Analyse a file when its turn has come; write overlay, JSON, CSV and a report into `folder`.
 
+        Args:
+            name: Which checkpoint answers.
+            video: The file.
+            folder: Where results are written.
+            heat_map: Whether to say what the answer rests on.
+            on_progress: Called with the share that is done, and what is being done.
+            cancelled: Stops the analysis when it is set.
+            target: The class or group to explain, the answer where it is left out; asks for a heat map too.
+            instead_of: The class or group that the target is compared with, as in "why fear and not surprise".
+
         Raises:
-            JobRefusedError: If the file is bad, shows no face, or is over the limits.
+            JobRefusedError: If the file is bad, shows no face, or is over the limits, or a name stands for no class
+                and no group.
             JobCancelledError: If `cancelled` was set.
         """
-        arguments = (name, self._checkpoints[name], str(video), folder, heat_map)
+        asked = (heat_map, target or None, instead_of or None)
+        arguments = (name, self._checkpoints[name], str(video), folder, asked)
         return self.in_turn(_analyse, *arguments, video=video, on_progress=on_progress, cancelled=cancelled)
 
     def compare(
@@ -253,14 +239,16 @@ def _analyse(
     checkpoint: str | Path,
     video: str,
     folder: Path,
-    heat_map: bool,
+    asked: tuple[bool, str | None, str | None],
     limits: VideoLimits,
     max_pixels: int,
 ) -> ShownAnswer:
     from .checkpoint_facts import facts_of, versions
+    from .explain import ExplainOptions, Target
     from .visualize import (
         clip_article,
         describe_face,
+        explanation_notes,
         name_face,
         page_foot,
         page_head,
@@ -275,22 +263,28 @@ def _analyse(
     tempfile.tempdir = str(folder)
     predictor = with_all_there_is(predictors[name])
     facts = facts_of(predictor, checkpoint)
+    heat_map, target, instead_of = asked
+    explain = ExplainOptions.of(heat_map, Target(target, instead_of) if target or instead_of else None)
     with FrameSpool(max_side=OVERLAY_SIDE) as spool, refusals():
         prediction = predictor(
             video,
-            explain=heat_map,
+            explain=explain or False,
             limits=limits,
             progress=lambda share: report(0.6 * share, "Reading the expressions"),
             on_frame=PixelCount(max_pixels, spool.add),
         )
-        write_overlay(
-            spool,
-            prediction,
-            folder / OVERLAY_NAME,
-            sound=video,
-            max_side=OVERLAY_SIDE,
-            progress=lambda share: report(0.6 + 0.4 * share, "Drawing the answer"),
-        )
+        # The plain one is only there to fade the heat maps, which it has none of.
+        layers = [(OVERLAY_NAME, {"sound": video}), (PLAIN_NAME, {"heat_map_opacity": 0.0})]
+        layers = layers if explain else layers[:1]
+        for number, (layer, options) in enumerate(layers):
+            start, part = 0.6 + 0.4 * number / len(layers), 0.4 / len(layers)
+            write_overlay(
+                spool,
+                prediction,
+                folder / layer,
+                progress=lambda share, start=start, part=part: report(start + part * share, "Drawing the answer"),
+                **options,
+            )
         article = clip_article(prediction, spool, info=probe(video, limits=limits), checkpoint=facts)
         strips = [strip_html(face, spool, name=name_face(prediction, face)) for face in prediction.faces]
     page = f"{page_head()}{article}{page_foot([facts], versions=versions())}"
@@ -304,6 +298,7 @@ def _analyse(
                 face.track_id,
                 describe_face(face),
                 face.answer,
+                face.fine.label,
                 dict(face.fine.probabilities),
                 face.coarse.label,
                 dict(face.coarse.probabilities),
@@ -319,6 +314,7 @@ def _analyse(
                 else "",
                 strip,
                 table_rows(face),
+                explanation_notes(face),
             )
             for face, strip in zip(prediction.faces, strips, strict=True)
         ],
@@ -371,10 +367,12 @@ class PixelCount:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Refuse a file that cannot be read or shows no face."""
+    """Refuse a file that cannot be read or shows no face, and a target that there is not."""
+    from .explain import EmptyContrastError, UnknownTargetError
+
     try:
         yield
-    except (VideoError, NoFaceFoundError) as error:
+    except (VideoError, NoFaceFoundError, UnknownTargetError, EmptyContrastError) as error:
         raise JobRefusedError(str(error), type(error).__name__) from error
 
 

@@ -10,10 +10,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .analysis import ShownFace
+from .shown_answer import ShownFace
 
 # Seconds. An upload to which nothing was added for a minute has broken off.
 DELETE_EVERY, DELETE_AGE, STALLED_AGE, LATE_AGE = 60.0, 3000.0, 60.0, 10.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page shows now: by which model, of which file, where its files lie, and what was explained."""
+
+    model: str
+    video: Path
+    folder: Path
+    target: str = ""
+    instead_of: str = ""
 
 
 @dataclass
@@ -23,6 +34,7 @@ class Page:
     upload: Path | None = None
     folders: set[Path] = field(default_factory=set)
     faces: dict[int, ShownFace] = field(default_factory=dict)
+    answer: Answer | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     last_used: float = field(default_factory=time.time)
 

@@ -11,13 +11,21 @@ from gradio.utils import get_upload_folder
 from starlette.responses import PlainTextResponse
 
 from dfer_hf.checkpoints import shipped_folder
+from dfer_hf.taxonomy import SEVEN_EMOTIONS
 
 ERROR_SECONDS = 20
 
 
 def example_clip() -> Path:
-    """The example clip."""
+    """The portrait among the example clips."""
     return shipped_folder("examples") / "astronaut.webm"
+
+
+def example_clips() -> dict[str, Path]:
+    """What each example clip shows, and where it is; the portrait first."""
+    folder = shipped_folder("examples")
+    rendered = {f"{emotion}, rendered": folder / f"rendered_{emotion}.webm" for emotion in SEVEN_EMOTIONS}
+    return {"portrait": example_clip()} | rendered
 
 
 def refusal(message: str, name: str = "Error") -> gr.Error:
@@ -30,9 +38,9 @@ class ClosedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
         """Refuse other files before anything else is done with them."""
-        folder = Path(get_upload_folder()).resolve()
+        folder, examples = Path(get_upload_folder()).resolve(), example_clips().values()
         for path in files_named_in(inputs):
-            if not Path(path).resolve().is_relative_to(folder) and Path(path) != example_clip():
+            if not Path(path).resolve().is_relative_to(folder) and Path(path) not in examples:
                 raise refusal("Upload the file: addresses and paths are not followed.", "NotAnUploadError")
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
 

@@ -1,39 +1,32 @@
 """What the page does when something is pressed."""
 
 import html
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, REPORT_NAME, AnalysisWorkers, ShownFace
-from dfer_hf.open_pages import OpenPages, Page
+from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, PLAIN_NAME, REPORT_NAME, AnalysisWorkers
+from dfer_hf.open_pages import Answer, OpenPages, Page
+from dfer_hf.shown_answer import ShownAnswer, ShownFace
 from dfer_hf.visualize import HEAT_MAP_NOTE
 from dfer_hf.worker import JobCancelledError, JobRefusedError
 
 from .guards import refusal
+from .layout import NO_ANSWER
+from .player import player_html, preview_html
 
-IMAGE = re.compile(r"\.(apng|avif|bmp|gif|heic|jpe?g|png|tiff?|webp)$", re.IGNORECASE)
+GONE = "The answer was deleted. Analyse the video again."
 
 
 def session_of(request: gr.Request) -> str:
     """Name of the page that asks; plain HTTP calls have no page and get a name of their own."""
     return request.session_hash or secrets.token_urlsafe()
-
-
-def preview_html(video: str) -> str:
-    """Show an upload as far as the browser can."""
-    source = html.escape(f"gradio_api/file={quote(video)}")
-    sorry = "this.replaceWith('This browser cannot play the file. It can be analysed all the same.')"
-    if IMAGE.search(video):
-        return f'<img src="{source}" alt="Your image" onerror="{sorry}">'
-    return f'<video src="{source}" controls muted playsinline onerror="{sorry}"></video>'
 
 
 class Handlers:
@@ -56,24 +49,59 @@ class Handlers:
         the clip, the timeline as HTML, a table with one row per frame, the frames that counted most as HTML, and
         everything as JSON, CSV and HTML files.
         """
+        shown, answer = self._answer(
+            video, Answer(model, Path(video or ""), Path()), request, progress, heat_map=heat_map
+        )
+        return shown.folder / OVERLAY_NAME, *self._results(shown, answer, answer.faces[0])
+
+    def explain(
+        self,
+        target: str | None,
+        instead_of: str | None,
+        track_id: int | None,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
+    ) -> tuple[Any, ...]:
+        """Explain the answer again, for another class or group, or for why one and not another."""
+        page = self.pages.page(session_of(request))
+        before = page.answer
+        if before is None or not page.faces:
+            raise refusal(GONE)
+        chosen = page.faces.get(track_id if track_id is not None else -1) or next(iter(page.faces.values()))
+        # Why the answer and not another, where only the other is named.
+        target = target or (chosen.label if instead_of else "")
+        asked = replace(before, target=target, instead_of=instead_of or "")
+        shown, answer = self._answer(str(before.video), asked, request, progress, heat_map=True)
+        again = {face.track_id: face for face in answer.faces}
+        face = again.get(chosen.track_id, answer.faces[0])
+        return shown.folder / OVERLAY_NAME, *self._results(shown, answer, face)
+
+    def _answer(
+        self, video: str | None, asked: Answer, request: gr.Request, progress: gr.Progress, *, heat_map: bool
+    ) -> tuple[Answer, ShownAnswer]:
+        """Analyse a file, and note what the page shows from now on."""
         with self.analysis(video, request) as (folder, page):
             answer = self.workers.analyse(
-                model,
-                video or "",
+                asked.model,
+                asked.video,
                 folder,
                 heat_map=heat_map,
                 on_progress=lambda share, doing: progress(share, desc=doing),
                 cancelled=page.cancelled,
+                target=asked.target,
+                instead_of=asked.instead_of,
             )
         page.faces = {face.track_id: face for face in answer.faces}
-        return (
-            folder / OVERLAY_NAME,
-            paragraphs(answer.summary + [HEAT_MAP_NOTE] * heat_map),
-            *show(answer.faces[0]),
-            folder / JSON_NAME,
-            folder / CSV_NAME,
-            folder / REPORT_NAME,
-        )
+        page.answer = replace(asked, folder=folder)
+        return page.answer, answer
+
+    @staticmethod
+    def _results(shown: Answer, answer: ShownAnswer, face: ShownFace) -> tuple[Any, ...]:
+        """What follows the overlay: the note, a face, and the files."""
+        is_explained = any(other.explained for other in answer.faces)
+        note = paragraphs(answer.summary + [HEAT_MAP_NOTE] * is_explained)
+        files = (shown.folder / name for name in (JSON_NAME, CSV_NAME, REPORT_NAME))
+        return note, *show(face), *files
 
     def compare(
         self,
@@ -103,7 +131,7 @@ class Handlers:
         if video is None or not Path(video).is_file():
             raise refusal(
                 "Choose a video or image first, or again if it was deleted after an hour: upload one, record one, "
-                "or take the example clip.",
+                "or take an example clip.",
                 "VideoMissingError",
             )
         session = session_of(request)
@@ -116,26 +144,58 @@ class Handlers:
                 raise refusal(str(error) or "The analysis was stopped.", name) from error
 
     def choose_face(self, track_id: int, request: gr.Request) -> tuple[Any, ...]:
-        """Show another face."""
+        """Show another face, and what speaks for its answer."""
         faces = self.pages.page(session_of(request)).faces
         if track_id not in faces:
-            raise refusal("The answer was deleted. Analyse the video again.")
-        return show(faces[track_id])
+            raise refusal(GONE)
+        return *show(faces[track_id]), why_html(faces[track_id])
 
-    def unveil(self, request: gr.Request) -> tuple[Any, ...]:
-        """Show the answer's place, and the choice of faces where there are several."""
-        faces = self.pages.page(session_of(request)).faces.values()
+    def unveil(self, track_id: int | None, request: gr.Request) -> tuple[Any, ...]:
+        """Show the answer's place and video, what else may be explained, and the choice of several faces.
+
+        Where the face that was chosen is still there, it stays chosen.
+        """
+        page = self.pages.page(session_of(request))
+        answer, faces = page.answer, list(page.faces.values())
+        if answer is None or not faces:
+            raise refusal(GONE)
+        chosen = page.faces.get(track_id if track_id is not None else -1, faces[0])
         choices = [(face.description, face.track_id) for face in faces]
-        face = gr.Radio(choices, value=choices[0][1] if choices else None, visible=len(choices) > 1)
-        return face, gr.Column(visible=True), gr.Column(visible=True)
+        plain = answer.folder / PLAIN_NAME
+        player = player_html(
+            answer.folder / OVERLAY_NAME,
+            original=answer.video,
+            plain=plain if plain.is_file() else None,
+            said=f"Your video with faces marked. {'. '.join(face.description for face in faces)}",
+        )
+        targets = [*chosen.fine, *((f"{group} (group)", group) for group in chosen.coarse if group not in chosen.fine)]
+        return (
+            gr.Radio(choices, value=chosen.track_id, visible=len(choices) > 1),
+            gr.Column(visible=True),
+            gr.Column(visible=True),
+            player,
+            why_html(chosen),
+            gr.Dropdown([("the answer", ""), *targets], value=answer.target),
+            gr.Dropdown([("anything else", ""), *targets], value=answer.instead_of),
+            "",
+        )
+
+    def choose_model(self, model: str, request: gr.Request) -> str:
+        """Say that the answer which is shown is another model's."""
+        answer = self.pages.page(session_of(request)).answer
+        if answer is None or answer.model == model:
+            return ""
+        return paragraphs([f"The answer below is from {answer.model}. Press Analyse for one from {model}."])
 
     def change_video(self, video: str | None, request: gr.Request) -> Any:
         """Look at a new video, refuse it here where it is bad, and forget the answer to the one before."""
         session = session_of(request)
         if not self.pages.show(session, video):
             return gr.skip()
-        hidden = gr.Radio(visible=False), gr.Column(visible=False), gr.Column(visible=False)
-        forgotten = None, "", *hidden, "", "", gr.Row(visible=False)
+        page = self.pages.page(session)
+        page.faces, page.answer = {}, None
+        hidden = gr.Radio(value=None, visible=False), gr.Column(visible=False), gr.Column(visible=False)
+        forgotten = NO_ANSWER, "", "", *hidden, "", "", gr.Row(visible=False)
         if video is None:
             return None, "", *forgotten
         try:
@@ -157,6 +217,11 @@ class Handlers:
 def show(face: ShownFace) -> tuple[Any, ...]:
     """Answer, group, timeline, table and strip of one face."""
     return (face.answer, face.fine), (face.group, face.coarse), face.timeline_html, face.table, face.strip_html
+
+
+def why_html(face: ShownFace) -> str:
+    """What speaks for what was explained, in words."""
+    return paragraphs(face.explained or ["Nothing was explained yet: press Explain."])
 
 
 def paragraphs(notes: list[str]) -> str:

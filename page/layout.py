@@ -9,11 +9,20 @@ from dfer_hf.analysis import OVERLAY_ID, PREVIEW_ID
 from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import TABLE_HEADERS
 
+from .guards import example_clips
 from .live import live_html
 
+EXAMPLES = """**Example clips** The portrait is a photograph in the public domain whose smile fades and returns. The
+others are rendered: each shows one expression as textbooks describe it, which the models may call another."""
+
+NO_ANSWER = "<p>Choose a video or an image, and press Analyse.</p>"
 TITLE = "Facial expressions in video"
 
+LANGUAGES = """<label>Language / Sprache <select><option value="en">English</option>
+<option value="de">Deutsch</option></select></label>"""
+
 INTRODUCTION = f"""# {TITLE}
+
 Finds the faces in a short video or an image, says which expression each one shows moment by moment, and marks what
 the answer rests on.
 """
@@ -57,6 +66,7 @@ class Layout:
     """The parts of the page: a clip on top, and what may be done with it in tabs below."""
 
     def __init__(self, names: list[str], limits: VideoLimits) -> None:
+        gr.HTML(LANGUAGES, elem_id="language")
         gr.Markdown(INTRODUCTION)
         gr.Markdown(NOTICE, elem_id="notice")
         self._place_clip(limits)
@@ -71,17 +81,21 @@ class Layout:
     def _place_clip(self, limits: VideoLimits) -> None:
         label = f"Your video, up to {limits.max_seconds:g} seconds" if limits.max_seconds else "Your video"
         with gr.Row(elem_id="clip"):
-            with gr.Column(min_width=300):
-                with gr.Tabs() as self.ways:
-                    with gr.Tab("Upload", id="upload"):
-                        self.video = Upload(label=f"{label}, or an image", height=160)
-                    with gr.Tab("Record", id="record"):
-                        self.camera = gr.Video(
-                            label=label, sources=["webcam"], format=None, include_audio=False, height=340
-                        )
-                self.example = gr.Button("Take the example clip", size="sm")
+            with gr.Column(min_width=300), gr.Tabs() as self.ways:
+                with gr.Tab("Upload", id="upload"):
+                    self.video = Upload(label=f"{label}, or an image", height=160)
+                with gr.Tab("Record", id="record"):
+                    self.camera = gr.Video(
+                        label=label, sources=["webcam"], format=None, include_audio=False, height=340
+                    )
             with gr.Column(min_width=300):
                 self.preview = gr.HTML(elem_id=PREVIEW_ID)
+        gr.Markdown(EXAMPLES)
+        self.examples = {}
+        with gr.Row(elem_id="examples"):
+            for name, path in example_clips().items():
+                picture = path.with_suffix(".jpg")
+                self.examples[path] = gr.Button(name, size="sm", icon=picture, min_width=90)
 
     def _place_analysis(self, names: list[str]) -> None:
         with gr.Row():
@@ -91,19 +105,31 @@ class Layout:
                 with gr.Row():
                     self.start = gr.Button("Analyse", variant="primary", scale=2, min_width=120)
                     self.stop = gr.Button("Cancel", min_width=80)
-                self.summary = gr.HTML(label="Note", elem_id="summary")
+                self.stale = gr.HTML(elem_id="stale")
                 self.face = gr.Radio([], label="Which face", visible=False)
                 with gr.Column(visible=False) as self.beside:
                     self.fine = DecidedLabel(label="Expression over the whole clip", elem_id="fine")
                     self.coarse = DecidedLabel(label="Group of expressions", elem_id="coarse")
+                self.summary = gr.HTML(label="Note", elem_id="summary")
             with gr.Column(min_width=300, scale=2):
-                self.overlay = gr.Video(
-                    label="Faces and expressions", interactive=False, height=340, elem_id=OVERLAY_ID
+                self.player = gr.HTML(
+                    NO_ANSWER,
+                    label="Faces and expressions",
+                    show_label=True,
+                    container=True,
+                    elem_id=OVERLAY_ID,
+                    apply_default_css=False,
                 )
                 self.timeline = gr.HTML(
                     label="Over time: click or drag", show_label=True, container=True, elem_id="timeline"
                 )
         with gr.Column(visible=False) as self.below:
+            with gr.Column(elem_id="why"):
+                with gr.Row():
+                    self.target = gr.Dropdown([("the answer", "")], value="", label="Why", min_width=140)
+                    self.instead_of = gr.Dropdown([("anything else", "")], value="", label="and not", min_width=140)
+                    self.explain = gr.Button("Explain", min_width=100, scale=0)
+                self.why = gr.HTML(elem_id="explained", padding=True)
             self.strip = gr.HTML(
                 label="The frames that counted most",
                 show_label=True,
@@ -116,6 +142,7 @@ class Layout:
                     headers=[*TABLE_HEADERS], label="Frames", interactive=False, max_height=360, elem_id="table"
                 )
             with gr.Row():
+                self.overlay_file = gr.DownloadButton("Download video", size="sm", min_width=120)
                 self.report_file = gr.DownloadButton("Download report", size="sm", min_width=120)
                 self.json_file = gr.DownloadButton("Download JSON", size="sm", min_width=120)
                 self.csv_file = gr.DownloadButton("Download CSV", size="sm", min_width=120)

@@ -4,10 +4,20 @@ import json
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from dfer_hf.analysis import CSV_NAME, JSON_NAME, OVERLAY_NAME, REPORT_NAME, AnalysisWorkers, _load_predictors, _Turns
+from dfer_hf.analysis import (
+    CSV_NAME,
+    JSON_NAME,
+    OVERLAY_NAME,
+    PLAIN_NAME,
+    REPORT_NAME,
+    AnalysisWorkers,
+    load_predictors,
+)
 from dfer_hf.video import VideoLimits, read_frames
+from dfer_hf.waiting_line import WaitingLine
 from dfer_hf.worker import JobCancelledError, JobRefusedError
 
 from .hostile_files import write_gif
@@ -46,13 +56,24 @@ def test_the_answer_is_that_of_the_library_and_its_files_lie_in_the_folder(analy
     assert answer.faces[0].group == face.coarse.label
     assert len(answer.faces[0].table) == 24
     assert "24 frames" in answer.summary[0]
-    assert {path.name for path in tmp_path.iterdir()} == {OVERLAY_NAME, JSON_NAME, CSV_NAME, REPORT_NAME}
-    assert len(list(read_frames(tmp_path / OVERLAY_NAME))) == 24
+    assert {path.name for path in tmp_path.iterdir()} == {OVERLAY_NAME, PLAIN_NAME, JSON_NAME, CSV_NAME, REPORT_NAME}
+    shown, plain = (list(read_frames(tmp_path / name)) for name in (OVERLAY_NAME, PLAIN_NAME))
+    assert [frame.time_seconds for frame in shown] == [frame.time_seconds for frame in plain]
+    assert len(shown) == 24
+    # The one has the heat map, the other has not.
+    assert np.abs(shown[12].rgb.astype(int) - plain[12].rgb).max() > 60
     said = json.loads((tmp_path / JSON_NAME).read_text(encoding="utf-8"))
     assert said["faces"][0]["fine"]["label"] == face.fine.label
     shares = [share for share, _ in heard]
     assert shares == sorted(shares)
     assert {doing for _, doing in heard} == {"Reading the expressions", "Drawing the answer"}
+
+
+def test_what_is_explained_may_be_another_class_and_must_be_one(analyse, clips):
+    answer = analyse(clips / "short.webm", target="fear", instead_of="surprise")
+    assert answer.faces[0].explained[0].startswith("For fear and not surprise speak:")
+    with pytest.raises(JobRefusedError, match="got 'joy'"):
+        analyse(clips / "short.webm", target="joy")
 
 
 def test_a_picture_has_no_timeline(analyse, clips):
@@ -91,18 +112,18 @@ def test_pixels_are_counted_again_when_they_are_decoded(workers, analyse, clips,
 
 def test_a_checkpoint_that_cannot_be_used_is_refused_at_the_start(tmp_path):
     with pytest.raises(JobRefusedError, match="config"):
-        _load_predictors({"none": tmp_path})
+        load_predictors({"none": tmp_path})
 
 
 def test_short_ones_go_first_but_nobody_waits_for_ever():
-    turns, order, said = _Turns(), [], []
+    line, order, said = WaitingLine(), [], []
 
     def come(name, seconds, on_progress=quiet):
-        with turns.take(seconds, on_progress=on_progress, cancelled=threading.Event()):
+        with line.take(seconds, on_progress=on_progress, cancelled=threading.Event()):
             order.append(name)
 
     threads = []
-    with turns.take(0.0, on_progress=quiet, cancelled=threading.Event()):
+    with line.take(0.0, on_progress=quiet, cancelled=threading.Event()):
         for name, seconds, listener in (
             ("long", 100.0, lambda *heard: said.append(heard)),
             ("short", 1.0, quiet),
@@ -124,14 +145,14 @@ def test_short_ones_go_first_but_nobody_waits_for_ever():
 
 
 def test_who_waits_can_leave():
-    turns, left = _Turns(), threading.Event()
+    line, left = WaitingLine(), threading.Event()
     left.set()
     free = threading.Event()
     with (
-        turns.take(0.0, on_progress=quiet, cancelled=free),
+        line.take(0.0, on_progress=quiet, cancelled=free),
         pytest.raises(JobCancelledError),
-        turns.take(0.0, on_progress=quiet, cancelled=left),
+        line.take(0.0, on_progress=quiet, cancelled=left),
     ):
         pass
-    with turns.take(0.0, on_progress=quiet, cancelled=free):
+    with line.take(0.0, on_progress=quiet, cancelled=free):
         pass

@@ -1,33 +1,83 @@
-"""Colours that stay apart for colour-blind eyes."""
+"""Colours and patterns of the groups, which stay apart for colour-blind eyes and without any colour."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ..taxonomy import Sentiment
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito 2008, the light ones: visible on video, on white and on black.
-_OF_SENTIMENT: dict[str, Colour] = {
-    Sentiment.POSITIVE.value: (230, 159, 0),
-    Sentiment.NEUTRAL.value: (160, 160, 160),
-    Sentiment.NEGATIVE.value: (86, 180, 233),
-}
-_OF_OTHERS: tuple[Colour, ...] = ((0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0), (0, 114, 178))
+PATTERNS = ("plain", "dotted", "lined")
+"""How a group's band is filled, so that bands are told apart without colour."""
 
 
-def group_colours(groups: Iterable[str]) -> dict[str, Colour]:
-    """Give every coarse group its RGB colour.
+@dataclass(frozen=True)
+class GroupLook:
+    """How a group is drawn.
 
     Args:
-        groups: Names of all groups of a checkpoint. Positive, neutral and negative have fixed colours; others take
-            theirs in order, and after five the colours repeat.
+        colour: RGB on a video and on dark paper.
+        on_light: RGB on light paper.
+        pattern: One of `PATTERNS`.
     """
-    colours: dict[str, Colour] = {}
+
+    colour: Colour
+    on_light: Colour
+    pattern: str
+
+    @property
+    def css(self) -> str:
+        """The colour in CSS, by the paper's."""
+        return f"light-dark(rgb{self.on_light}, rgb{self.colour})"
+
+
+# Okabe and Ito 2008, the light ones, which are visible on video and on black; on white their darker shades.
+_OF_SENTIMENT: dict[str, GroupLook] = {
+    Sentiment.POSITIVE.value: GroupLook((230, 159, 0), (146, 92, 0), "plain"),
+    Sentiment.NEUTRAL.value: GroupLook((160, 160, 160), (108, 108, 108), "dotted"),
+    Sentiment.NEGATIVE.value: GroupLook((86, 180, 233), (0, 105, 160), "lined"),
+}
+_OF_OTHERS: tuple[GroupLook, ...] = (
+    GroupLook((0, 158, 115), (0, 115, 84), "plain"),
+    GroupLook((204, 121, 167), (160, 64, 116), "dotted"),
+    GroupLook((240, 228, 66), (120, 108, 0), "lined"),
+    GroupLook((230, 110, 30), (184, 76, 0), "plain"),
+    GroupLook((70, 150, 220), (0, 96, 155), "dotted"),
+)
+
+
+def group_looks(groups: Iterable[str]) -> dict[str, GroupLook]:
+    """Give every coarse group its look.
+
+    Args:
+        groups: Names of all groups of a checkpoint. Positive, neutral and negative have fixed looks; others take
+            theirs in order, and after five the looks repeat.
+    """
+    looks: dict[str, GroupLook] = {}
     num_others = 0
     for group in groups:
         if group in _OF_SENTIMENT:
-            colours[group] = _OF_SENTIMENT[group]
+            looks[group] = _OF_SENTIMENT[group]
         else:
-            colours[group] = _OF_OTHERS[num_others % len(_OF_OTHERS)]
+            looks[group] = _OF_OTHERS[num_others % len(_OF_OTHERS)]
             num_others += 1
-    return colours
+    return looks
+
+
+def group_colours(groups: Iterable[str]) -> dict[str, Colour]:
+    """Give every coarse group its RGB colour on a video, as of `group_looks`."""
+    return {group: look.colour for group, look in group_looks(groups).items()}
+
+
+def contrast(first: Colour, second: Colour) -> float:
+    """How far the lightness of two RGB colours is apart, from 1 to 21 (WCAG 2.2)."""
+    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (channel / 255 for channel in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -5,9 +5,9 @@ from html import escape
 
 from ..comparison import Agreement, Comparison, FaceComparison, Frames, runs_of_frames
 from ..prediction import ClipPrediction, FacePrediction
-from .colours import Colour, group_colours
+from .colours import GroupLook, group_looks
 from .text import coverage_notes, name_face, unsure_notes, warning_notes
-from .timeline import Moment, axis_html, build_timeline, moments_html
+from .timeline import Moment, axis_html, build_timeline, chip_html, moments_html
 
 COMPARE_TITLE = "Facial expressions in video: a comparison"
 
@@ -15,9 +15,14 @@ COMPARE_STYLE = """
 .dfer-compare .lane { position: relative; height: 30px; background: rgba(128, 128, 128, .08); border-radius: 3px;
   overflow: hidden; }
 .dfer-compare .lane i { position: absolute; top: 0; bottom: 0; overflow: hidden; white-space: nowrap; padding: 6px 4px;
-  font-style: normal; font-size: 12px; line-height: 18px; color: #141414; box-shadow: inset 1px 0 0 #141414; }
+  font-style: normal; font-size: 12px; line-height: 18px; color: light-dark(#fff, #141414);
+  box-shadow: inset 2px 0 0 var(--band-paper); }
 .dfer-compare .lane i:empty { padding: 0; }
-.dfer-compare .unseen { background: rgba(128, 128, 128, .25); box-shadow: none; }
+.dfer-compare i.unseen { background: rgba(128, 128, 128, .25); box-shadow: none; }
+.dfer-compare i:is(.lined, .dotted)::after { content: ""; position: absolute; inset: auto 0 0; height: 5px;
+  background: linear-gradient(90deg, var(--band-paper) 1.5px, transparent 0) 0 / 6px 100%; }
+.dfer-compare i.dotted::after { background: radial-gradient(circle, var(--band-paper) 1.3px, transparent 1.5px)
+  0 / 5px 5px; }
 .dfer-compare .rows { --value: 0rem; }
 .dfer-compare .expression { background: currentColor; }
 .dfer-compare .group { background: repeating-linear-gradient(45deg, currentColor 0 2px, transparent 2px 7px); }
@@ -90,9 +95,9 @@ def _answers_table(compared: FaceComparison) -> str:
 def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float, video: str) -> str:
     rows = []
     for model, face in zip(compared.models, compared.faces, strict=True):
-        colours = group_colours(face.coarse.probabilities)
+        looks = group_looks(face.coarse.probabilities)
         said = f"{model}. {build_timeline(face, frame_seconds=frame_seconds).in_words()}"
-        blocks = _blocks(face, colours, end_seconds=end_seconds, frame_seconds=frame_seconds)
+        blocks = _blocks(face, looks, end_seconds=end_seconds, frame_seconds=frame_seconds)
         rows.append(_row(model, blocks, described=said))
     agreed = "".join(
         _block(
@@ -109,11 +114,8 @@ def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float
         f'<span><span class="chip {agreement.value}"></span>{meaning}</span>'
         for agreement, meaning in _MEANINGS.items()
     )
-    colours = group_colours({group: None for face in compared.faces for group in face.coarse.probabilities})
-    groups = "".join(
-        f'<span><span class="chip" style="background:rgb{colour}"></span>{escape(group)}</span>'
-        for group, colour in colours.items()
-    )
+    looks = group_looks({group: None for face in compared.faces for group in face.coarse.probabilities})
+    groups = "".join(f"<span>{chip_html(look)}{escape(group)}</span>" for group, look in looks.items())
     moments = moments_html(_moments(compared, frame_seconds), end_seconds, video=video)
     unseen = '<span><span class="chip unseen"></span>face not seen</span>'
     return (
@@ -136,14 +138,15 @@ def _answers(frames: Frames) -> list[str]:
     return [frame.answer for frame in frames]
 
 
-def _blocks(face: FacePrediction, colours: Mapping[str, Colour], *, end_seconds: float, frame_seconds: float) -> str:
+def _blocks(face: FacePrediction, looks: Mapping[str, GroupLook], *, end_seconds: float, frame_seconds: float) -> str:
     """A block for each stretch of one answer, with the answer written in it."""
     blocks = ""
     for start, end, _, run in runs_of_frames([face], _answers, frame_seconds=frame_seconds):
         ((frame,), *_) = run
         css, colour = "unseen", ""
         if frame.coarse is not None:
-            css, colour = "", f"background:rgb{colours[frame.coarse.label]}"
+            look = looks[frame.coarse.label]
+            css, colour = look.pattern, f"background-color:{look.css}"
         is_wide = (end - start) / end_seconds >= _NARROW_SHARE
         words = frame.answer if is_wide and frame.coarse is not None else ""
         blocks += _block(start, end, end_seconds, css=css, title=frame.answer, style=colour, words=words)

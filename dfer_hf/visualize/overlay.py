@@ -29,6 +29,12 @@ _LEVELS = np.arange(256, dtype=np.uint8)[:, None]
 _COLOUR_OF_LEVEL = np.ascontiguousarray(cv2.applyColorMap(_LEVELS, cv2.COLORMAP_VIRIDIS)[..., ::-1])
 
 
+def colour_of_level(level: float) -> Colour:
+    """RGB of a value of a heat map, from 0 to 1."""
+    red, green, blue = _COLOUR_OF_LEVEL[round(255 * level), 0].tolist()
+    return red, green, blue
+
+
 def write_overlay(
     frames: Source | Iterable[Frame],
     prediction: ClipPrediction,

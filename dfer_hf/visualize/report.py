@@ -9,8 +9,9 @@ from ..checkpoint_facts import CheckpointFacts
 from ..prediction import ClipPrediction, FacePrediction, Scores
 from ..video import Frame, FrameSpool, VideoInfo
 from .compare import COMPARE_STYLE, notice_html
+from .legend import HEAT_MAP_NOTE, LEGEND_STYLE, heat_map_bar_html
 from .strip import STRIP_STYLE, strip_html
-from .text import HEAT_MAP_NOTE, LIMITS_OF_USE, NOT_AN_EMOTION, face_notes, name_face
+from .text import LIMITS_OF_USE, NOT_AN_EMOTION, explanation_notes, face_notes, name_face
 from .timeline import TIMELINE_STYLE, timeline_html
 
 REPORT_TITLE = "Facial expressions in video: a report"
@@ -40,7 +41,7 @@ td, h2 { overflow-wrap: anywhere; }
   align-items: start; }
 @page { size: A4; margin: 16mm; }
 @media print {
-  :root { --ink: #000; --paper: #fff; --soft: #444; --plate: #f2f2f2; }
+  :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #444; --plate: #f2f2f2; }
   body { padding: 0; max-width: none; font-size: 10.5pt; }
   h2, h3, h4 { break-after: avoid; }
   tr, .notice, .dfer-timeline .row { break-inside: avoid; }
@@ -59,7 +60,8 @@ def page_head(*, made_on: date | None = None, title: str = REPORT_TITLE) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{PAGE_STYLE}{TIMELINE_STYLE}{STRIP_STYLE}{COMPARE_STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{PAGE_STYLE}{TIMELINE_STYLE}{STRIP_STYLE}{LEGEND_STYLE}{COMPARE_STYLE}"
+        "</style>\n</head>\n"
         f'<body>\n<header>\n<h1>{escape(title)}</h1>\n<p class="soft">Made on {made_on:%Y-%m-%d}</p>\n'
         f'<div class="notice"><p><strong>{NOT_AN_EMOTION}</strong> This page says what faces look like; it does not '
         "say what anybody feels, and it is often wrong. What it must not be used for stands at its end.</p></div>\n"
@@ -119,14 +121,19 @@ def _face_section(
 ) -> str:
     name = name_face(prediction, face)
     is_drawn = any(frame.heat_map is not None for frame in face.frames)
-    explained = f" {HEAT_MAP_NOTE}" if is_drawn else ""
+    explained = f" {HEAT_MAP_NOTE} {heat_map_bar_html()}" if is_drawn else ""
+    is_measured = any(frame.loss_without is not None for frame in face.frames)
+    measured = "each with how the probability changes without the quarter of the clip around it"
+    measured = measured if is_measured else "the weights of all frames sum to 100%"
+    why = [f"<p>{escape(note)}</p>" for note in explanation_notes(face)]
     parts = [
         f"<h3>{name}</h3>",
         f'<p class="answer">{escape(face.answer)}</p>',
         f"<p>{escape(answer_sentence(face))}</p>",
         *(f"<p>{escape(note)}</p>" for note in face_notes(face, name)),
+        *(["<h4>What speaks for it</h4>", *why] if why else []),
         "<h4>The frames that counted most</h4>",
-        f'<p class="soft">In the order of time; the weights of all frames sum to 100%.{explained}</p>',
+        f'<p class="soft">In the order of time; {measured}.{explained}</p>',
         strip_html(face, frames, name=name),
     ]
     # A picture has no time line.

@@ -10,6 +10,7 @@ from ..prediction import FacePrediction, FramePrediction
 from ..video import Frame, FrameSpool
 from .colours import Colour, group_colours
 from .overlay import face_picture
+from .text import points
 
 MOST_PICTURES = 6
 PICTURE_SIDE = 200
@@ -27,19 +28,27 @@ STRIP_STYLE = """
 def key_frames(face: FacePrediction, *, most: int = MOST_PICTURES) -> list[FramePrediction]:
     """The frames that counted most for a face, in the order of time.
 
+    Where it is known what is lost without each, that is what counts, and the weight that the system gave it otherwise.
     Neighbours look alike, so that frames that are closer together than half of an even spread stand for each other.
 
     Args:
         face: The face.
         most: So many frames at most.
     """
-    seen = [frame for frame in face.frames if frame.box is not None and frame.weight > 0]
+    seen = [frame for frame in face.frames if frame.box is not None]
+    # Where the whole clip is no better with any part of it than without, the weights are left.
+    costly = [frame for frame in seen if (frame.loss_without or 0.0) > 0]
+    counted = costly or [frame for frame in seen if frame.weight > 0]
     apart = (face.frames[-1].time_seconds - face.frames[0].time_seconds) / (2 * most)
     chosen: list[FramePrediction] = []
-    for frame in sorted(seen, key=lambda frame: -frame.weight):
+    for frame in sorted(counted, key=_importance, reverse=True):
         if len(chosen) < most and all(abs(frame.time_seconds - other.time_seconds) >= apart for other in chosen):
             chosen.append(frame)
     return sorted(chosen, key=lambda frame: frame.frame_index)
+
+
+def _importance(frame: FramePrediction) -> tuple[float, float]:
+    return frame.loss_without or 0.0, frame.weight
 
 
 def strip_html(face: FacePrediction, frames: FrameSpool | Sequence[Frame], *, name: str) -> str:
@@ -51,12 +60,15 @@ def strip_html(face: FacePrediction, frames: FrameSpool | Sequence[Frame], *, na
         name: What the description of a picture calls the face.
     """
     colours = group_colours(face.coarse.probabilities)
+    explained = face.explanation.target if face.explanation else face.answer
     items = []
     for seen in key_frames(face):
         colour = (255, 255, 255) if seen.coarse is None else colours[seen.coarse.label]
         when = f"{seen.time_seconds:.1f} s"
         share = f"{seen.weight:.0%} of the weight"
-        drawn = ", with what the answer rests on marked" if seen.heat_map is not None else ""
+        if seen.loss_without is not None:
+            share = f"{'falls' if seen.loss_without >= 0 else 'rises'} by {points(abs(seen.loss_without))} without it"
+        drawn = f", with what speaks for {explained} marked" if seen.heat_map is not None else ""
         described = f"{name} at {when}: {seen.answer}, {share}{drawn}"
         picture = _data_uri(frames[seen.frame_index], seen, colour)
         items.append(

@@ -5,8 +5,6 @@ from ..prediction import ClipPrediction, FacePrediction
 TABLE_HEADERS: tuple[str, ...] = ("seconds", "expression", "probability", "group", "group probability", "weight")
 """What stands above the columns of `table_rows`."""
 
-HEAT_MAP_NOTE = "Yellow marks what the answer rests on most, green what it rests on less."
-
 NOT_AN_EMOTION = "An expression is not an emotion."
 
 LIMITS_OF_USE: tuple[str, ...] = (
@@ -60,6 +58,37 @@ def coverage_notes(face: FacePrediction, name: str) -> list[str]:
         return []
     seen = f"{name} was seen in {face.coverage:.0%} of the frames between its first and its last"
     return [f"{seen}; the answer rests on those."]
+
+
+def explanation_notes(face: FacePrediction) -> list[str]:
+    """Say what speaks for what was explained, how probable it is, and when it rests on the clip most."""
+    explanation = face.explanation
+    if explanation is None:
+        return []
+    notes = [
+        explanation.sentence,
+        f"Against what it is compared with, its probability is {explanation.probability:.0%}.",
+    ]
+    costs = {frame.time_seconds: frame.loss_without for frame in face.frames if frame.loss_without is not None}
+    if costs:
+        when = max(costs, key=lambda seconds: costs[seconds])
+        notes.append(
+            f"Without the quarter of the clip around {when:.1f} s it would {_change_in_words(-costs[when])}."
+            if costs[when] > 0
+            else "No quarter of the clip speaks for it: without any of them it would not fall."
+        )
+    return notes
+
+
+def _change_in_words(change: float) -> str:
+    """How a probability changes, in points."""
+    return f"{'fall' if change < 0 else 'rise'} by {points(abs(change))}"
+
+
+def points(share: float) -> str:
+    """A difference of probabilities in percentage points."""
+    value = f"{100 * share:.1f}" if abs(share) < 0.1 else f"{100 * share:.0f}"
+    return f"{value} points"
 
 
 def warning_notes(prediction: ClipPrediction) -> list[str]:

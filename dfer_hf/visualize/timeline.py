@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby
 
 import numpy as np
 
 from ..prediction import FacePrediction, FramePrediction, Scores
-from .colours import Colour, group_colours
+from .canvas import Canvas, runs_of
+from .colours import GroupLook, group_looks
+from .text import points
 
 MAX_MOMENTS = 400
 """More frames than this are joined to equal moments."""
 
 _USUAL_FRAME_SECONDS = 0.04
+_GREY = "rgb(128, 128, 128)"
 
 TIMELINE_STYLE = """
 .dfer-timeline { container-type: inline-size; font-size: 13px; line-height: 1.3; }
@@ -28,19 +30,34 @@ TIMELINE_STYLE = """
   border-radius: 3px; }
 .dfer-timeline .tall svg { height: 46px; }
 .dfer-timeline .apart { margin-top: 12px; }
+.dfer-timeline { --band-paper: light-dark(#fff, #161616); }
 .dfer-timeline path { vector-effect: non-scaling-stroke; }
+.dfer-timeline :is(.curve, .zero, .gap) { fill: none; stroke: currentColor; stroke-width: 1.2; }
+.dfer-timeline .gap { stroke-dasharray: 2 5; }
+.dfer-timeline .between { fill: none; stroke: var(--band-paper); stroke-width: 2; }
+.dfer-timeline path:is(.lined, .dotted) { fill: none; stroke: var(--band-paper); stroke-width: 1.5; }
+.dfer-timeline path.dotted { stroke-dasharray: 1.5 4; }
 .dfer-timeline .axis { grid-column: 2; position: relative; height: 18px; }
 .dfer-timeline .axis span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
 .dfer-timeline .axis span:first-child { transform: none; }
 .dfer-timeline .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-bottom: 8px; }
-.dfer-timeline .chip { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: 5px; }
+.dfer-timeline .chip { display: inline-block; width: 1.1em; height: 1em; border-radius: 2px;
+  margin-right: 5px;
+  vertical-align: -1px; }
+.dfer-timeline .chip.lined { background-image: linear-gradient(90deg, var(--band-paper) 1.5px, transparent 0);
+  background-size: 4px 100%; }
+.dfer-timeline .chip.dotted { background-image: radial-gradient(circle, var(--band-paper) 1.2px, transparent 1.4px);
+  background-size: 4px 4px; }
+.dfer-timeline .chip.unseen { background: repeating-linear-gradient(90deg, currentColor 0 2px, transparent 2px 4px)
+  center / 100% 2px no-repeat, rgba(128, 128, 128, .35); }
 .dfer-timeline .moments { position: absolute; inset: 0 calc(var(--value) + 8px) 21px calc(var(--label) + 8px); }
 .dfer-timeline .moments i { position: absolute; top: 0; bottom: 0; }
 .dfer-timeline .moments i:hover { background: rgba(128, 128, 128, .3); }
 .dfer-timeline .moments[role=slider] { cursor: pointer; touch-action: pan-y; border-radius: 3px; }
 .dfer-timeline .moments:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
 .dfer-timeline .playhead { position: absolute; top: -4px; bottom: -4px; width: 4px; margin-left: -2px; left: 0;
-  background: #d00000; border: 1px solid #fff; border-radius: 2px; pointer-events: none; }
+  background: light-dark(#c00000, #ff8080); border: 1px solid var(--band-paper); border-radius: 2px;
+  pointer-events: none; }
 .dfer-timeline .words { margin: 10px 0 0; }
 @container (max-width: 440px) {
   .dfer-timeline .rows { --label: -8px; --value: -8px; }
@@ -64,6 +81,9 @@ class Timeline:
         coarse: Probabilities of every group, each of shape `(num_moments,)`.
         weights: Share of the answer that rests on each moment, shape `(num_moments,)`; 0 where the face was not seen.
         answers: What is shown of each moment: the answer of most of its frames.
+        losses: How much of the probability of what is explained is lost without each moment, shape `(num_moments,)`;
+            NaN where nobody asked or there is nothing to lose.
+        explained: What is explained; empty if nobody asked.
         seconds_led: For how many seconds each class was the answer, or it was not sure, the longest first.
     """
 
@@ -74,6 +94,8 @@ class Timeline:
     weights: np.ndarray
     answers: tuple[str, ...]
     seconds_led: Mapping[str, float]
+    losses: np.ndarray
+    explained: str = ""
 
     @property
     def seen(self) -> np.ndarray:
@@ -84,7 +106,7 @@ class Timeline:
     def gaps(self) -> tuple[tuple[float, float], ...]:
         """Start and end in seconds of every stretch without the face."""
         return tuple(
-            (float(self.starts_seconds[run[0]]), float(self.ends_seconds[run[-1]])) for run in _runs(~self.seen)
+            (float(self.starts_seconds[run[0]]), float(self.ends_seconds[run[-1]])) for run in runs_of(~self.seen)
         )
 
     def in_words(self) -> str:
@@ -137,7 +159,17 @@ def build_timeline(
         weights=np.add.reduceat([frame.weight for frame in face.frames], firsts),
         answers=tuple(_answer_of(face.frames[first : first + per_moment]) for first in firsts),
         seconds_led={label: seconds for label, seconds in led.most_common() if seconds >= 0.05},
+        losses=_mean_losses(face.frames, firsts),
+        explained=face.explanation.target if face.explanation else "",
     )
+
+
+def _mean_losses(frames: Sequence[FramePrediction], firsts: np.ndarray) -> np.ndarray:
+    """Mean of the losses of each moment's frames, `(num_moments,)`."""
+    losses = [frame.loss_without for frame in frames]
+    counted = np.add.reduceat([loss is not None for loss in losses], firsts, dtype=int)
+    sums = np.add.reduceat([loss or 0.0 for loss in losses], firsts)
+    return np.where(counted == 0, np.nan, sums / np.maximum(counted, 1))
 
 
 def _answer_of(frames: Sequence[FramePrediction]) -> str:
@@ -156,8 +188,9 @@ def timeline_html(
 ) -> str:
     """Draw the timeline as HTML that fits any width, without scripts or anything from elsewhere.
 
-    A band of the groups, a row for every fine class, the weight of each moment, an axis in seconds, and the same in
-    words. Pointing at a moment names its answer and numbers. The page that shows it needs `TIMELINE_STYLE`.
+    A band of the groups, a row for every fine class, the weight of each moment, what is lost without it where that is
+    known, an axis in seconds, and the same in words. Pointing at a moment names its answer and
+    numbers. The page that shows it needs `TIMELINE_STYLE`.
 
     Args:
         face: The face.
@@ -169,69 +202,54 @@ def timeline_html(
     """
     timeline = build_timeline(face, frame_seconds=frame_seconds)
     end_seconds = max(duration_seconds or 0.0, float(timeline.ends_seconds[-1])) or 1.0
-    colours = group_colours(face.coarse.probabilities)
-    canvas = _Canvas(timeline, end_seconds)
+    looks = group_looks(face.coarse.probabilities)
+    canvas = Canvas(timeline.starts_seconds, timeline.ends_seconds, end_seconds, timeline.seen)
     led = timeline.seconds_led
-    rows = [_row("groups", canvas.stack(colours), "", described=_spread("groups", timeline.coarse), css="tall")]
+    rows = [
+        _row(
+            "groups",
+            canvas.stack(timeline.coarse, looks),
+            "",
+            described=_spread("groups", timeline.coarse),
+            css="tall",
+        )
+    ]
     for group, labels in groups.items():
         for label in labels:
             probability = face.fine.probabilities[label]
             described = f"{_spread(label, {label: timeline.fine[label]})}, {probability:.0%} over the clip"
             css = "leads" if label == face.fine.label else ""
-            drawn = canvas.area(timeline.fine[label], colours[group])
+            drawn = canvas.area(timeline.fine[label], looks[group].css)
             rows.append(_row(label, drawn, f"{probability:.0%}", described=described, css=css))
     peak = float(timeline.weights.max()) or 1.0
     weights = np.where(timeline.seen, timeline.weights / peak, np.nan)
     heaviest = float(timeline.starts_seconds[timeline.weights.argmax()])
     described = f"weight of each moment, greatest at {heaviest:.1f} seconds"
-    rows.append(_row("weight", canvas.area(weights, (128, 128, 128)), "", described=described, css="apart"))
+    rows.append(_row("weight", canvas.area(weights, _GREY), "", described=described, css="apart"))
     words = f"{timeline.in_words()} " if led else ""
+    lost = ""
+    if not np.isnan(timeline.losses).all():
+        row, lost = _loss_row(timeline, end_seconds)
+        rows.append(row)
     return (
-        f'<div class="dfer-timeline">{_legend(face.coarse, colours)}'
+        f'<div class="dfer-timeline">{_legend(face.coarse, looks)}'
         f'<div class="rows">{"".join(rows)}{axis_html(end_seconds)}{_moments(timeline, end_seconds, video)}</div>'
-        f'<p class="words">{escape(words)}<em>Weight</em> is how much a moment counted for the answer.</p></div>'
+        f'<p class="words">{escape(words)}<em>Weight</em> is how much a moment counted for the answer.{lost}</p></div>'
     )
 
 
-class _Canvas:
-    """Turns values over time into SVG that is stretched to the width of the page."""
-
-    def __init__(self, timeline: Timeline, end_seconds: float) -> None:
-        self.lefts = 1000 * timeline.starts_seconds / end_seconds
-        self.rights = 1000 * timeline.ends_seconds / end_seconds
-        self.runs = _runs(timeline.seen)
-        self.background = "".join(
-            f'<rect x="{self.lefts[run[0]]:.1f}" y="0" width="{self.rights[run[-1]] - self.lefts[run[0]]:.1f}" '
-            'height="100" fill="currentColor" fill-opacity=".13"/>'
-            for run in _runs(~timeline.seen)
-        )
-        self.coarse = timeline.coarse
-
-    def area(self, values: np.ndarray, colour: Colour) -> str:
-        """One filled curve, broken at the gaps."""
-        return self.background + self._band(np.zeros_like(values), values, colour, line=True)
-
-    def stack(self, colours: Mapping[str, Colour]) -> str:
-        """The groups on top of each other."""
-        drawn, below = self.background, np.zeros_like(self.lefts)
-        for group, values in self.coarse.items():
-            drawn += self._band(below, below + values, colours[group], line=False)
-            below = below + values
-        return drawn
-
-    def _band(self, low: np.ndarray, high: np.ndarray, colour: Colour, *, line: bool) -> str:
-        drawn = ""
-        for run in self.runs:
-            middles = (self.lefts[run] + self.rights[run]) / 2
-            xs = np.concatenate([[self.lefts[run[0]]], middles, [self.rights[run[-1]]]])
-            upper, lower = (np.pad(100 - 100 * edge[run], 1, mode="edge") for edge in (high, low))
-            top = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, upper, strict=True))
-            bottom = "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs[::-1], lower[::-1], strict=True))
-            opacity = 0.55 if line else 0.9
-            drawn += f'<path d="M{top}L{bottom}Z" fill="rgb{colour}" fill-opacity="{opacity}"/>'
-            if line:
-                drawn += f'<path d="M{top}" fill="none" stroke="currentColor" stroke-width="1.2"/>'
-        return drawn
+def _loss_row(timeline: Timeline, end_seconds: float) -> tuple[str, str]:
+    """What is lost without each moment, drawn and explained."""
+    losses, known = timeline.losses, ~np.isnan(timeline.losses)
+    canvas = Canvas(timeline.starts_seconds, timeline.ends_seconds, end_seconds, known)
+    most = float(timeline.starts_seconds[np.nanargmax(losses)])
+    least, greatest = points(float(np.nanmin(losses))), points(float(np.nanmax(losses)))
+    described = f"lost without each moment: {least} to {greatest}, most at {most:.1f} seconds"
+    said = (
+        f" <em>Lost without</em> is by how many points the probability of {escape(timeline.explained)} falls when the "
+        f"quarter of the clip around a moment is left out, {least} to {greatest}; below the line it rises."
+    )
+    return _row("lost without", canvas.signed_area(losses, _GREY), "", described=described), said
 
 
 def _row(name: str, drawing: str, value: str, *, described: str, css: str = "") -> str:
@@ -242,19 +260,21 @@ def _row(name: str, drawing: str, value: str, *, described: str, css: str = "") 
     )
 
 
-def _legend(coarse: Scores, colours: Mapping[str, Colour]) -> str:
-    chips = [
-        f'<span><span class="chip" style="background:rgb{colours[group]}"></span>{escape(group)} {value:.0%}</span>'
-        for group, value in coarse.ranked
-    ]
-    gap = '<span><span class="chip" style="background:rgba(128,128,128,.35)"></span>face not seen</span>'
-    return f'<div class="legend">{"".join(chips)}{gap}</div>'
+def _legend(coarse: Scores, looks: Mapping[str, GroupLook]) -> str:
+    chips = [f"<span>{chip_html(looks[group])}{escape(group)} {value:.0%}</span>" for group, value in coarse.ranked]
+    return f'<div class="legend">{"".join(chips)}<span><span class="chip unseen"></span>face not seen</span></div>'
+
+
+def chip_html(look: GroupLook) -> str:
+    """A group's colour and pattern, for a legend."""
+    return f'<span class="chip {look.pattern}" style="background-color:{look.css}"></span>'
 
 
 def axis_html(end_seconds: float) -> str:
     """The seconds below the rows."""
-    power = 10.0 ** np.floor(np.log10(end_seconds / 4))
-    step = power * max(factor for factor in (1, 2, 5) if factor * power <= end_seconds / 4)
+    most = end_seconds / 4 * (1 + 1e-9)
+    power = 10.0 ** np.floor(np.log10(most))
+    step = power * max(factor for factor in (1, 2, 5) if factor * power <= most)
     ticks = np.arange(0, end_seconds * 0.97, step)
     spans = "".join(f'<span style="left:{100 * tick / end_seconds:.2f}%">{tick:g} s</span>' for tick in ticks)
     return f'<div class="row" aria-hidden="true"><div class="axis">{spans}</div></div>'
@@ -304,9 +324,3 @@ def _spread(name: str, curves: Mapping[str, np.ndarray]) -> str:
         for label, values in curves.items()
     ]
     return f"{name} over time: {', '.join(parts)}"
-
-
-def _runs(mask: np.ndarray) -> list[np.ndarray]:
-    """Indices of each stretch in which `mask` holds."""
-    runs = groupby(range(len(mask)), key=lambda index: bool(mask[index]))
-    return [np.array(list(indices)) for holds, indices in runs if holds]

@@ -12,7 +12,7 @@ from dfer_hf.video import read_frames
 from .visits import SHIPPED, jobs_of, wait_until
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-import app
+from page.guards import example_clip
 
 CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -73,6 +73,7 @@ def width_on_a_phone(page):
     return page.evaluate("document.scrollingElement.scrollWidth")
 
 
+@pytest.mark.slow
 def test_a_person_gets_an_answer_in_the_browser_and_nothing_of_it_stays(address, browser_page, cache):
     asked, before = [], set(cache.iterdir())
     browser_page.on("request", lambda request: asked.append(request.url))
@@ -81,7 +82,7 @@ def test_a_person_gets_an_answer_in_the_browser_and_nothing_of_it_stays(address,
     if os.environ.get("DFER_SCREENSHOT"):
         browser_page.get_by_label("Model").click()
         browser_page.get_by_role("option", name=SHIPPED).click()
-    choose(browser_page, app.example_clip())
+    choose(browser_page, example_clip())
     browser_page.locator("#clip video").wait_for()
     browser_page.get_by_role("button", name="Analyse").click()
     browser_page.locator("#fine").get_by_text("%").first.wait_for(timeout=600_000)
@@ -109,6 +110,7 @@ def seconds_of(video):
     return video.evaluate("video => video.currentTime")
 
 
+@pytest.mark.slow
 def test_a_person_moves_the_video_by_its_timeline(browser_page, clips):
     choose(browser_page, clips / "face.webm")
     browser_page.locator("#clip video").wait_for()
@@ -143,6 +145,7 @@ def test_a_person_moves_the_video_by_its_timeline(browser_page, clips):
     assert slider.get_attribute("aria-valuenow") == "0.60"
 
 
+@pytest.mark.slow
 def test_a_person_compares_models(browser_page, clips):
     choose(browser_page, clips / "face.webm")
     video = browser_page.locator("#preview video")
@@ -159,10 +162,11 @@ def test_a_person_compares_models(browser_page, clips):
     assert f"; {SHIPPED}: " in slider.get_attribute("aria-valuetext")
     assert width_on_a_phone(browser_page) <= 390
     # Another clip leaves nothing of it.
-    browser_page.get_by_role("button", name="Take the example clip").click()
+    browser_page.get_by_role("button", name="portrait").click()
     assert wait_until(lambda: browser_page.locator("#comparison [role=slider]").count() == 0)
 
 
+@pytest.mark.slow
 def test_a_person_can_choose_an_image_and_sees_it(browser_page, scene, tmp_path):
     from PIL import Image
 
@@ -216,6 +220,7 @@ def test_a_person_can_cancel(browser_page, workers, recording):
     assert wait_until(lambda: not jobs_of(workers), seconds=2)
 
 
+@pytest.mark.slow
 def test_a_person_can_record_a_clip(browser_page):
     browser_page.get_by_role("tab", name="Record").click()
     browser_page.get_by_text("Click to Access Webcam").click()

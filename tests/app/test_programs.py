@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from dfer_hf.analysis import ShownFace
+from dfer_hf.open_pages import Answer
+from dfer_hf.shown_answer import ShownFace
 from dfer_hf.video import read_frames
 
 from ..hostile_files import write_gif
@@ -23,12 +24,28 @@ from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
 import app  # noqa: E402
+from page.guards import example_clip  # noqa: E402
 from page.layout import DecidedLabel  # noqa: E402
 
 
+def test_a_program_gets_everything_that_is_found(client, clips):
+    overlay, note, fine, coarse, timeline, table, strip, json_file, _, report = client.predict(
+        handle_file(clips / "short.webm"), "tiny", True, api_name="/analyse"
+    )
+    assert "5 frames · 0.5 seconds · 1 face · tiny" in note.replace("<p>", "")
+    assert sum(entry["confidence"] for entry in fine["confidences"]) == pytest.approx(1, abs=1e-4)
+    assert {entry["label"] for entry in coarse["confidences"]} == {"positive", "neutral", "negative"}
+    assert "Lost without" in timeline
+    assert 1 <= strip.count("<img ") <= 5
+    assert len(table["data"]) == len(list(read_frames(overlay))) == 5
+    assert json.loads(Path(json_file).read_text(encoding="utf-8"))["faces"][0]["fine"]["label"] in fine["label"]
+    assert "What speaks for it" in Path(report).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_a_program_gets_the_whole_answer_for_the_example_clip(client):
     overlay, note, fine, coarse, timeline, table, strip, json_file, csv_file, report = client.predict(
-        handle_file(app.example_clip()), SHIPPED, True, api_name="/analyse"
+        handle_file(example_clip()), SHIPPED, True, api_name="/analyse"
     )
     overlay = overlay["video"] if isinstance(overlay, dict) else overlay
     assert "140 frames" in note
@@ -69,17 +86,62 @@ def test_several_faces_can_be_chosen_from(workers, clips, tmp_path, monkeypatch)
     handlers = app.Handlers(workers)
     request = SimpleNamespace(session_hash="page")
     answer = handlers.analyse(str(clips / "pair.webm"), "tiny", False, request, ignore_progress)
-    choice, *_ = handlers.unveil(request)
+    choice, *_ = handlers.unveil(None, request)
     assert choice.visible
     first, second = [track_id for _, track_id in choice.choices]
-    assert answer[2:7] == handlers.choose_face(first, request) != handlers.choose_face(second, request)
+    assert answer[1:6] != handlers.choose_face(first, request)[:-1]
+    assert answer[2:7] == handlers.choose_face(first, request)[:-1] != handlers.choose_face(second, request)[:-1]
+    # It stays chosen.
+    choice, *_ = handlers.unveil(second, request)
+    assert choice.value == second
+
+
+def test_why_one_and_not_another_is_explained_on_the_page(workers, clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    handlers, request = app.Handlers(workers), SimpleNamespace(session_hash="page")
+    with pytest.raises(gradio.Error, match="Analyse the video again"):
+        handlers.explain("fear", "", None, request, ignore_progress)
+    first = handlers.analyse(str(clips / "short.webm"), "tiny", True, request, ignore_progress)
+    (face,) = handlers.pages.page("page").faces.values()
+    assert face.explained[0].startswith(f"For {face.label} speak:")
+    # Only the other is named: why the answer and not that.
+    other = next(label for label in face.fine if label != face.label)
+    again = handlers.explain("", other, None, request, ignore_progress)
+    *_, player, why, target, instead_of, _ = handlers.unveil(None, request)
+    assert f"For {face.label} and not {other} speak:" in why
+    assert (target.value, instead_of.value) == (face.label, other)
+    assert again[2:4] == first[2:4]
+    assert "positive (group)" in [name for name, _ in target.choices]
+    assert 'class="map-opacity"' in player
+    with pytest.raises(gradio.Error, match="share no class"):
+        handlers.explain(other, other, None, request, ignore_progress)
+
+
+def test_a_map_that_was_not_asked_for_cannot_be_faded(workers, clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    handlers, request = app.Handlers(workers), SimpleNamespace(session_hash="page")
+    handlers.analyse(str(clips / "short.webm"), "tiny", False, request, ignore_progress)
+    player = handlers.unveil(None, request)[3]
+    assert 'class="base"' in player
+    assert "map-opacity" not in player
+
+
+def test_another_model_makes_the_answer_an_old_one(workers, clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    handlers, request = app.Handlers(workers), SimpleNamespace(session_hash="page")
+    assert handlers.choose_model(SHIPPED, request) == ""
+    handlers.analyse(str(clips / "short.webm"), "tiny", False, request, ignore_progress)
+    assert "The answer below is from tiny" in handlers.choose_model(SHIPPED, request)
+    assert handlers.choose_model("tiny", request) == ""
 
 
 def test_a_single_face_is_no_choice(workers):
     handlers = app.Handlers(workers)
     handlers.pages.show("page", "clip.mp4")
-    handlers.pages.page("page").faces = {0: ShownFace(0, "Face 1", "", {}, "", {}, "", "", [])}
-    choice, *_ = handlers.unveil(SimpleNamespace(session_hash="page"))
+    page = handlers.pages.page("page")
+    page.faces = {0: ShownFace(0, "Face 1", "", "", {}, "", {}, "", "", [], [])}
+    page.answer = Answer("tiny", Path("clip.mp4"), Path("folder"))
+    choice, *_ = handlers.unveil(None, SimpleNamespace(session_hash="page"))
     assert not choice.visible
 
 
@@ -199,6 +261,7 @@ def test_the_client_may_not_name_an_address_either(client, elsewhere):
     assert asked == []
 
 
+@pytest.mark.slow
 def test_private_events_refuse_addresses_too(address, elsewhere):
     url, asked = elsewhere
     config = httpx.get(f"{address}config").json()
@@ -265,6 +328,7 @@ def test_cancelling_stops_the_analysis_and_leaves_nothing(workers, recording, tm
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_four_visitors_at_once_two_of_them_hostile(address, cache, clips, tmp_path):
     before = set(cache.iterdir())
     bomb = write_gif(tmp_path / "bomb.gif", side=4000, num_frames=900, frames_per_second=5)

@@ -14,7 +14,7 @@ from .visits import files_in, let_all_come_at_once, named, visit, wait_until
 pytest.importorskip("gradio", reason="the app needs gradio")
 from gradio_client import Client, handle_file
 
-import app
+from page.guards import example_clip
 
 
 def memory_of(process):
@@ -58,11 +58,12 @@ def test_twelve_visitors_at_once_half_of_them_hostile(server, clips, scene, tmp_
     assert memory_of(process) < 1.1 * before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 def test_sigterm_ends_everything_and_leaves_nothing(server, tmp_path):
     process, address, stored = server
     visitor = Client(address, verbose=False, download_files=str(tmp_path))
-    visitor.submit(handle_file(app.example_clip()), "dfer-frame-resnet-small", True, api_name="/analyse")
+    visitor.submit(handle_file(example_clip()), "dfer-frame-resnet-small", True, api_name="/analyse")
     # The one that forks, and its fork.
     assert wait_until(lambda: len(processes_of(process)) == 2)
     started = processes_of(process)

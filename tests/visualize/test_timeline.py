@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from dfer_hf import ClipPrediction, FacePrediction, FramePrediction, Scores
-from dfer_hf.visualize import build_timeline, describe_face, summarise, table_rows, timeline_html
+from dfer_hf.prediction import FaceExplanation
+from dfer_hf.visualize import build_timeline, describe_face, explanation_notes, summarise, table_rows, timeline_html
+from dfer_hf.visualize.strip import key_frames
 
 GROUPS = {"positive": ["happiness"], "negative": ["fear"]}
 
@@ -93,11 +95,63 @@ def test_a_picture_has_no_time():
 def test_drawing_has_a_curve_on_each_side_of_a_gap_and_none_within():
     page = timeline_html(face([0.5] * 4 + [None] * 2 + [0.5] * 4), groups=GROUPS)
     happiness = re.search(r'aria-label="happiness.*?</svg>', page).group()
-    curves = [[float(x) for x in re.findall(r"[ML]([\d.]+) ", path)] for path in re.findall(r'd="(.*?)"', happiness)]
+    # A straight line marks the gap.
+    paths = [path for path in re.findall(r'd="(.*?)"', happiness) if "H" not in path]
+    curves = [[float(x) for x in re.findall(r"[ML]([\d.]+) ", path)] for path in paths]
     # An area and a line on each side.
     assert len(curves) == 4
     assert not any(400 < x < 600 for curve in curves for x in curve)
     assert {max(curve) for curve in curves} == {400, 1000}
+
+
+def test_a_face_that_is_seen_for_one_frame_of_a_long_clip_is_drawn_wide_enough_to_see():
+    page = timeline_html(face([0.9]), groups=GROUPS, duration_seconds=120.0)
+    band = re.search(r'aria-label="groups.*?</svg>', page).group()
+    places = [float(x) for x in re.findall(r"[ML]([\d.]+) ", re.search(r'd="(.*?Z)"', band).group(1))]
+    assert max(places) - min(places) >= 6
+
+
+def explained(losses, seen=(0.5,) * 4):
+    shown = face(seen)
+    frames = tuple(
+        dataclasses.replace(frame, loss_without=loss) for frame, loss in zip(shown.frames, losses, strict=True)
+    )
+    explanation = FaceExplanation("layercam", "happiness", 0.6, {"mouth": 70.0}, {"mouth": 20.0})
+    return dataclasses.replace(shown, frames=frames, explanation=explanation)
+
+
+def test_what_is_lost_without_a_moment_is_drawn_and_said():
+    shown = explained([0.0, 0.125, None, -0.02], seen=(0.5, 0.5, None, 0.5))
+    assert build_timeline(shown).losses == pytest.approx([0.0, 0.125, np.nan, -0.02], nan_ok=True)
+    page = timeline_html(shown, groups=GROUPS)
+    assert 'aria-label="lost without each moment: -2.0 points to 12 points, most at 0.1 seconds"' in page
+    assert "the probability of happiness falls" in page
+    assert 'class="zero"' in page
+    assert "lost without" not in timeline_html(face([0.5] * 4), groups=GROUPS).lower()
+
+
+def test_it_is_said_in_words_what_speaks_for_an_answer_and_when():
+    assert explanation_notes(explained([0.0, 0.125, 0.01, -0.02])) == [
+        "For happiness speak: mouth 70 %.",
+        "Against what it is compared with, its probability is 60%.",
+        "Without the quarter of the clip around 0.1 s it would fall by 12 points.",
+    ]
+    assert "No quarter of the clip speaks for it" in explanation_notes(explained([-0.1] * 4))[-1]
+    assert explanation_notes(face([0.5])) == []
+
+
+def test_frames_that_the_answer_loses_most_without_are_shown_first():
+    assert [frame.frame_index for frame in key_frames(explained([0.0, 0.125, 0.01, -0.02]), most=1)] == [1]
+    # Without any of it nothing is lost: the weights are left.
+    assert len(key_frames(explained([-0.1] * 4), most=4)) == 4
+
+
+def test_bands_of_groups_have_patterns_beside_colours():
+    page = timeline_html(face([0.5] * 4), groups=GROUPS)
+    band = re.search(r'aria-label="groups.*?</svg>', page).group()
+    assert 'class="lined"' in band
+    assert 'class="chip lined"' in page
+    assert 'class="chip plain"' in page
 
 
 def test_drawing_leaves_room_up_to_the_end_of_the_clip():

@@ -1,0 +1,64 @@
+"""The page in another language: every sentence of it has one, in one file."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dfer_hf.analysis import AnalysisWorkers
+from dfer_hf.taxonomy import SEVEN_EMOTIONS, Sentiment
+from dfer_hf.visualize import TABLE_HEADERS
+
+gradio = pytest.importorskip("gradio", reason="the app needs gradio")
+
+import app  # noqa: E402
+
+GERMAN = json.loads((Path(app.__file__).parent / "page" / "german.json").read_text(encoding="utf-8"))
+GAP = r"\{n?\}"
+PATTERNS = [
+    re.compile("(?:(?!\\. ).)+?".join(map(re.escape, re.split(GAP, english))) + "$")
+    for english in GERMAN
+    if re.sub(rf"{GAP}|[ ·]", "", english)
+]
+
+
+def sentences(text):
+    """The parts of a text that are translated each for itself, without Markdown and tags."""
+    for block in re.split(r"\n\n|\*\*|<[^>]+>", text):
+        text = " ".join(block.lstrip("# ").split())
+        yield from [text] if is_known(text) else re.split(r"(?<=[.!?]) ", text)
+
+
+def is_known(sentence):
+    return not re.search(r"[^\W\d]", sentence) or any(pattern.match(sentence) for pattern in PATTERNS)
+
+
+def texts_of(demo):
+    """What the parts of a page say before anything is pressed."""
+    for component in demo.config["components"]:
+        given = component["props"]
+        yield from (given[name] for name in ("label", "placeholder") if isinstance(given.get(name), str))
+        if component["type"] in ("button", "downloadbutton", "markdown", "html") and isinstance(
+            given.get("value"), str
+        ):
+            yield given["value"]
+        yield from (choice[0] for choice in given.get("choices") or [])
+
+
+def test_every_text_of_the_page_has_a_german_one(tmp_path):
+    demo = app.build_demo(AnalysisWorkers({"first-model": tmp_path, "second-model": tmp_path}))
+    texts = set(texts_of(demo))
+    assert len(texts) > 25
+    shown = [sentence for text in texts for sentence in sentences(text)]
+    shown += [*SEVEN_EMOTIONS, *(sentiment.value for sentiment in Sentiment), *TABLE_HEADERS]
+    own = {"first-model", "second-model", "English", "Deutsch", "Language / Sprache"}
+    assert [text for text in shown if not is_known(str(text)) and text not in own] == []
+
+
+def test_a_translation_has_the_gaps_of_its_original():
+    assert [english for english, german in GERMAN.items() if re.findall(GAP, english) != re.findall(GAP, german)] == []
+
+
+def test_a_text_without_translation_would_be_noticed():
+    assert not is_known("Nobody ever translated this.")
