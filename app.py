@@ -66,7 +66,13 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
             handlers.analyse, [page.video, page.model, page.heat_map], answered, api_name="analyse", **options
         )
         explaining = page.explain.click(
-            handlers.explain, [page.target, page.instead_of, page.face], answered, api_visibility="private", **options
+            handlers.explain,
+            [page.target, page.instead_of, page.face],
+            answered,
+            # `explain` is what programs ask for.
+            api_name="explain_shown",
+            api_visibility="private",
+            **options,
         )
         comparing = page.start_comparison.click(
             handlers.compare,

@@ -169,7 +169,7 @@ def push(options: argparse.Namespace) -> int:
     expected = ["FOLDER", "NAMESPACE/NAME"] if options.space else expected
     if len(options.names) != len(expected) or (options.all and (options.space or "/" in options.names[0])):
         raise UsageError(f"Expected {' '.join(expected)}, got {' '.join(options.names)}.")
-    sources, target = shipped_checkpoints() if options.all else options.names[:1], options.names[-1]
+    sources, target = [*shipped_checkpoints()] if options.all else options.names[:1], options.names[-1]
     try:
         with TemporaryDirectory() as temporary:
             # Nothing is sent before everything has been found fit.

@@ -105,7 +105,7 @@ class Service:
 def add_service(page: Layout, handlers: Handlers, settings: Settings) -> None:
     """Add the endpoints `/explain` and `/models` to a page that is being built."""
     service = Service(handlers)
-    hidden = {"visible": False}
+    hidden: dict[str, Any] = {"visible": False}
     words = [gr.Textbox("", label=name, **hidden) for name in ("Target", "Instead of", "Method")]
     explained, maps, models = gr.JSON(label="Faces", **hidden), gr.File(label="Maps", **hidden), gr.JSON(**hidden)
     gr.Button("Explain", **hidden).click(

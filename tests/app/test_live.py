@@ -20,8 +20,8 @@ from dfer_hf.worker import JobRefusedError
 from .visits import files_in, ignore_progress, jobs_of, wait_until
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-import app
 from page import live
+from page.guards import example_clip
 from page.live import CameraError, LiveCameras
 
 LIGHTEST = live.LIGHTEST
@@ -31,7 +31,7 @@ CAMERA = "0123456789abcdef"
 @pytest.fixture(scope="module")
 def pictures():
     """A face, as a page sends it: small JPEGs."""
-    frames = [frame.rgb for frame in read_frames(app.example_clip())][:12]
+    frames = [frame.rgb for frame in read_frames(example_clip())][:12]
     return [as_jpeg(np.asarray(Image.fromarray(rgb).resize((320, 240)))) for rgb in frames]
 
 
@@ -137,7 +137,7 @@ def test_files_are_analysed_while_a_camera_is_watched(address, workers, pictures
 
 def test_the_answer_follows_a_change_smoothly_and_another_face_starts_anew(tiny_checkpoint):
     reader = LiveReader(VideoPredictor.from_pretrained(tiny_checkpoint))
-    frames = [frame.rgb for frame in read_frames(app.example_clip())][:6]
+    frames = [frame.rgb for frame in read_frames(example_clip())][:6]
     for number in range(6):
         seen = reader.add(frames[number], number * 0.1)
         assert seen.fine is not None

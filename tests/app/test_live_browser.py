@@ -13,7 +13,7 @@ from dfer_hf.video import read_frames
 from .visits import files_in, serving
 
 pytest.importorskip("gradio", reason="the app needs gradio")
-import app
+from page.guards import example_clip
 
 pytestmark = pytest.mark.slow
 QUIET = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
@@ -50,7 +50,7 @@ def camera(tmp_path_factory):
     """A film that the browser takes for what its camera sees: the example, whose face is seen in most frames."""
     file = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
     with file.open("wb") as film:
-        for frame in list(read_frames(app.example_clip()))[:40]:
+        for frame in list(read_frames(example_clip()))[:40]:
             written = io.BytesIO()
             Image.fromarray(frame.rgb).save(written, "JPEG", quality=90)
             film.write(written.getvalue())
