@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -129,13 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(str(error))
     # Importing makes no garbage to look for, and looking takes half a second, then and whenever it is done again.
     gc.disable()
-    from dfer_hf.cli import COMMANDS, UsageError
+    from dfer_hf.output_files import UsageError
 
+    command = _import_command(options.command)
     gc.freeze()
     gc.enable()
     code = 0
     try:
-        code = COMMANDS[options.command](options)
+        code = command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has had enough
         pass
@@ -148,6 +149,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError):
             os.write(2, b"interrupted\n")
     return code
+
+
+def _import_command(name: str) -> Callable[[argparse.Namespace], int]:
+    if name == "predict":
+        # By itself: it needs no torch where another engine answers.
+        from dfer_hf.predict_command import predict
+
+        return predict
+    from dfer_hf.cli import COMMANDS
+
+    return COMMANDS[name]
 
 
 def run() -> NoReturn:
@@ -205,6 +217,12 @@ def _add_predict(commands) -> None:
     add("--target", metavar="CLASS", help="explain this class or group (default: the answer)")
     add("--instead-of", metavar="CLASS", help="explain the target and not this one")
     add("--maps", type=Path, metavar="FILE", help="write heat maps into an .npz; a folder for several")
+    add(
+        "--engine",
+        choices=["torch", "onnx"],
+        help="what answers (default: torch); onnx takes a folder of `dfer export --onnx`, starts sooner, "
+        "runs on the CPU and does not explain",
+    )
     _add_run_options(parser)
 
 
@@ -279,6 +297,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", metavar="NAME", help="such as cpu, cuda, cuda:1, mps; a GPU where there is one")
     add("--quiet", action="store_true", help="print errors only")
+    parser.set_defaults(engine="torch")
     limits = parser.add_argument_group("limits", "Larger files are refused before they are decoded.")
     for option, default, unit in (
         ("--max-seconds", 600, "seconds of playing time"),
@@ -312,6 +331,11 @@ def _add_export(commands) -> None:
     )
     parser.add_argument("source", metavar="MODEL", help=f"{_MODEL}; or SYSTEM[:PRESET], with random weights")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to: a new folder")
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="write ONNX graphs instead, for `dfer predict --engine onnx --model FOLDER`; each is compared with torch",
+    )
     _add_hub_options(parser)
 
 

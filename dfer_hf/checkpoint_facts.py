@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy
-import torch
-import transformers
-
 from . import __version__
 from .checkpoints import CARD, find_checkpoint
 
@@ -63,6 +59,11 @@ def trained_on(card: str) -> list[str]:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that an answer or a figure depends on."""
+    # Here, so that drawing answers does not need torch.
+    import numpy
+    import torch
+    import transformers
+
     return {
         "dfer_hf": __version__,
         "torch": torch.__version__,

@@ -1,18 +1,13 @@
 """What the commands of `dfer` do; `dfer_cli` reads the command line and comes here only when a command runs."""
 
 import argparse
-import functools
-import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from huggingface_hub import ModelCard
-from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForVideoClassification
 from transformers.utils import logging
 
@@ -21,75 +16,17 @@ from .batch.batch_command import batch
 from .checkpoints import CARD, CheckpointError, find_checkpoint, load_checkpoint, shipped_checkpoints
 from .complexity import Size, measure_preset
 from .convert.convert_command import convert_checkpoint
-from .explain import ExplainOptions, Target
 from .faces.video_processing_dfer import DferVideoProcessor
-from .file_run import (
-    FILE_ERRORS,
-    OVERLAY_SIDE,
-    FileBar,
-    limits_of,
-    load_predictor,
-    outputs_are_written,
-    reason,
-    sentence,
-    work_through,
-)
+from .file_run import sentence
 from .hub.export import export_repository
+from .hub.onnx_export import export_onnx
 from .hub.push import PushError, collect, prepare_repository, prepare_space, upload_repository
 from .hub.space import SpaceError, write_space
 from .hub.wheel import NotInstalledError
 from .models.configuration_dfer import PrintedSize
-from .output_files import (
-    SCREEN,
-    Answer,
-    AnswerFile,
-    CsvFile,
-    JsonFile,
-    UsageError,
-    check_outputs,
-    file_for_each,
-    printable,
-)
-from .prediction import ClipPrediction, error_row
-from .predictor import VideoPredictor
+from .output_files import UsageError, printable, text_columns
+from .predict_command import predict
 from .report_commands import compare, report
-from .video import FrameSpool
-from .visualize import summarise, write_overlay
-
-
-def predict(options: argparse.Namespace) -> int:
-    """Analyse files, print or write the answers, and return the exit code.
-
-    Raises:
-        UsageError: If the model, the device or an output cannot be had.
-    """
-    with outputs_are_written():
-        overlays = file_for_each(options.overlay, options.files, (".webm", ".mp4"))
-        all_maps = file_for_each(options.maps, options.files, (".npz",))
-        check_outputs(options.files, [options.json, options.csv, *overlays.values(), *all_maps.values()])
-        predictor, say = load_predictor(options, options.model), _reporter(options)
-        explain = _explain_options(options, predictor)
-        is_batch = len(options.paths) > 1 or options.paths[0].is_dir()
-        outputs: list[AnswerFile[Answer]] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
-        outputs += [CsvFile(options.csv)] if options.csv else []
-        bar = FileBar(len(options.files), is_shown=not options.quiet)
-        analyse = functools.partial(predictor, limits=limits_of(options), progress=bar.move)
-
-        def answer_one(file: Path, name: str) -> str:
-            target, maps = overlays.get(file), all_maps.get(file)
-            with FrameSpool(max_side=OVERLAY_SIDE) if target else nullcontext() as spool:
-                answer = _answer(analyse, file, name, spool, explain)
-                for output in outputs:
-                    output.add(answer)
-                error = answer["error"] if isinstance(answer, dict) else ""
-                if spool is not None and target and isinstance(answer, ClipPrediction):
-                    error = _draw(spool, answer, target, sound=file, progress=bar.move)
-                if maps and isinstance(answer, ClipPrediction):
-                    error = error or _save_maps(answer, maps)
-            say(answer, None if error else target)
-            return error
-
-        return work_through(options.files, answer_one, bar, outputs)
 
 
 def list_models(options: argparse.Namespace) -> int:
@@ -102,7 +39,7 @@ def list_models(options: argparse.Namespace) -> int:
         return _print_sizes(options.measure)
     known = {model_class.config_class.model_type: name for name, model_class in systems().items()}
     print("Systems")
-    print(_columns([(name, _first_line(model_class.__doc__)) for name, model_class in systems().items()]))
+    print(text_columns([(name, _first_line(model_class.__doc__)) for name, model_class in systems().items()]))
     rows = [("name", "system", "parameters", "size", "description")]
     for name, folder in shipped_checkpoints().items():
         try:
@@ -116,7 +53,7 @@ def list_models(options: argparse.Namespace) -> int:
         sizes = (f"{num_parameters / 1e6:.1f} M", f"{size_bytes / 1e6:.1f} MB")
         rows.append((name, known[config.model_type], *sizes, _describe(folder, model)))
     print("\nCheckpoints that come with the package")
-    print(_columns(rows) if len(rows) > 1 else "  none")
+    print(text_columns(rows) if len(rows) > 1 else "  none")
     return 0
 
 
@@ -145,15 +82,18 @@ def export(options: argparse.Namespace) -> int:
             model, processor = loaded.model, loaded.processor
             card = Path(find_checkpoint(options.source)) / CARD
             card = card if card.is_file() else None
-        files = export_repository(model, processor, options.folder, card=card)
+        if options.onnx:
+            files = export_onnx(model, processor, options.folder)
+        else:
+            files = export_repository(model, processor, options.folder, card=card)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"{options.source!r} cannot be exported: {sentence(error)}") from error
     size_bytes = sum(file.stat().st_size for file in files)
     print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
-    print(_columns([(file.name,) for file in files]))
+    print(text_columns([(file.name,) for file in files]))
     if is_fresh:
         print("note: the weights are random; train them before anyone is to use them")
-    if not any(file.name == CARD for file in files):
+    if not options.onnx and not any(file.name == CARD for file in files):
         print(f"note: there is no card; write a {CARD} before you upload it")
     return 0
 
@@ -182,7 +122,7 @@ def push(options: argparse.Namespace) -> int:
                 print(f"{repository.repo_id}: {len(repository.files)} files, {repository.num_bytes / 1e6:.1f} MB")
                 if options.dry_run:
                     files = [(f.relative_to(repository.folder).as_posix(), f.stat().st_size) for f in repository.files]
-                    print(_columns([(name, f"{size:,} bytes") for name, size in files]))
+                    print(text_columns([(name, f"{size:,} bytes") for name, size in files]))
                     continue
                 pushed = upload_repository(repository, private=options.private)
                 print(f"  {pushed.url}: {len(pushed.sent)} sent, {len(pushed.deleted)} deleted")
@@ -207,7 +147,7 @@ def space(options: argparse.Namespace) -> int:
         raise UsageError(f"{type(error).__name__}: {sentence(error)}") from error
     size_bytes = sum(file.stat().st_size for file in files)
     print(f"{options.folder}: {len(files)} files, {size_bytes / 1e6:.1f} MB")
-    print(_columns([(file.relative_to(options.folder).as_posix(),) for file in files]))
+    print(text_columns([(file.relative_to(options.folder).as_posix(),) for file in files]))
     return 0
 
 
@@ -222,103 +162,6 @@ COMMANDS = {
     "push": push,
     "space": space,
 }
-
-
-def _explain_options(options: argparse.Namespace, predictor: VideoPredictor) -> ExplainOptions | None:
-    """How to explain, where any output asks for it.
-
-    Raises:
-        UsageError: If the model does not offer the method, or has no such class.
-    """
-    target = None
-    if options.target or options.instead_of:
-        target = Target(options.target, options.instead_of)
-    explain = ExplainOptions.of(options.explain or bool(options.overlay or options.maps), target)
-    try:
-        if explain is not None:
-            explain.check(predictor.model)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return explain
-
-
-def _answer(
-    analyse: Callable[..., ClipPrediction],
-    file: Path,
-    name: str,
-    spool: FrameSpool | None,
-    explain: ExplainOptions | None,
-) -> Answer:
-    """Analyse a file; frames are put into the spool where they are to be drawn."""
-    try:
-        return analyse(file, name=name, explain=explain or False, on_frame=None if spool is None else spool.add)
-    except FILE_ERRORS as error:
-        return error_row(name, reason(error))
-
-
-def _draw(spool: FrameSpool, prediction: ClipPrediction, target: Path, **options: Any) -> str:
-    """Write the overlay; an error message, or nothing."""
-    try:
-        write_overlay(spool, prediction, target, **options)
-    except FILE_ERRORS as error:
-        return f"the overlay could not be written: {reason(error)}"
-    return ""
-
-
-def _save_maps(prediction: ClipPrediction, target: Path) -> str:
-    """Write the heat maps; an error message, or nothing."""
-    try:
-        prediction.save_maps(target)
-    except OSError as error:
-        return f"the maps could not be written: {reason(error)}"
-    return ""
-
-
-def _reporter(options: argparse.Namespace) -> Callable[[Answer, Path | None], None]:
-    """What to print of each answer: a table, or a line where the answer is also written to a file."""
-    is_silent = options.quiet or SCREEN in (options.json, options.csv)
-    as_line = any((options.json, options.csv, options.overlay, options.maps))
-    in_words = any((options.explain, options.target, options.instead_of))
-
-    def say(answer: Answer, overlay: Path | None) -> None:
-        nonlocal is_silent
-        if is_silent or isinstance(answer, dict):
-            return
-        try:
-            explained = [(face.track_id + 1, face.explanation) for face in answer.faces if in_words]
-            words = [f"\n  Face {number}. {found.sentence}" for number, found in explained if found is not None]
-            text = _line(answer, overlay) if as_line else _table(answer)
-            tqdm.write("".join([text, *words]), file=sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            if not as_line:
-                raise
-            # The answers still go into the files.
-            is_silent = True
-
-    return say
-
-
-def _line(prediction: ClipPrediction, overlay: Path | None) -> str:
-    face = prediction.faces[0]
-    others = f"; {len(prediction.faces)} faces, this one seen longest" if len(prediction.faces) > 1 else ""
-    drawn = f" -> {printable(str(overlay))}" if overlay else ""
-    coarse = f"({face.coarse.label} {face.coarse.confidence:.0%})"
-    found = f"{face.answer} {face.fine.confidence:.0%} {coarse} in {prediction.duration_seconds:.1f} s"
-    notes = (f"  Careful: {printable(warning)}" for warning in prediction.warnings)
-    return "\n".join([f"{prediction.source}: {found}{others}{drawn}", *notes])
-
-
-def _table(prediction: ClipPrediction) -> str:
-    rows = [("face", "expression", "", "group", "", "seconds", "seen")]
-    for face in prediction.faces:
-        fine, coarse = f"{face.fine.confidence:.0%}", f"{face.coarse.confidence:.0%}"
-        seconds = f"{face.frames[0].time_seconds:.1f}-{face.frames[-1].time_seconds:.1f}"
-        scores = (face.answer, fine, face.coarse.label, coarse)
-        rows.append((str(face.track_id + 1), *scores, seconds, f"{face.coverage:.0%}"))
-    head = f"{prediction.source}: {prediction.num_frames} frames in {prediction.duration_seconds:.1f} s, "
-    notes = (f"  {printable(note)}" for note in summarise(prediction)[1:])
-    return "\n".join([f"{head}answered by {prediction.model}", _columns(rows), *notes])
 
 
 def _print_sizes(names: Sequence[str]) -> int:
@@ -345,7 +188,7 @@ def _print_sizes(names: Sequence[str]) -> int:
         "matrices, as in attention, stand apart; norms and the like are not counted. Printed figures are for 16 "
         "frames of 112×112 unless a note says otherwise."
     )
-    print("\n".join([_columns(rows), "", textwrap.fill(legend, 110), *notes]))
+    print("\n".join([text_columns(rows), "", textwrap.fill(legend, 110), *notes]))
     return 0
 
 
@@ -371,14 +214,6 @@ def _size_cells(name: str, size: Size, num_frames: int, printed: PrintedSize | N
         "" if multiply_adds is None else f"{multiply_adds:g} G",
         f"{size.layer_multiply_adds / num_frames / 1e9:.3f} G",
         f"{size.product_multiply_adds / 1e9:.3f} G",
-    )
-
-
-def _columns(rows: Iterable[Sequence[str]]) -> str:
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 

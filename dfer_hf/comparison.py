@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from .prediction import ClipPrediction, FacePrediction, FramePrediction
-from .predictor import VideoPredictor, predict_together
+from .prediction_run import predict_together
+from .predictor import VideoPredictor
 
 Frames = tuple[FramePrediction, ...]
 """What each system says of one frame."""

@@ -4,16 +4,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from .engines import ClipAnswers, TorchEngine
-from .explain import ExplainOptions, quarter_runs
+from .engines import ClipAnswers, Engine
 from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
 from .faces.quality import sharpness
 from .video.sampling import Sampling, frame_rate
+
+if TYPE_CHECKING:
+    from .explain import ExplainOptions
 
 CROPS_PER_CHUNK = 8
 
@@ -75,7 +76,7 @@ class FaceReading:
     coarse: np.ndarray
     left_out: np.ndarray
     without: np.ndarray
-    options: ExplainOptions | None
+    options: "ExplainOptions | None"
 
 
 class FaceReader(ABC):
@@ -89,7 +90,7 @@ class FaceReader(ABC):
     """
 
     def __init__(
-        self, engine: TorchEngine, sampling: Sampling, *, explain: ExplainOptions | None, report: Callable[[], None]
+        self, engine: Engine, sampling: Sampling, *, explain: "ExplainOptions | None", report: Callable[[], None]
     ) -> None:
         self.engine, self.sampling, self.report = engine, sampling, report
         self.options = explain
@@ -143,7 +144,7 @@ class WindowReader(FaceReader):
 
     def __init__(
         self,
-        engine: TorchEngine,
+        engine: Engine,
         sampling: Sampling,
         *,
         window_seconds: float,
@@ -194,11 +195,9 @@ class WindowReader(FaceReader):
             answers = self.engine.answer(clips)
             left_out, without = np.zeros((0, len(answered)), dtype=bool), answers.fine[:0]
         else:
-            left_out = quarter_runs(len(answered)).numpy()
+            left_out = _quarter_runs(len(answered))
             explained = [
-                self.engine.explain(
-                    clip, self.options, left_out=torch.from_numpy(left_out[:, copy.ravel()]) if number == 0 else None
-                )
+                self.engine.explain(clip, self.options, left_out=left_out[:, copy.ravel()] if number == 0 else None)
                 for number, clip in enumerate(clips)
             ]
             answers, without = ClipAnswers.join([part.answers for part in explained]), explained[0].without
@@ -247,14 +246,14 @@ class InOrderReader(FaceReader):
         ValueError: If the system takes no other number of frames than its own.
     """
 
-    def __init__(self, engine: TorchEngine, sampling: Sampling, **options: Any) -> None:
-        if not engine.model.takes_any_length:
+    def __init__(self, engine: Engine, sampling: Sampling, **options: Any) -> None:
+        if not engine.takes_any_length:
             raise ValueError(
-                f"Expected a system that takes any number of frames, got {type(engine.model).__name__}, to which its "
-                "processor shows every frame. Use the checkpoint's own processor."
+                f"Expected a system that takes any number of frames, got one of {engine.answer_rules.num_frames}, to "
+                "which its processor shows every frame. Use the checkpoint's own processor."
             )
         super().__init__(engine, sampling, **options)
-        self.encoded: list[torch.Tensor] = []
+        self.encoded: list[Any] = []
 
     def answer_waiting(self) -> None:
         """Let the model see the crops once there are many."""
@@ -266,14 +265,15 @@ class InOrderReader(FaceReader):
         if self.waiting:
             self._encode()
         rate = frame_rate([frame.time_seconds for frame in self.seen])
-        left_out = quarter_runs(len(self.seen))[: None if self.options else 0]
+        num_seen = len(self.seen)
+        left_out = np.zeros((0, num_seen), dtype=bool) if self.options is None else _quarter_runs(num_seen)
         answers, without = self.engine.answer_encoded(self.encoded, frames_per_second=rate, left_out=left_out)
         own = LookedAt.join(self.parts)
         looked_at = replace(
             own, fine=answers.frame_fine[0], weights=answers.frame_weights[0], movements=answers.movements[0]
         )
         fine, coarse = answers.fine[0], answers.coarse[0]
-        return FaceReading(self.seen, looked_at, fine, coarse, left_out.numpy(), without, self.options)
+        return FaceReading(self.seen, looked_at, fine, coarse, left_out, without, self.options)
 
     def _encode(self) -> None:
         start, crops = self.take(len(self.waiting))
@@ -283,12 +283,18 @@ class InOrderReader(FaceReader):
             encoded, maps = self.engine.encode(crops), np.empty((count, 0, 0))
         else:
             explained = self.engine.explain(crops, self.options)
-            # Systems that take any number of frames encode each by itself.
-            encoded, maps = cast(torch.Tensor, explained.encoded), explained.answers.maps[0]
+            encoded, maps = explained.encoded, explained.answers.maps[0]
         self.encoded.append(encoded)
         sharp = np.array([sharpness(crop) for crop in crops])
         empty = np.empty(count)
         self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, empty[:, None], maps))
+
+
+def _quarter_runs(num_frames: int) -> np.ndarray:
+    # Here, so that answers without explanations do not need torch.
+    from .explain import quarter_runs
+
+    return quarter_runs(num_frames).numpy()
 
 
 def _beside_each_other(blocks: list[np.ndarray]) -> np.ndarray:

@@ -1,19 +1,21 @@
 """Turn what a model said of a face into a prediction: calibrated, decided by one rule, an entry for every frame."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 
-from .engines import TorchEngine
-from .explain import ExplainOptions, frame_effects, rank_correlation
-from .explain.words import even_shares, shares_of_parts, strength_of_movements
+from .engines import Engine
 from .face_reader import FaceReading
 from .faces.quality import FaceQuality, measure_quality
 from .prediction import FaceExplanation, FacePrediction, FramePrediction, Scores
 
+if TYPE_CHECKING:
+    from .engines.torch_engine import TorchEngine
+    from .explain import ExplainOptions
 
-def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, times: list[float]) -> FacePrediction:
+
+def summarise_face(track_id: int, reading: FaceReading, engine: Engine, *, times: list[float]) -> FacePrediction:
     """Predict one face.
 
     Frames between those the model saw have scores that lie between theirs, and no weight.
@@ -24,14 +26,14 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
         engine: What decides.
         times: Time in seconds of every frame of the video.
     """
-    config, looked_at = engine.model.config, reading.looked_at
+    rules, looked_at = engine.answer_rules, reading.looked_at
     positions = np.arange(len(reading.seen))
     seconds = np.array([frame.time_seconds for frame in reading.seen])
     # Probabilities of every seen frame, (seen, labels), from those of the frames that were looked at.
     known = seconds[looked_at.positions]
     raw = np.stack([np.interp(seconds, known, column) for column in looked_at.fine.T], axis=1)
-    fine = _calibrated(raw, config.temperature)
-    membership = np.eye(len(config.groups))[config.group_of_label]  # (labels, groups)
+    fine = _calibrated(raw, rules.temperature)
+    membership = np.eye(len(rules.groups))[rules.group_of_label]  # (labels, groups)
     decide = _Decision(engine)
     frame_answers = decide(raw, fine, fine @ membership)
     clip, clip_groups, is_unsure = decide_clip(engine, reading.fine, reading.coarse)
@@ -57,7 +59,7 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
     }
     explanation = None
     if reading.options is not None:
-        explanation, losses = _explain(reading, reading.options, engine)
+        explanation, losses = _explain(reading, reading.options, cast("TorchEngine", engine))
         maps = looked_at.maps / max(looked_at.maps.max(), np.finfo(np.float32).tiny)
         for position, frame in enumerate(reading.seen):
             loss = None if losses is None else float(np.interp(seconds[position], known, losses))
@@ -76,7 +78,7 @@ def summarise_face(track_id: int, reading: FaceReading, engine: TorchEngine, *, 
     )
 
 
-def decide_clip(engine: TorchEngine, fine: np.ndarray, coarse: np.ndarray) -> tuple[Scores, Scores, bool]:
+def decide_clip(engine: Engine, fine: np.ndarray, coarse: np.ndarray) -> tuple[Scores, Scores, bool]:
     """Calibrate and decide what a clip shows.
 
     Args:
@@ -87,28 +89,34 @@ def decide_clip(engine: TorchEngine, fine: np.ndarray, coarse: np.ndarray) -> tu
     Returns:
         Fine class, group, and whether the answer is unsure.
     """
-    temperature = engine.model.config.temperature
+    temperature = engine.answer_rules.temperature
     calibrated = (_calibrated(part[None], temperature) for part in (fine, coarse))
     (decided,) = _Decision(engine)(fine[None], *calibrated)
     return decided
 
 
 def _explain(
-    reading: FaceReading, options: ExplainOptions, engine: TorchEngine
+    reading: FaceReading, options: "ExplainOptions", engine: "TorchEngine"
 ) -> tuple[FaceExplanation, np.ndarray | None]:
     """What speaks for the target, and what each frame that was looked at takes with it, `(looked_at,)`, if anything.
 
     The answer is the mean over the windows, so what one of them loses is known for the whole; what is lost is counted
     in the probability that is shown, after the temperature.
     """
-    looked_at, config = reading.looked_at, engine.model.config
+    # Here, so that answers without explanations do not need torch.
+    import torch
+
+    from .explain import frame_effects, rank_correlation
+    from .explain.words import even_shares, shares_of_parts, strength_of_movements
+
+    looked_at, rules = reading.looked_at, engine.answer_rules
     tiny = np.finfo(np.float64).tiny
     raw, whole, without = (
         torch.from_numpy(np.log(probabilities.astype(np.float64).clip(tiny)))
         for probabilities in (
             reading.fine[None],
-            _calibrated(reading.fine[None], config.temperature),
-            _calibrated(reading.without.clip(0), config.temperature),
+            _calibrated(reading.fine[None], rules.temperature),
+            _calibrated(reading.without.clip(0), rules.temperature),
         )
     )
     contrast = options.target.resolve(engine.model, raw)
@@ -119,14 +127,14 @@ def _explain(
         losses = counts = frame_effects(lost, torch.from_numpy(reading.left_out))[0].numpy()
         in_answer = looked_at.weights > 0
         agreement = rank_correlation(losses[in_answer], looked_at.weights[in_answer])
-    answer = config.label_names[int(contrast.towards[0].long().argmax())]
+    answer = rules.label_names[int(contrast.towards[0].long().argmax())]
     explanation = FaceExplanation(
         method=options.method,
         target=answer if options.target.name is None else str(options.target),
         probability=float(probability[0]),
         parts=shares_of_parts(looked_at.maps),
         area_of_parts=even_shares(),
-        movements=strength_of_movements(looked_at.movements, getattr(config, "blendshape_names", []), counts),
+        movements=strength_of_movements(looked_at.movements, rules.blendshape_names, counts),
         weight_agreement=None if agreement is None or np.isnan(agreement) else agreement,
     )
     return explanation, losses
@@ -135,11 +143,11 @@ def _explain(
 class _Decision:
     """Names the class that answers and its group, and says whether the answer is sure."""
 
-    def __init__(self, engine: TorchEngine) -> None:
-        config = engine.model.config
-        self.engine, self.set_threshold = engine, config.set_threshold
-        self.labels, self.groups = config.label_names, list(config.groups)
-        self.group_of_label = config.group_of_label
+    def __init__(self, engine: Engine) -> None:
+        rules = engine.answer_rules
+        self.engine, self.set_threshold = engine, rules.set_threshold
+        self.labels, self.groups = rules.label_names, list(rules.groups)
+        self.group_of_label = rules.group_of_label
 
     def __call__(self, raw: np.ndarray, fine: np.ndarray, coarse: np.ndarray) -> list[tuple[Scores, Scores, bool]]:
         """Decide for each row, by probabilities before the temperature.

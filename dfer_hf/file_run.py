@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
-from transformers.utils import logging
 
 from .checkpoints import DEFAULT_CHECKPOINT
 from .output_files import UsageError, answer_names, printable
 from .predictor import VideoPredictor
 from .video import VideoLimits, VideoTooLargeError
+
+if TYPE_CHECKING:
+    import torch
 
 OVERLAY_SIDE = 960
 """Longer side in pixels of frames that are drawn on."""
@@ -117,11 +119,19 @@ def load_predictor(options: argparse.Namespace, name: str | None) -> VideoPredic
     Raises:
         UsageError: If it or the device cannot be had.
     """
-    logging.disable_progress_bar()
-    device = None if options.device is None else _available_device(options.device)
     name, revision = name or DEFAULT_CHECKPOINT, options.revision
     try:
+        if options.engine == "onnx":
+            return VideoPredictor.from_pretrained(
+                name, engine="onnx", device=options.device, revision=revision, token=options.token
+            )
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        device = None if options.device is None else _available_device(options.device)
         return VideoPredictor.from_pretrained(name, device=device, revision=revision, token=options.token)
+    except UsageError:
+        raise
     # A device without room raises RuntimeError.
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UsageError(f"The model {name!r} cannot be loaded: {sentence(error)}") from error
@@ -136,7 +146,8 @@ def limits_of(options: argparse.Namespace) -> VideoLimits:
 
 def reason(error: BaseException) -> str:
     """Why a file has no answer, and the option that would let it pass."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    # Torch's own has no other base than RuntimeError, and is not imported where another engine answers.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "There is not enough memory for this file. Shorten or shrink it."
     if isinstance(error, VideoTooLargeError) and error.limit in LIMIT_OPTIONS:
         return sentence(error).replace(error.limit, LIMIT_OPTIONS[error.limit])
@@ -148,7 +159,9 @@ def sentence(error: BaseException) -> str:
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 
-def _available_device(name: str) -> torch.device:
+def _available_device(name: str) -> "torch.device":
+    import torch
+
     try:
         device = torch.device(name)
     except RuntimeError as error:

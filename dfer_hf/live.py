@@ -43,8 +43,8 @@ class LiveReader:
     """
 
     def __init__(self, predictor: "VideoPredictor") -> None:
-        self.engine, self.processor = predictor.engine, predictor.processor
-        is_any_length = self.engine.model.takes_any_length
+        self.engine, self.model, self.processor = predictor.engine, predictor.model, predictor.processor
+        is_any_length = self.model.takes_any_length
         self.window_seconds = SMOOTHING_SECONDS if is_any_length else self.processor.window_seconds
         self.ring: deque[tuple[float, Any]] = deque()
         self.box: tuple[float, float, float, float] | None = None
@@ -66,11 +66,11 @@ class LiveReader:
             return FramePrediction(index, time_seconds)
         crop = align(rgb, face.points)
         crop = brighten(crop) if self.processor.low_light else crop
-        apart = self.engine.model.sees_frames_apart
+        apart = self.model.sees_frames_apart
         self.ring.append((time_seconds, self.engine.encode(crop[None]) if apart else crop))
         times, kept = zip(*self.ring, strict=True)
         chosen = range(len(kept))
-        if not self.engine.model.takes_any_length:
+        if not self.model.takes_any_length:
             chosen = self.processor.sampling.indices(len(kept)).tolist()
         clip = [kept[position] for position in chosen]
         if apart:

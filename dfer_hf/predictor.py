@@ -1,35 +1,26 @@
 """From a video to an explained prediction."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from .checkpoints import CheckpointError, load_checkpoint
-from .engines import TorchEngine
-from .explain import ExplainOptions, Target
+from .checkpoints import CheckpointError, fetch_checkpoint, find_checkpoint, load_checkpoint
+from .engines import Engine, NoExplanationError
 from .face_reader import FaceReader, InOrderReader, WindowReader
-from .face_summary import summarise_face
 from .faces import FaceDetector, MtcnnFaceDetector
-from .faces.crop_stream import WORKING_SIDE, crop_faces, crop_settings, no_face_found, rank
-from .faces.low_light import brighten
-from .faces.orientation import find_turn, looks_turned
-from .faces.quality import FaceQuality
-from .models.modeling_dfer import DferPreTrainedModel
-from .prediction import ClipPrediction, FacePrediction, FramePrediction
-from .prefetch import prefetch
+from .faces.crop_stream import crop_settings
+from .prediction import ClipPrediction
+from .prediction_run import predict_together
 from .video import DEFAULT_LIMITS, Frame, VideoLimits
-from .video.sources import VideoSource, open_source
 
-FRAMES_AHEAD = 48
-MOST_SAMPLES = 8
-_TURNED = "The picture was turned by {} degrees clockwise to analyse it, since the faces in it are not upright."
-_PROGRESS_EVERY_SECONDS = 0.2
+if TYPE_CHECKING:
+    import torch
+
+    from .explain import ExplainOptions, Target
+    from .models.modeling_dfer import DferPreTrainedModel
+
+ENGINES = ("torch", "onnx")
+"""What can answer: the system itself, or ONNX graphs of it, which need neither torch nor transformers."""
 
 
 class VideoPredictor:
@@ -52,30 +43,37 @@ class VideoPredictor:
 
     def __init__(
         self,
-        model: DferPreTrainedModel,
+        model: "DferPreTrainedModel",
         processor: Any,
         *,
         name: str,
         detector: FaceDetector | None = None,
         max_analysed_rate: float | None = 15.0,
     ) -> None:
+        from .engines.torch_engine import TorchEngine
+        from .models.modeling_dfer import DferPreTrainedModel
+
         alignment = getattr(processor, "alignment", None)
         if not isinstance(model, DferPreTrainedModel) or alignment != "arcface_112":
             raise CheckpointError(
                 f"Expected a system of this package with faces aligned as 'arcface_112', but {name} is a "
                 f"{type(model).__name__} and wants {alignment!r}. Use a checkpoint made for this package."
             )
-        self.engine, self.name = TorchEngine(model, processor), name
+        detector = detector or MtcnnFaceDetector(device=str(model.device))
+        self._settle_on(TorchEngine(model, processor), name, detector, max_analysed_rate)
+
+    def _settle_on(self, engine: Engine, name: str, detector: FaceDetector, max_analysed_rate: float | None) -> None:
+        self.engine, self.name, self.detector = engine, name, detector
         self.max_analysed_rate = max_analysed_rate
-        self.detector = detector or MtcnnFaceDetector(device=str(model.device))
 
     @classmethod
     def from_pretrained(
         cls,
         name_or_path: str | Path,
         *,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
+        engine: str = "torch",
+        device: "str | torch.device | None" = None,
+        dtype: "torch.dtype | None" = None,
         revision: str = "main",
         token: str | bool | None = None,
         detector: FaceDetector | None = None,
@@ -84,9 +82,12 @@ class VideoPredictor:
         """Load a checkpoint.
 
         Args:
-            name_or_path: A checkpoint that ships with the package, a folder, or a Hub id.
-            device: Where to run; a GPU where there is one.
-            dtype: In which precision.
+            name_or_path: A checkpoint that ships with the package, a folder, or a Hub id; for the engine "onnx" a
+                folder or a Hub id that `dfer export --onnx` has written.
+            engine: What answers: "torch", or "onnx" for ONNX Runtime, which imports neither torch nor transformers,
+                runs on the CPU, and does not explain.
+            device: Where to run torch; a GPU where there is one.
+            dtype: In which precision torch runs; float32 where it is left out.
             revision: Of the Hub repository.
             token: Of the Hub, for a private repository.
             detector: What finds the faces; MTCNN where none is given.
@@ -94,39 +95,72 @@ class VideoPredictor:
 
         Raises:
             CheckpointError: If the name stands for nothing, or the checkpoint is not whole.
+            ImportError: If the engine is not installed.
+            ValueError: If there is no such engine, or it does not run on the device or in the precision.
         """
+        if engine not in ENGINES:
+            raise ValueError(f"Expected an engine, one of {', '.join(ENGINES)}, got {engine!r}.")
+        if engine == "onnx":
+            if str(device or "cpu") != "cpu" or dtype is not None:
+                raise ValueError(
+                    f'Expected the CPU and no precision for the engine "onnx", got {device} and {dtype}. Leave them '
+                    'out, or use the engine "torch".'
+                )
+            from .engines.onnx_engine import ONNX_FILES, OnnxEngine, mtcnn_detector
+
+            found = find_checkpoint(name_or_path)
+            folder, name = fetch_checkpoint(found, ONNX_FILES, revision=revision, token=token)
+            predictor = cls.__new__(cls)
+            predictor._settle_on(OnnxEngine(folder), name, detector or mtcnn_detector(folder), max_analysed_rate)
+            return predictor
+        import torch
+
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        found = load_checkpoint(name_or_path, revision=revision, token=token, device=device, dtype=dtype)
+        loaded = load_checkpoint(name_or_path, revision=revision, token=token, device=device, dtype=dtype)
         return cls(
-            found.model, found.processor, name=found.name, detector=detector, max_analysed_rate=max_analysed_rate
+            loaded.model, loaded.processor, name=loaded.name, detector=detector, max_analysed_rate=max_analysed_rate
         )
 
     @property
-    def model(self) -> DferPreTrainedModel:
-        """The system."""
-        return self.engine.model
+    def model(self) -> "DferPreTrainedModel":
+        """The system, where torch runs it.
+
+        Raises:
+            AttributeError: If another engine does.
+        """
+        return self._of_torch("model")
 
     @property
     def processor(self) -> Any:
-        """Its video processor."""
-        return self.engine.processor
+        """Its video processor, where torch runs it.
+
+        Raises:
+            AttributeError: If another engine does.
+        """
+        return self._of_torch("processor")
+
+    def _of_torch(self, name: str) -> Any:
+        part = getattr(self.engine, name, None)
+        if part is None:
+            raise AttributeError(f'Expected the engine "torch", which alone has a {name}; {self.name} runs otherwise.')
+        return part
 
     @property
     def labels(self) -> list[str]:
         """Fine classes in the order of their index."""
-        return self.model.config.label_names
+        return list(self.engine.answer_rules.label_names)
 
     @property
     def groups(self) -> dict[str, list[str]]:
         """Coarse class to its fine classes."""
-        return self.model.config.groups
+        return {name: list(labels) for name, labels in self.engine.answer_rules.groups.items()}
 
     def __call__(
         self,
         source: Any,
         *,
-        explain: bool | str | ExplainOptions = False,
-        target: Target | str | None = None,
+        explain: "bool | str | ExplainOptions" = False,
+        target: "Target | str | None" = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         frames_per_second: float | None = None,
         name: str | None = None,
@@ -156,6 +190,7 @@ class VideoPredictor:
         Raises:
             VideoError: If the file is missing, too large, or no video; see `dfer_hf.video`.
             NoFaceFoundError: If no face is found in any frame.
+            NoExplanationError: If the engine does not explain.
             UnknownMethodError: If the system does not offer the method.
             UnknownTargetError: If the system has no such class and no such group.
             ValueError: If the source is none of these.
@@ -163,7 +198,7 @@ class VideoPredictor:
         (prediction,) = predict_together(
             [self],
             source,
-            explain=ExplainOptions.of(explain, target),
+            explain=self.explain_options(explain, target),
             limits=limits,
             frames_per_second=frames_per_second,
             name=name,
@@ -172,214 +207,39 @@ class VideoPredictor:
         )
         return prediction
 
+    def explain_options(
+        self, explain: "bool | str | ExplainOptions", target: "Target | str | None" = None
+    ) -> "ExplainOptions | None":
+        """Read how to explain, as of a call; nothing where that is not asked for.
+
+        Raises:
+            NoExplanationError: If the engine does not explain.
+        """
+        if not explain and target is None:
+            return None
+        if not self.engine.explains:
+            raise NoExplanationError
+        # Here, so that answers without explanations do not need torch.
+        from .explain import ExplainOptions
+
+        return ExplainOptions.of(explain, target)
+
     @property
     def settings(self) -> dict[str, Any]:
         """How faces are found, cropped and sampled, as recorded in every prediction."""
-        processor, config = self.processor, self.model.config
-        return crop_settings(self.detector, low_light=processor.low_light) | {
-            "alignment": processor.alignment,
-            "window_seconds": processor.window_seconds,
-            "num_frames": config.num_frames,
+        crops, answers = self.engine.crop_rules, self.engine.answer_rules
+        return crop_settings(self.detector, low_light=crops.low_light) | {
+            "alignment": crops.alignment,
+            "window_seconds": crops.window_seconds,
+            "num_frames": answers.num_frames,
             "max_analysed_rate": self.max_analysed_rate,
-            "temperature": config.temperature,
+            "temperature": answers.temperature,
         }
 
     def new_reader(self, **options: Any) -> FaceReader:
         """What reads the face of a person who was not seen before, with the options of `FaceReader`."""
-        sampling = self.processor.sampling
+        sampling = self.engine.crop_rules.sampling
         if sampling.every_frame:
             return InOrderReader(self.engine, sampling, **options)
-        seconds, rate = self.processor.window_seconds, self.max_analysed_rate
+        seconds, rate = self.engine.crop_rules.window_seconds, self.max_analysed_rate
         return WindowReader(self.engine, sampling, window_seconds=seconds, max_analysed_rate=rate, **options)
-
-
-def predict_together(
-    predictors: Sequence[VideoPredictor],
-    source: Any,
-    *,
-    explain: ExplainOptions | None = None,
-    limits: VideoLimits = DEFAULT_LIMITS,
-    frames_per_second: float | None = None,
-    name: str | None = None,
-    progress: Callable[[float], None] | None = None,
-    on_frame: Callable[[Frame], None] | None = None,
-) -> list[ClipPrediction]:
-    """Analyse a video with several systems, of which each answers as it would alone.
-
-    The video is decoded once, faces are found and followed once, and the systems share the crops. A person has the
-    same number in every prediction.
-
-    Args:
-        predictors: With the systems; they find faces alike.
-        source: As of `VideoPredictor`, and likewise the rest.
-        explain: How and what to explain; nothing where it is left out.
-        limits: What to refuse of files.
-        frames_per_second: Rate of frames that are given as arrays.
-        name: What the predictions call the source.
-        progress: Called now and then with the share of the video that is done.
-        on_frame: Called with every frame that was read.
-
-    Returns:
-        A prediction for each predictor, in their order.
-
-    Raises:
-        VideoError: As of `VideoPredictor`, and likewise NoFaceFoundError, UnknownMethodError and UnknownTargetError.
-        ValueError: If there is no predictor, if two find faces otherwise, or if the source is none.
-    """
-    if not predictors:
-        raise ValueError("Expected one predictor or more, got none.")
-    detector = predictors[0].detector
-    for predictor in predictors:
-        if dict(predictor.detector.settings) != dict(detector.settings):
-            raise ValueError(
-                f"Expected predictors that find faces alike, but {predictor.name} and {predictors[0].name} do not. "
-                "Give them the same detector."
-            )
-        if explain is not None:
-            explain.check(predictor.model)
-        predictor.engine.settle()
-    notes: list[str] = []
-    video = open_source(
-        source, limits=limits, frames_per_second=frames_per_second, name=name, max_side=WORKING_SIDE, warn=notes.append
-    )
-    analysis = _Analysis(predictors, video, explain=explain, progress=progress)
-    answers = analysis.run(on_frame)
-    qualities = [face.quality for face in answers[0] if isinstance(face.quality, FaceQuality)]
-    if video.can_be_read_again and looks_turned(qualities):
-        turns = find_turn(analysis.reported_samples(), detector)
-        if turns:
-            told = len(notes)
-            turned = _Analysis(predictors, video, explain=explain, progress=progress, turns=turns).run()
-            answers = turned if turned[0] else answers
-            notes[told:] = [_TURNED.format(90 * turns)]
-    if not answers[0]:
-        raise no_face_found(video.name, len(analysis.times))
-    if progress is not None:
-        progress(1.0)
-    times = analysis.times
-    rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 0.0
-    return [
-        ClipPrediction(
-            source=video.name,
-            model=predictor.name,
-            num_frames=len(times),
-            duration_seconds=len(times) / rate if rate else 0.0,
-            frames_per_second=rate,
-            faces=faces,
-            settings=predictor.settings,
-            warnings=tuple(notes),
-        )
-        for predictor, faces in zip(predictors, answers, strict=True)
-    ]
-
-
-class _Analysis:
-    """One reading of a video; `turns` are quarter turns, clockwise, that bring it upright."""
-
-    def __init__(
-        self,
-        predictors: Sequence[VideoPredictor],
-        video: VideoSource,
-        *,
-        explain: ExplainOptions | None,
-        progress: Callable[[float], None] | None,
-        turns: int = 0,
-    ) -> None:
-        self.predictors, self.video, self.explain, self.turns = predictors, video, explain, turns
-        self.progress, self.last_call, self.reached_seconds = progress, 0.0, 0.0
-        self.times: list[float] = []
-        self.samples = _SpreadFrames()
-        self.shown_size = (0.0, 0.0)
-
-    def run(self, on_frame: Callable[[Frame], None] | None = None) -> list[tuple[FacePrediction, ...]]:
-        """Read the video, and let each predictor answer every face, the one seen longest first."""
-        readers: list[dict[int, FaceReader]] = [{} for _ in self.predictors]
-        bright = [predictor.processor.low_light for predictor in self.predictors]
-        # Where only some brighten dark faces, they do so here.
-        detector, is_shared = self.predictors[0].detector, len(set(bright)) == 1
-        crops = crop_faces(self._frames(on_frame), detector, low_light=is_shared and bright[0])
-        with closing(prefetch(crops, FRAMES_AHEAD)) as stream:
-            for frame in stream:
-                self.reached_seconds = frame.time_seconds
-                self.report()
-                for face in frame.faces:
-                    for predictor, own, is_bright in zip(self.predictors, readers, bright, strict=True):
-                        if face.track_id not in own:
-                            own[face.track_id] = predictor.new_reader(explain=self.explain, report=self.report)
-                        brightened = is_bright and not is_shared
-                        own[face.track_id].add(frame, replace(face, crop=brighten(face.crop)) if brightened else face)
-        # Every predictor was given the same faces.
-        tracks = sorted(readers[0], key=lambda track: _importance(track, readers[0][track]), reverse=True)
-        return [
-            tuple(self._predict(predictor, track, own[track]) for track in tracks)
-            for predictor, own in zip(self.predictors, readers, strict=True)
-        ]
-
-    def reported_samples(self) -> Iterator[np.ndarray]:
-        """A few frames spread over the video, with a report before each."""
-        for rgb in self.samples.frames:
-            self.report()
-            yield rgb
-
-    def _frames(self, on_frame: Callable[[Frame], None] | None) -> Iterator[Frame]:
-        """Every frame of the video, upright; runs in a thread of its own."""
-        for frame in self.video.read():
-            if on_frame is not None:
-                on_frame(frame)
-            self.times.append(frame.time_seconds)
-            self.samples.add(frame.rgb)
-            height, width = frame.rgb.shape[:2]
-            self.shown_size = (width * frame.scale, height * frame.scale)
-            if self.turns:
-                frame = replace(frame, rgb=np.ascontiguousarray(np.rot90(frame.rgb, -self.turns)))
-            yield frame
-
-    def report(self) -> None:
-        """Say a few times a second how far the video is; where nobody knows its length, ever nearer to the end."""
-        now = time.monotonic()
-        if self.progress is None or now - self.last_call < _PROGRESS_EVERY_SECONDS:
-            return
-        self.last_call = now
-        duration, reached = self.video.duration_seconds, self.reached_seconds
-        share = reached / duration if duration else reached / (reached + 10)
-        self.progress(min(0.99, share))
-
-    def _predict(self, predictor: VideoPredictor, track_id: int, reader: FaceReader) -> FacePrediction:
-        face = summarise_face(track_id, reader.finish(), predictor.engine, times=self.times)
-        if not self.turns:
-            return face
-        return replace(face, frames=tuple(self._turn_back(frame) for frame in face.frames))
-
-    def _turn_back(self, frame: FramePrediction) -> FramePrediction:
-        """Give box and points in the picture as the video shows it."""
-        if frame.box is None or frame.points is None:
-            return frame
-        corners = self._place(np.array(frame.box).reshape(2, 2))
-        left, top, right, bottom = *corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()
-        return replace(frame, box=(left, top, right, bottom), points=self._place(frame.points))
-
-    def _place(self, points: np.ndarray) -> np.ndarray:
-        """Where points `(N, 2)` of the turned picture lie in the one that was turned."""
-        (x, y), (width, height) = points.T, self.shown_size
-        places = {1: (y, height - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (width - 1 - y, x)}
-        return np.stack(places[self.turns], axis=1).astype(points.dtype)
-
-
-def _importance(track_id: int, reader: FaceReader) -> tuple[int, float, int]:
-    return rank(track_id, len(reader.seen), reader.total_area)
-
-
-class _SpreadFrames:
-    """A few pictures spread over a video of unknown length."""
-
-    def __init__(self) -> None:
-        self.frames: list[np.ndarray] = []
-        self.step, self.num_seen = 1, 0
-
-    def add(self, rgb: np.ndarray) -> None:
-        """Keep every picture at first, then every second, fourth, and so on."""
-        if self.num_seen % self.step == 0:
-            self.frames.append(rgb)
-        self.num_seen += 1
-        if len(self.frames) > MOST_SAMPLES:
-            self.frames, self.step = self.frames[::2], 2 * self.step

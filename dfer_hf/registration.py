@@ -1,14 +1,16 @@
-"""Register the systems with transformers, importing none: torchvision and torch's compiler take seconds to load."""
+"""Register the systems with transformers, once it is imported, and import none: that would take seconds."""
 
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import wrapt
-from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
 
 from . import models
-from .models.configuration_dfer import DferConfig
+
+if TYPE_CHECKING:
+    from .models.configuration_dfer import DferConfig
 
 
 class ImportedWhenUsed(type):
@@ -23,7 +25,7 @@ def imported(stand_in: ImportedWhenUsed) -> type:
     return getattr(importlib.import_module(stand_in.__module__), stand_in.__name__)
 
 
-def system_configs() -> dict[str, type[DferConfig]]:
+def system_configs() -> "dict[str, type[DferConfig]]":
     """Name and configuration class of every system: each `models/configuration_*.py` with a `modeling_*.py` beside it.
 
     `configuration_dfer`, which all systems share, is none: its `model_type` is the prefix of theirs.
@@ -42,7 +44,7 @@ def system_configs() -> dict[str, type[DferConfig]]:
     return found
 
 
-def stand_in(system: str, config_class: type[DferConfig]) -> ImportedWhenUsed:
+def stand_in(system: str, config_class: "type[DferConfig]") -> ImportedWhenUsed:
     """Stand in for the model class of a system: `AenForVideoClassification` of `AenConfig`, in `modeling_aen`."""
     name = f"{config_class.__name__.removesuffix('Config')}ForVideoClassification"
     module = f"{models.__name__}.modeling_{system}"
@@ -50,17 +52,28 @@ def stand_in(system: str, config_class: type[DferConfig]) -> ImportedWhenUsed:
 
 
 def register() -> None:
-    """Let transformers' Auto classes know every system."""
+    """Have every system registered as soon as anybody imports transformers' Auto classes."""
+    for module, registers in (
+        ("configuration_auto", _register_configs),
+        ("modeling_auto", _register_models),
+        ("video_processing_auto", _register_processor),
+    ):
+        wrapt.register_post_import_hook(registers, f"transformers.models.auto.{module}")
+
+
+def _register_configs(module: ModuleType) -> None:
+    for config_class in system_configs().values():
+        module.AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+
+
+def _register_models(module: ModuleType) -> None:
     for system, config_class in system_configs().items():
         model_class = stand_in(system, config_class)
-        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-        AutoModel.register(config_class, model_class, exist_ok=True)
-        AutoModelForVideoClassification.register(config_class, model_class, exist_ok=True)
-    wrapt.register_post_import_hook(_register_processor, "transformers.models.auto.video_processing_auto")
+        module.AutoModel.register(config_class, model_class, exist_ok=True)
+        module.AutoModelForVideoClassification.register(config_class, model_class, exist_ok=True)
 
 
 def _register_processor(module: ModuleType) -> None:
-    """Register the processor for every system, once anybody imports `AutoVideoProcessor`."""
     from .faces.video_processing_dfer import DferVideoProcessor
 
     for config_class in system_configs().values():

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import dfer_cli
 import dfer_hf
 from dfer_hf import cli
+from dfer_hf.file_run import limits_of
 from dfer_hf.output_files import CsvFile, JsonFile
 from dfer_hf.prediction import error_row
 from dfer_hf.video import DEFAULT_LIMITS, read_frames
@@ -252,7 +253,7 @@ def test_a_file_over_a_limit_is_refused_with_the_option_that_raises_it(dfer, cli
 
 
 def test_the_limits_are_those_of_the_library_unless_others_are_named():
-    assert cli.limits_of(dfer_cli.build_parser().parse_args(["predict", "clip.mp4"])) == DEFAULT_LIMITS
+    assert limits_of(dfer_cli.build_parser().parse_args(["predict", "clip.mp4"])) == DEFAULT_LIMITS
 
 
 @pytest.mark.parametrize("command", ["predict", "export"])

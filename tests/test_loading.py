@@ -312,7 +312,7 @@ def test_revision_and_token_reach_the_hub(monkeypatch, tiny_checkpoint):
         asked.append((repository, options))
         return str(tiny_checkpoint)
 
-    monkeypatch.setattr("dfer_hf.checkpoints.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     loaded = load_checkpoint("someone/private", revision="v2", token="secret")
     ((repository, options),) = asked
     assert (repository, options["revision"], options["token"]) == ("someone/private", "v2", "secret")

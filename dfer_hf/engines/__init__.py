@@ -1,5 +1,6 @@
-"""What answers batches of face crops."""
+"""What answers batches of face crops: `torch_engine` and `onnx_engine`, each imported when a predictor wants it."""
 
-from .torch_engine import ClipAnswers, TorchEngine
+from .answers import ClipAnswers, Engine, ExplainedClip, NoExplanationError
+from .rules import AnswerRules, CropRules
 
-__all__ = ["ClipAnswers", "TorchEngine"]
+__all__ = ["AnswerRules", "ClipAnswers", "CropRules", "Engine", "ExplainedClip", "NoExplanationError"]

@@ -4,7 +4,6 @@ import itertools
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,52 +11,12 @@ import torch
 
 from ..explain import ExplainOptions, answer_without, explain_places
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
+from .answers import ClipAnswers, ExplainedClip
+from .rules import AnswerRules, CropRules
 
 _IMPORTED_IN = os.getpid()
 # Torch's threads wait for each other less often than with one at a time.
 _CLIPS_PER_BATCH = 2
-
-
-@dataclass(frozen=True)
-class ClipAnswers:
-    """What the model says of clips of one face, as arrays; all probabilities are before the checkpoint's temperature.
-
-    Args:
-        fine: Probabilities of the fine classes, `(clips, labels)`.
-        coarse: Probabilities of the groups, `(clips, groups)`.
-        frame_fine: Probabilities of the fine classes for each frame, `(clips, frames, labels)`.
-        frame_weights: How much each frame counted, `(clips, frames)`.
-        movements: How far each blendshape went, `(clips, frames, blendshapes)`; none where the model learnt none.
-        maps: Heat maps, `(clips, frames, h, w)`, not scaled; without height and width where none are wanted.
-    """
-
-    fine: np.ndarray
-    coarse: np.ndarray
-    frame_fine: np.ndarray
-    frame_weights: np.ndarray
-    movements: np.ndarray
-    maps: np.ndarray
-
-    @classmethod
-    def join(cls, parts: Sequence["ClipAnswers"]) -> "ClipAnswers":
-        """Put batches of clips together."""
-        names = (entry.name for entry in fields(cls))
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-@dataclass(frozen=True)
-class ExplainedClip:
-    """What the model says of one clip, and what its answer rests on.
-
-    Args:
-        answers: With heat maps.
-        encoded: The frames as `encode_frames` gives them, `(frames, features)`; None where the model has no such.
-        without: Probabilities of the clip without some of its frames, `(variants, labels)`.
-    """
-
-    answers: ClipAnswers
-    encoded: torch.Tensor | None
-    without: np.ndarray
 
 
 class TorchEngine:
@@ -65,6 +24,8 @@ class TorchEngine:
 
     One call runs at a time, since explaining hooks into the model.
     """
+
+    explains = True
 
     def __init__(self, model: DferPreTrainedModel, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
@@ -77,6 +38,25 @@ class TorchEngine:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
+
+    @property
+    def answer_rules(self) -> AnswerRules:
+        """Classes and calibration, as the model's configuration has them now."""
+        return AnswerRules.of(self.model.config)
+
+    @property
+    def crop_rules(self) -> CropRules:
+        """Cropping and sampling, as the processor has them now."""
+        return CropRules.of(self.processor)
+
+    @property
+    def takes_any_length(self) -> bool:
+        """Whether clips may have another number of frames than the configuration's."""
+        return self.model.takes_any_length
+
+    def check(self, options: ExplainOptions) -> None:
+        """Refuse an explanation that the model does not offer; see `ExplainOptions.check`."""
+        options.check(self.model)
 
     def settle(self) -> None:
         """Get ready for work in this process, which may have been forked from the one that loaded the model.
@@ -97,7 +77,7 @@ class TorchEngine:
         return ClipAnswers.join(parts)
 
     def explain(
-        self, clip: np.ndarray, options: ExplainOptions, *, left_out: torch.Tensor | None = None
+        self, clip: np.ndarray, options: ExplainOptions, *, left_out: np.ndarray | None = None
     ) -> ExplainedClip:
         """Answer one clip with heat maps, and without frames where `left_out` says so; see `answer_without`."""
         # Gradients need tensors that no caller's inference mode has touched.
@@ -114,7 +94,7 @@ class TorchEngine:
             return self.model.encode_frames(self._pixel_values([crops])).cpu()[0]
 
     def answer_encoded(
-        self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None, left_out: torch.Tensor | None = None
+        self, encoded: Sequence[torch.Tensor], *, frames_per_second: float | None, left_out: np.ndarray | None = None
     ) -> tuple[ClipAnswers, np.ndarray]:
         """Answer one clip whose frames were encoded part by part, as if it had been given whole.
 
@@ -132,12 +112,12 @@ class TorchEngine:
         return self.model.decide(logits).numpy()
 
     def _without(
-        self, clip: torch.Tensor, left_out: torch.Tensor | None, *, frames_per_second: float | None = None
+        self, clip: torch.Tensor, left_out: np.ndarray | None, *, frames_per_second: float | None = None
     ) -> np.ndarray:
         """Probabilities of a batch of one clip without the frames that `left_out` names, `(variants, labels)`."""
         if left_out is None or not len(left_out):
             return np.zeros((0, len(self.model.config.label_names)), dtype=np.float32)
-        logits = answer_without(self.model, clip, left_out, frames_per_second=frames_per_second)[0]
+        logits = answer_without(self.model, clip, torch.from_numpy(left_out), frames_per_second=frames_per_second)[0]
         return logits.softmax(dim=-1).cpu().numpy()
 
     def _pixel_values(self, clips: list[np.ndarray]) -> torch.Tensor:

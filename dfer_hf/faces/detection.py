@@ -56,6 +56,10 @@ class FaceDetector(Protocol):
         ...
 
 
+Network = Callable[[np.ndarray], Sequence[np.ndarray]]
+"""One of MTCNN's three: takes uint8 images `(N, height, width, 3)` of one size, and returns its outputs."""
+
+
 class MtcnnFaceDetector:
     """MTCNN (Zhang et al. 2016) with the weights that facenet-pytorch ships.
 
@@ -76,6 +80,7 @@ class MtcnnFaceDetector:
         pyramid_factor: float = 0.709,
         batch_size: int = 8,
         device: str = "cpu",
+        networks: Callable[[], tuple[Network, Network, Network]] | None = None,
     ):
         """Keep the settings; the networks are built when the first image comes.
 
@@ -87,6 +92,8 @@ class MtcnnFaceDetector:
             pyramid_factor: Ratio between one size of face searched and the next.
             batch_size: Images of equal size that go through the first network together.
             device: Where the networks run, as torch names it.
+            networks: Builds those that propose, refine and describe faces, where torch is not to run them; they
+                have the same weights.
 
         Raises:
             ValueError: If a setting is out of its range.
@@ -108,19 +115,14 @@ class MtcnnFaceDetector:
         self.thresholds = tuple(thresholds)
         self.pyramid_factor = pyramid_factor
         self.batch_size = batch_size
-        self.device = device
+        self.device, self.networks = device, networks
 
     @cached_property
-    def _networks(self) -> tuple[Any, Any, Any]:
+    def _networks(self) -> tuple[Network, Network, Network]:
         """The networks that propose, refine and describe faces, built when first used."""
-        try:
-            from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-        except ImportError as error:
-            raise ImportError(
-                "MtcnnFaceDetector needs facenet-pytorch, which is not installed; "
-                "install it with `pip install facenet-pytorch==2.5.3`, or pass a detector of your own."
-            ) from error
-        propose, refine, describe = (network().eval().to(self.device) for network in (PNet, RNet, ONet))
+        if self.networks is not None:
+            return self.networks()
+        propose, refine, describe = (TorchNetwork(network, self.device) for network in mtcnn_modules())
         return propose, refine, describe
 
     @property
@@ -166,10 +168,9 @@ class MtcnnFaceDetector:
 
     def _detect_batch(self, images: list[np.ndarray]) -> list[list[Detection]]:
         """Run the cascade on images of one size; `owners` says which image each box of `(K, 4)` is of."""
-        with one_thread():
-            boxes, owners = self._propose(images)
-            boxes, owners = self._refine(images, boxes, owners)
-            return self._describe(images, boxes, owners)
+        boxes, owners = self._propose(images)
+        boxes, owners = self._refine(images, boxes, owners)
+        return self._describe(images, boxes, owners)
 
     def _propose(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Search every size of face: square boxes `(K, 4)` in pixels of the images, and owners `(K,)`."""
@@ -231,18 +232,47 @@ class MtcnnFaceDetector:
             yield round(width * scale), round(height * scale)
             scale *= self.pyramid_factor
 
-    def _run(self, network: Callable, pixels: np.ndarray) -> list[np.ndarray]:
-        """Send uint8 images `(N, height, width, 3)` of one size through a network, its outputs as arrays."""
+    def _run(self, network: Network, pixels: np.ndarray) -> list[np.ndarray]:
+        """Send uint8 images `(N, height, width, 3)` of one size through a network, a part at a time."""
+        passes = [network(pixels[start : start + _CROPS_PER_PASS]) for start in range(0, len(pixels), _CROPS_PER_PASS)]
+        return [np.concatenate(outputs) for outputs in zip(*passes, strict=True)]
+
+
+def mtcnn_modules() -> tuple[Any, Any, Any]:
+    """Build facenet-pytorch's networks that propose, refine and describe faces, in evaluation.
+
+    Raises:
+        ImportError: If facenet-pytorch is not installed.
+    """
+    try:
+        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+    except ImportError as error:
+        raise ImportError(
+            "MtcnnFaceDetector needs facenet-pytorch, which is not installed; "
+            "install it with `pip install facenet-pytorch==2.5.3`, or pass a detector of your own."
+        ) from error
+    return PNet().eval(), RNet().eval(), ONet().eval()
+
+
+def mtcnn_outputs(module: Any, pixels: Any) -> tuple[Any, ...]:
+    """Scale images as MTCNN wants them, a uint8 tensor `(N, height, width, 3)`, and send them through a network."""
+    return module((pixels.permute(0, 3, 1, 2).float() - 127.5) / 128)
+
+
+class TorchNetwork:
+    """One of MTCNN's networks, run by torch."""
+
+    def __init__(self, module: Any, device: str) -> None:
+        self.module, self.device = module.to(device), device
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Answer uint8 images `(N, height, width, 3)` of one size."""
         # Here, so that describing faces does not need torch.
         import torch
 
-        passes = []
-        with torch.inference_mode():
-            for start in range(0, len(pixels), _CROPS_PER_PASS):
-                planes = torch.from_numpy(pixels[start : start + _CROPS_PER_PASS]).to(self.device)
-                planes = (planes.permute(0, 3, 1, 2).float() - 127.5) / 128
-                passes.append([output.cpu().numpy() for output in network(planes)])
-        return [np.concatenate(outputs) for outputs in zip(*passes, strict=True)]
+        with torch.inference_mode(), one_thread():
+            outputs = mtcnn_outputs(self.module, torch.from_numpy(pixels).to(self.device))
+            return [output.cpu().numpy() for output in outputs]
 
 
 @contextmanager

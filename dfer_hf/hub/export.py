@@ -3,6 +3,7 @@
 import inspect
 import json
 import shutil
+from collections.abc import Set
 from pathlib import Path
 
 import torch
@@ -59,13 +60,7 @@ def export_repository(
     code = code_files(*(Path(inspect.getfile(type(part))) for part in (model.config, model, processor)))
     companions = [path for name in COMPANIONS for path in card.parent.glob(name)] if card is not None else []
     names = {CONFIG, PROCESSOR, WEIGHTS, CARD, *(path.name for path in (*code, *companions))}
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    strangers = sorted(name for name in present - names if not name.startswith("."))
-    if strangers:
-        raise ValueError(
-            f"Expected a new folder, or one of an earlier export, but {str(folder)!r} holds "
-            f"{', '.join(strangers[:5])}. Name another folder, or remove them."
-        )
+    refuse_strangers(folder, names)
     weights, halves = model.state_dict(), _halves(model)
     is_exact = all(torch.equal(halves[name].to(tensor.dtype), tensor) for name, tensor in weights.items())
     _save_weights(model, halves if is_exact else weights, folder)
@@ -75,6 +70,21 @@ def export_repository(
         for path, name in [(card, CARD), *((companion, companion.name) for companion in companions)]:
             shutil.copyfile(path, folder / name)
     return sorted(folder / name for name in names if (folder / name).is_file())
+
+
+def refuse_strangers(folder: Path, names: Set[str]) -> None:
+    """Refuse a folder that holds other files than an export writes; hidden ones may be there.
+
+    Raises:
+        ValueError: Naming some of them.
+    """
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    strangers = sorted(name for name in present - names if not name.startswith("."))
+    if strangers:
+        raise ValueError(
+            f"Expected a new folder, or one of an earlier export, but {str(folder)!r} holds "
+            f"{', '.join(strangers[:5])}. Name another folder, or remove them."
+        )
 
 
 def _halves(model: PreTrainedModel) -> dict[str, torch.Tensor]:

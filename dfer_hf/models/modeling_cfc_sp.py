@@ -1,6 +1,5 @@
 """CFC-SP: coarse-to-fine cascaded networks with smooth predicting (Xue et al., CVPRW 2022)."""
 
-import math
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -18,7 +17,8 @@ from .modeling_repvgg import RepVggBlock
 
 def log_mean(log_probabilities: torch.Tensor, dim: int) -> torch.Tensor:
     """Logarithm of the mean of probabilities over a dimension."""
-    return log_probabilities.logsumexp(dim=dim) - math.log(log_probabilities.shape[dim])
+    # Counted as a tensor, since an exported graph may have any number of frames.
+    return log_probabilities.logsumexp(dim=dim) - torch.ones_like(log_probabilities).sum(dim=dim).log()
 
 
 class CfcSpForVideoClassification(DferPreTrainedModel):
@@ -129,7 +129,8 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         batch_size, num_frames = encoded.shape[:2]
         window = self.config.smoothing_window
         if frames_per_second is not None:
-            window = round(window * frames_per_second / self.config.corpus_frames_per_second)
+            window = window * frames_per_second / self.config.corpus_frames_per_second
+            window = window.round().long() if isinstance(window, torch.Tensor) else round(window)
         num_coarse = len(self.coarse_nets) * len(self.config.groups)
         coarse_logits, fine_logits = encoded.split([num_coarse, encoded.shape[2] - num_coarse], dim=2)
         # Both (nets, batch, frames, classes).
@@ -173,19 +174,29 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
         answers = answers or [frames.new_zeros(frames.shape[0], 0, dtype=torch.float32)]
         return torch.stack(answers).unflatten(1, pixel_values_videos.shape[:2])
 
-    def smooth(self, logits: torch.Tensor, window: int) -> torch.Tensor:
-        """Add to each frame of `(nets, batch, num_frames, classes)` the mean of the `window` around it (Eq. 1)."""
-        if window == 0 or logits.shape[-1] == 0:
+    def smooth(self, logits: torch.Tensor, window: int | torch.Tensor) -> torch.Tensor:
+        """Add to each frame of `(nets, batch, num_frames, classes)` the mean of the `window` around it (Eq. 1).
+
+        In an exported graph the window is a scalar tensor, so that one graph serves clips of any rate.
+        """
+        if logits.shape[-1] == 0 or (isinstance(window, int) and window == 0):
             return logits
         series = logits.flatten(0, 1).transpose(1, 2)  # (nets·batch, classes, frames)
-        return logits + self.window_mean(series, window).transpose(1, 2).view_as(logits)
+        smoothed = logits + self.window_mean(series, window).transpose(1, 2).view_as(logits)
+        return smoothed if isinstance(window, int) else torch.where(window == 0, logits, smoothed)
 
-    def window_mean(self, series: torch.Tensor, window: int) -> torch.Tensor:
+    def window_mean(self, series: torch.Tensor, window: int | torch.Tensor) -> torch.Tensor:
         """Mean of the frames around each frame that the clip has, of `(n, channels, num_frames)`."""
+        if isinstance(window, torch.Tensor):
+            # No pooling of a graph takes its width from a tensor. Sums of a long video need double precision.
+            place, last_place = torch.arange(series.shape[-1], device=series.device), series.shape[-1] - 1
+            first, last = (place - window // 2).clamp_min(0), (place + window // 2).clamp_max(last_place)
+            sums = nn.functional.pad(series.double().cumsum(dim=-1), (1, 0))
+            return ((sums[..., last + 1] - sums[..., first]) / (last + 1 - first)).to(series.dtype)
         reach = min(window // 2, series.shape[-1] - 1)
         return nn.functional.avg_pool1d(series, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
-    def frame_weights(self, num_frames: int, window: int) -> torch.Tensor:
+    def frame_weights(self, num_frames: int, window: int | torch.Tensor) -> torch.Tensor:
         """Share `(num_frames,)` of each frame in the smoothed logits of all: half its own, half its neighbours'.
 
         Frames in the middle of a clip stand in more windows than frames at its ends, whose windows are cut short.

@@ -43,8 +43,9 @@ class Chapter:
 SYSTEMS = ("aen", "nr_dfernet", "cfc_sp", "keypoint_gcn", "m3dfel", "former_dfer", "frame_resnet", "r3d", "resnet_rnn")
 CHAPTERS = (
     Chapter("Predict", "dfer_hf/predictor.py", (
-        "VideoPredictor", "VideoPredictor.from_pretrained", "VideoPredictor.__call__", "predict_together",
+        "VideoPredictor", "VideoPredictor.from_pretrained", "VideoPredictor.__call__",
     )),
+    Chapter("Predict with several", "dfer_hf/prediction_run.py", ("predict_together",)),
     Chapter("Predictions", "dfer_hf/prediction.py", (
         "ClipPrediction", "ClipPrediction.to_dict", "ClipPrediction.to_json", "ClipPrediction.to_rows",
         "ClipPrediction.to_csv", "ClipPrediction.save_maps", "FacePrediction", "FramePrediction", "FaceExplanation",

@@ -100,7 +100,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dfer_hf.predictor", "training.cache.face_clips"])
+    context.set_forkserver_preload(["dfer_hf.engines.torch_engine", "training.cache.face_clips"])
     return context
 
 

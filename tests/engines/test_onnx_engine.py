@@ -1,0 +1,141 @@
+"""Answers of ONNX Runtime, and that they need no torch."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import dfer_hf
+from dfer_hf.checkpoints import CheckpointError
+from dfer_hf.engines import NoExplanationError
+from dfer_hf.engines.onnx_engine import CLIP, DECIDE, MTCNN
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "astronaut.webm"
+WITHOUT_TORCH = """
+import sys
+
+REFUSED = ("torch", "torchvision", "transformers", "facenet_pytorch", "huggingface_hub", "safetensors")
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in REFUSED:
+            raise ImportError(f"{name} is refused")
+
+sys.meta_path.insert(0, Refuse())
+import dfer_start
+dfer_start.run()
+"""
+
+
+@pytest.fixture(scope="module")
+def onnx_predictor(onnx_folder):
+    return dfer_hf.VideoPredictor.from_pretrained(onnx_folder, engine="onnx")
+
+
+def run_without_torch(*arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)],
+        env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+
+
+def assert_same(own, expected, tolerance=1e-3):
+    """Compare answers as JSON: equal words, and numbers within a tolerance, that of boxes in tenths of a pixel."""
+    if isinstance(expected, dict):
+        assert own.keys() == expected.keys()
+        for name in expected:
+            assert_same(own[name], expected[name], 0.1 if name in ("box", "quality") else tolerance)
+    elif isinstance(expected, list):
+        assert len(own) == len(expected)
+        for one, other in zip(own, expected, strict=True):
+            assert_same(one, other, tolerance)
+    elif isinstance(expected, float):
+        assert own == pytest.approx(expected, abs=tolerance)
+    else:
+        assert own == expected
+
+
+@pytest.mark.parametrize("name", ["face.webm", "short.webm", "pair.webm", "still.png"])
+def test_answers_are_those_of_torch(onnx_predictor, tiny_checkpoint, clips, name):
+    torch_predictor = dfer_hf.VideoPredictor.from_pretrained(tiny_checkpoint, device="cpu")
+    expected = torch_predictor(clips / name).to_dict()
+    assert expected["faces"]
+    assert_same(onnx_predictor(clips / name).to_dict(), expected)
+
+
+def test_the_command_answers_where_torch_cannot_be_imported(onnx_folder, tiny_checkpoint, tmp_path):
+    arguments = ("predict", EXAMPLE, "--quiet", "--json")
+    found = run_without_torch(*arguments, tmp_path / "own.json", "--engine", "onnx", "--model", onnx_folder)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    expected = dfer_hf.VideoPredictor.from_pretrained(tiny_checkpoint, device="cpu")(EXAMPLE).to_dict()
+    assert_same(json.loads((tmp_path / "own.json").read_text(encoding="utf-8")), expected)
+
+
+def test_tables_and_overlays_need_no_torch_either(onnx_folder, clips, tmp_path):
+    found = run_without_torch(
+        "predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, "--csv", tmp_path / "a.csv",
+        "--overlay", tmp_path / "seen.webm",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "short.webm: " in found.stdout
+    assert (tmp_path / "a.csv").stat().st_size > 100
+    assert (tmp_path / "seen.webm").stat().st_size > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--explain", "layercam"], 'the engine "onnx" only answers'),
+        (["--target", "fear"], 'the engine "onnx" only answers'),
+        (["--maps", "maps.npz"], 'the engine "onnx" only answers'),
+        (["--device", "cuda"], "Expected the CPU"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_said_without_torch(onnx_folder, clips, options, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run_without_torch("predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, *options)
+    assert found.returncode == 2
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_predictors_go_to_other_threads_and_processes(onnx_predictor, clips):
+    expected = onnx_predictor(clips / "short.webm").to_json()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: onnx_predictor(clips / "short.webm").to_json(), range(2))) == [expected] * 2
+    assert pickle.loads(pickle.dumps(onnx_predictor))(clips / "short.webm").to_json() == expected
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        forked = pool.apply_async(_answer, (onnx_predictor, clips / "short.webm")).get(timeout=120)
+    assert_same(json.loads(forked), json.loads(expected))
+
+
+def _answer(predictor, path):
+    return predictor(path).to_json()
+
+
+def test_explanations_and_parts_of_torch_are_refused(onnx_predictor, clips):
+    for asked in ({"explain": True}, {"target": "fear"}):
+        with pytest.raises(NoExplanationError, match="only answers"):
+            onnx_predictor(clips / "short.webm", **asked)
+    with pytest.raises(AttributeError, match="has a model"):
+        _ = onnx_predictor.model
+
+
+@pytest.mark.parametrize("name", [CLIP, DECIDE, MTCNN[0]])
+def test_graphs_that_are_broken_or_missing_are_named(onnx_folder, clips, tmp_path, name):
+    shutil.copytree(onnx_folder, tmp_path / "graphs")
+    broken = tmp_path / "graphs" / name
+    for damage in (lambda: broken.write_bytes(b"no graph"), broken.unlink):
+        damage()
+        with pytest.raises(CheckpointError, match=rf"{name}, got .*dfer export --onnx"):
+            dfer_hf.VideoPredictor.from_pretrained(tmp_path / "graphs", engine="onnx")(clips / "short.webm")

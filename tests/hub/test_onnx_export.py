@@ -1,0 +1,91 @@
+"""`dfer export --onnx`: graphs of every system that say what torch says, and the networks that find faces."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import dfer_hf
+from dfer_hf.checkpoints import MANIFEST
+from dfer_hf.engines.onnx_engine import CLIP, DECIDE, FRAMES, MTCNN, OnnxEngine, mtcnn_detector
+from dfer_hf.engines.torch_engine import TorchEngine
+from dfer_hf.faces import MtcnnFaceDetector
+from dfer_hf.hub import onnx_export
+from dfer_hf.hub.onnx_export import OnnxExportError, export_onnx
+
+BATCHES = (1, 2, 5)
+
+
+def tiny(system):
+    """A tiny model of crops as they are cut out, with other answers for other crops, and its processor."""
+    model_class = dfer_hf.systems()[system]
+    fields = {"image_size": 112}
+    if system == "cfc_sp":
+        fields["net_image_sizes"] = {"swin": 48, "iresnet": 112, "hrnet": 112, "repvgg": 112, "resnet": 112}
+    config = model_class.config_class.from_preset("tiny", **fields)
+    torch.manual_seed(0)
+    processor = dfer_hf.DferVideoProcessor(num_frames=config.num_frames, every_frame=model_class.reads_every_frame)
+    return model_class(config), processor
+
+
+def crops(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 112, 112, 3), dtype=np.uint8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", dfer_hf.systems())
+def test_graphs_of_every_system_answer_batches_of_any_size_as_torch_does(system, tmp_path):
+    model, processor = tiny(system)
+    files = export_onnx(model, processor, tmp_path / "onnx")
+    names = {CLIP, DECIDE, MANIFEST, *MTCNN, *([FRAMES] if model.sees_frames_apart else [])}
+    assert {file.name for file in files} == names == {path.name for path in (tmp_path / "onnx").iterdir()}
+    expected, graphs = TorchEngine(model, processor), OnnxEngine(tmp_path / "onnx")
+    for batch in BATCHES:
+        clips = [crops(model.config.num_frames, seed) for seed in range(batch)]
+        own, of_torch = graphs.answer(clips), expected.answer(clips)
+        for name in ("fine", "coarse", "frame_fine", "frame_weights", "movements"):
+            np.testing.assert_allclose(getattr(own, name), getattr(of_torch, name), atol=1e-4, err_msg=name)
+    images = [crops(1)[0], np.tile(crops(1, seed=1)[0], (3, 2, 1))]
+    for own, of_torch in zip(
+        mtcnn_detector(tmp_path / "onnx").detect(images), MtcnnFaceDetector().detect(images), strict=True
+    ):
+        assert len(own) == len(of_torch)
+    credit = {entry.key: entry.value for entry in onnx.load(tmp_path / "onnx" / MTCNN[0]).metadata_props}
+    assert "facenet-pytorch" in credit["credit"]
+    assert "facenet-pytorch" in json.loads((tmp_path / "onnx" / MANIFEST).read_text(encoding="utf-8"))["credit"]
+
+
+def test_what_differs_from_torch_is_not_kept(tmp_path, monkeypatch):
+    model, processor = tiny("frame_resnet")
+    monkeypatch.setattr(onnx_export, "write_graph", lambda *unused, **also_unused: None)
+    monkeypatch.setattr(onnx_export, "OnnxEngine", lambda _folder: _Liar(model, processor))
+    with pytest.raises(OnnxExportError, match="fine of 1 clips from ONNX Runtime as from torch"):
+        export_onnx(model, processor, tmp_path / "onnx")
+    assert not (tmp_path / "onnx").exists()
+
+
+class _Liar(TorchEngine):
+    def answer(self, clips):
+        found = super().answer(clips)
+        return type(found)(found.fine + 2e-4, *(getattr(found, name) for name in list(found.__dict__)[1:]))
+
+
+def test_a_system_of_other_crops_is_refused(tmp_path):
+    model, _ = tiny("frame_resnet")
+    with pytest.raises(OnnxExportError, match="got one of 64×64"):
+        export_onnx(model, dfer_hf.DferVideoProcessor(size={"height": 64, "width": 64}), tmp_path)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"holds thesis\.tex"):
+        export_onnx(*tiny("frame_resnet"), tmp_path)
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_library_is_named(tmp_path, monkeypatch, library):
+    monkeypatch.setitem(__import__("sys").modules, library, None)
+    with pytest.raises(ImportError, match=rf'needs {library}.*pip install "dfer-hf\[onnx-export\]"'):
+        export_onnx(*tiny("frame_resnet"), tmp_path)
