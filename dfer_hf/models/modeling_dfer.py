@@ -283,7 +283,9 @@ def decide(logits: torch.Tensor, group_of_label: Sequence[int], *, coarse_first:
     if not coarse_first:
         return logits.argmax(dim=-1)
     groups = torch.tensor(group_of_label, device=logits.device)
-    sums = [logits[..., groups == group].logsumexp(dim=-1) for group in range(max(group_of_label) + 1)]
+    # No selection by the mask, of whose size an exported graph knows nothing.
+    others = [groups != group for group in range(max(group_of_label) + 1)]
+    sums = [logits.masked_fill(other, -math.inf).logsumexp(dim=-1) for other in others]
     chosen = torch.stack(sums, dim=-1).argmax(dim=-1)
     return logits.masked_fill(groups != chosen[..., None], -math.inf).argmax(dim=-1)
 

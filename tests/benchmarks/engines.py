@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import dfer_hf
 from tests.benchmarks.video import make_clip, measure
 
 COMMAND = "import dfer_start; dfer_start.run()"
@@ -37,7 +38,7 @@ face = predictor(clip).faces[0]
 seconds = time.perf_counter() - started
 print(sum(not frame.is_interpolated and frame.box is not None for frame in face.frames) / seconds)
 """
-PACKAGES = ("dfer-hf", "torch", "transformers", "onnxruntime", "numpy", "opencv-python-headless", "av")
+PACKAGES = ("torch", "transformers", "onnxruntime", "numpy", "opencv-python-headless", "av")
 
 
 def machine() -> dict[str, Any]:
@@ -50,6 +51,7 @@ def machine() -> dict[str, Any]:
         "has_avx512": "avx512f" in fields.get("flags", ""),
         "load": Path("/proc/loadavg").read_text(encoding="utf-8").split()[0] if lines else None,
         "python": platform.python_version(),
+        "dfer_hf": dfer_hf.__version__,
         **{name: metadata.version(name) for name in PACKAGES},
     }
 
