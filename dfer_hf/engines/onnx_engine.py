@@ -104,6 +104,7 @@ class Graph:
     def __init__(self, path: Path, *, num_threads: int) -> None:
         try:
             import onnxruntime
+
             # A module of C, of which no types are known.
             errors: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         except ImportError as error:
