@@ -32,7 +32,7 @@ class _Pixels(nn.Module):
         names = ("do_grayscale", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
         self.settings = {name: getattr(processor, name) for name in names}
         self.processor = processor
-        # transformers keeps the tensors of mean and deviation; made while a graph is traced, they would hold no values.
+        # transformers keeps the tensors of mean and deviation; made in tracing they would hold no values.
         self(torch.zeros(1, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8))
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
