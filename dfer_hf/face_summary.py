@@ -10,6 +10,9 @@ from .face_reader import FaceReading
 from .faces.quality import FaceQuality, measure_quality
 from .prediction import FaceExplanation, FacePrediction, FramePrediction, Scores
 
+STRONGEST = 0.01
+"""Share of all places of a face's heat maps that get their highest value."""
+
 if TYPE_CHECKING:
     from .engines.torch_engine import TorchEngine
     from .explain import ExplainOptions
@@ -60,7 +63,7 @@ def summarise_face(track_id: int, reading: FaceReading, engine: Engine, *, times
     explanation = None
     if reading.options is not None:
         explanation, losses = _explain(reading, reading.options, cast("TorchEngine", engine))
-        maps = looked_at.maps / max(looked_at.maps.max(), np.finfo(np.float32).tiny)
+        maps = _scaled(looked_at.maps)
         for position, frame in enumerate(reading.seen):
             loss = None if losses is None else float(np.interp(seconds[position], known, losses))
             by_index[frame.index] = replace(by_index[frame.index], heat_map=maps[nearest[position]], loss_without=loss)
@@ -76,6 +79,12 @@ def summarise_face(track_id: int, reading: FaceReading, engine: Engine, *, times
         quality=quality,
         explanation=explanation,
     )
+
+
+def _scaled(maps: np.ndarray) -> np.ndarray:
+    """Scale maps `(frames, h, w)` to 0 to 1; the strongest hundredth of places has 1, so that none hides the rest."""
+    strongest = np.quantile(maps, 1 - STRONGEST, method="higher")
+    return np.minimum(maps / max(strongest, np.finfo(np.float32).tiny), 1.0)
 
 
 def decide_clip(engine: Engine, fine: np.ndarray, coarse: np.ndarray) -> tuple[Scores, Scores, bool]:

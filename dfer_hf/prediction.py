@@ -100,8 +100,8 @@ class FramePrediction:
         is_interpolated: Whether the model did not see this frame, and its scores lie between those of two that it saw.
         is_unsure: Whether the prediction set holds several classes, or another group is more probable.
         points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
-        heat_map: Which parts of the aligned 112×112 crop speak for what is explained, `(h, w)` from 0 to 1, scaled by
-            the largest value of all frames of the face; None if not asked.
+        heat_map: Which parts of the aligned 112×112 crop speak for what is explained, `(h, w)` from 0 to 1, on one
+            scale for all frames of the face, of whose places the strongest hundredth has 1; None if not asked.
         loss_without: How much of the probability of what is explained is lost when the quarter of the clip around this
             frame is left out; negative where it rises; None if not asked, or where there is nothing else.
     """

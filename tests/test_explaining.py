@@ -3,6 +3,7 @@ import pytest
 import torch
 
 import dfer_hf
+from dfer_hf import face_summary
 from dfer_hf.explain import EmptyContrastError, Target, UnknownMethodError, UnknownTargetError
 from dfer_hf.face_reader import _beside_each_other
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
@@ -136,3 +137,14 @@ def test_the_command_refuses_what_it_cannot_explain(dfer, clips, options, said):
 def test_maps_that_nobody_asked_for_are_not_written(predictor, clips, tmp_path):
     with pytest.raises(ValueError, match="with heat maps"):
         predictor(clips / "short.webm").save_maps(tmp_path / "maps.npz")
+
+
+def test_one_strong_place_does_not_hide_all_others():
+    maps = np.full((10, 14, 14), 0.1)
+    maps[:, 7:9] = 0.2
+    maps[4, 3, 3] = 50
+    scaled = face_summary._scaled(maps)
+    assert scaled.max() == scaled[4, 3, 3] == 1
+    assert scaled[:, 7:9].min() == 1
+    assert scaled[:, 0].max() == pytest.approx(0.5)
+    assert face_summary._scaled(np.zeros((2, 3, 3))).max() == 0
