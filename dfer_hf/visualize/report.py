@@ -10,7 +10,7 @@ from ..prediction import ClipPrediction, FacePrediction, Scores
 from ..video import Frame, FrameSpool, VideoInfo
 from .compare import COMPARE_STYLE, notice_html
 from .legend import HEAT_MAP_NOTE, LEGEND_STYLE, heat_map_bar_html
-from .strip import STRIP_STYLE, strip_html
+from .strip import STRIP_STYLE, costly_frames, strip_html
 from .text import LIMITS_OF_USE, NOT_AN_EMOTION, explanation_notes, face_notes, name_face
 from .timeline import TIMELINE_STYLE, timeline_html
 
@@ -122,9 +122,8 @@ def _face_section(
     name = name_face(prediction, face)
     is_drawn = any(frame.heat_map is not None for frame in face.frames)
     explained = f" {HEAT_MAP_NOTE} {heat_map_bar_html()}" if is_drawn else ""
-    is_measured = any(frame.loss_without is not None for frame in face.frames)
-    measured = "each with how the probability changes without the quarter of the clip around it"
-    measured = measured if is_measured else "the weights of all frames sum to 100%"
+    measured = "each with how far the probability falls without the quarter of the clip around it"
+    measured = measured if costly_frames(face) else "the weights of all frames sum to 100%"
     why = [f"<p>{escape(note)}</p>" for note in explanation_notes(face)]
     parts = [
         f"<h3>{name}</h3>",

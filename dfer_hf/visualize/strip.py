@@ -35,16 +35,19 @@ def key_frames(face: FacePrediction, *, most: int = MOST_PICTURES) -> list[Frame
         face: The face.
         most: So many frames at most.
     """
-    seen = [frame for frame in face.frames if frame.box is not None]
     # Where the whole clip is no better with any part of it than without, the weights are left.
-    costly = [frame for frame in seen if (frame.loss_without or 0.0) > 0]
-    counted = costly or [frame for frame in seen if frame.weight > 0]
+    counted = costly_frames(face) or [frame for frame in face.frames if frame.box is not None and frame.weight > 0]
     apart = (face.frames[-1].time_seconds - face.frames[0].time_seconds) / (2 * most)
     chosen: list[FramePrediction] = []
     for frame in sorted(counted, key=_importance, reverse=True):
         if len(chosen) < most and all(abs(frame.time_seconds - other.time_seconds) >= apart for other in chosen):
             chosen.append(frame)
     return sorted(chosen, key=lambda frame: frame.frame_index)
+
+
+def costly_frames(face: FacePrediction) -> list[FramePrediction]:
+    """The frames without whose quarter of the clip the probability of what is explained falls."""
+    return [frame for frame in face.frames if frame.box is not None and (frame.loss_without or 0.0) > 0]
 
 
 def _importance(frame: FramePrediction) -> tuple[float, float]:
@@ -66,8 +69,8 @@ def strip_html(face: FacePrediction, frames: FrameSpool | Sequence[Frame], *, na
         colour = (255, 255, 255) if seen.coarse is None else colours[seen.coarse.label]
         when = f"{seen.time_seconds:.1f} s"
         share = f"{seen.weight:.0%} of the weight"
-        if seen.loss_without is not None:
-            share = f"{'falls' if seen.loss_without >= 0 else 'rises'} by {points(abs(seen.loss_without))} without it"
+        if (seen.loss_without or 0.0) > 0:
+            share = f"falls by {points(seen.loss_without or 0.0)} without it"
         drawn = f", with what speaks for {explained} marked" if seen.heat_map is not None else ""
         described = f"{name} at {when}: {seen.answer}, {share}{drawn}"
         picture = _data_uri(frames[seen.frame_index], seen, colour)
