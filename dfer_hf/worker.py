@@ -98,7 +98,7 @@ class JobRunner:
         """
         with self._process().line() as line:
             with _broken_line_is_refused():
-                line.send((limits, job, arguments))
+                line.send((limits, _do_job, (job, arguments)))
             deadline, kind, content = time.monotonic() + limits.wall_seconds, "", ()
             while kind not in ("result", "refused"):
                 if self._closed.is_set() or (cancelled is not None and cancelled.is_set()):
@@ -273,10 +273,8 @@ def _load(connection: Connection) -> Any:
     return shared
 
 
-def _do(job: Callable[..., Any], arguments: tuple[Any, ...], shared: Any, connection: Connection) -> None:
-    if job is _answer_questions:
-        _answer_questions(shared, connection, *arguments)
-        return
+def _do_job(shared: Any, connection: Connection, job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Do a job, and send what came of it."""
     try:
         outcome = "result", job(shared, lambda *progress: connection.send(("progress", progress)), *arguments)
     except JobRefusedError as error:
@@ -305,8 +303,8 @@ def _do_jobs(connection: Connection) -> None:
     shared = _load(connection)
     with contextlib.suppress(EOFError):
         while True:
-            _, job, arguments = connection.recv()
-            _do(job, arguments, shared, connection)
+            _, serve, arguments = connection.recv()
+            serve(shared, connection, *arguments)
 
 
 def tend_nursery(control_handle: int) -> None:
@@ -337,7 +335,7 @@ def tend_nursery(control_handle: int) -> None:
 
 def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connection, JobLimits]]) -> None:
     try:
-        limits, job, arguments = connection.recv()
+        limits, serve, arguments = connection.recv()
     except EOFError:
         connection.close()
         return
@@ -350,7 +348,7 @@ def _start_job(connection: Connection, shared: Any, jobs: dict[int, tuple[Connec
         hold_to(limits)
         # A sender who is gone has this process killed in a moment.
         with contextlib.suppress(BrokenPipeError):
-            _do(job, arguments, shared, connection)
+            serve(shared, connection, *arguments)
         status = 0
     finally:
         if status:
