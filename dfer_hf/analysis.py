@@ -367,12 +367,12 @@ class PixelCount:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Refuse a file that cannot be read or shows no face, and a target that there is not."""
-    from .explain import EmptyContrastError, UnknownTargetError
+    """Refuse a file that cannot be read or shows no face, and a target or a method that there is not."""
+    from .explain import EmptyContrastError, UnknownMethodError, UnknownTargetError
 
     try:
         yield
-    except (VideoError, NoFaceFoundError, UnknownTargetError, EmptyContrastError) as error:
+    except (VideoError, NoFaceFoundError, UnknownTargetError, UnknownMethodError, EmptyContrastError) as error:
         raise JobRefusedError(str(error), type(error).__name__) from error
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysis import PixelCount, refusals, with_all_there_is
-from .explain import EmptyContrastError, ExplainOptions, Target, UnknownMethodError, UnknownTargetError
+from .explain import ExplainOptions, Target
 from .video import VideoLimits
-from .worker import JobRefusedError, Report
+from .worker import Report
 
 if TYPE_CHECKING:
     from .predictor import VideoPredictor
@@ -47,17 +47,14 @@ def explain_file(
     """
     tempfile.tempdir = str(folder)
     predictor, options = with_all_there_is(predictors[name]), ExplainOptions.of(method or True, target)
-    try:
-        with refusals():
-            prediction = predictor(
-                video,
-                explain=options or True,
-                limits=limits,
-                progress=lambda share: report(share, "Explaining the answer"),
-                on_frame=PixelCount(max_pixels),
-            )
-    except (EmptyContrastError, UnknownMethodError, UnknownTargetError) as error:
-        raise JobRefusedError(str(error), type(error).__name__) from error
+    with refusals():
+        prediction = predictor(
+            video,
+            explain=options or True,
+            limits=limits,
+            progress=lambda share: report(share, "Explaining the answer"),
+            on_frame=PixelCount(max_pixels),
+        )
     prediction.save_maps(folder / MAPS_NAME)
     return [
         {
