@@ -1,7 +1,7 @@
 """Read the folder of a checkpoint into a model and its processor, and refuse one that is not whole."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -46,12 +46,34 @@ def read_model(folder: Path) -> DferPreTrainedModel:
         stored = {name: tensor for file in files for name, tensor in load(file.read_bytes()).items()}
     others = [path.name for path in folder.iterdir() if path.suffix not in (".json", ".md", ".py")]
     _expect(bool(files), f"weights in {WEIGHTS}, which unlike a pickle runs no code", _some(others) or "none")
+    found = tensor_faults(stored, expected)
+    _expect(not found, f"the tensors of a {model_type} with this {CONFIG}, all finite", f"tensors {found}")
+    # As every tensor is there, this is what `from_pretrained` does, without half a second of rules for other models.
+    model.load_state_dict(stored, assign=True)
+    return model.eval()
+
+
+def tensor_faults(
+    stored: Mapping[str, torch.Tensor],
+    expected: Mapping[str, torch.Tensor],
+    *,
+    optional: Collection[str] = (),
+    unexpected: Collection[str] = (),
+) -> str:
+    """Say what keeps tensors from being those of a model; nothing where they are.
+
+    Args:
+        stored: By name.
+        expected: Those of the model.
+        optional: Names that may be missing.
+        unexpected: Names of further tensors that have no place.
+    """
     with one_thread():
         # A sum is finite if all of its terms are, and takes a third of the time.
         not_finite = [key for key, part in stored.items() if not part.sum(dtype=torch.float64).isfinite()]
     faults = {
-        "missing": expected.keys() - stored.keys(),
-        "unexpected": stored.keys() - expected.keys(),
+        "missing": expected.keys() - stored.keys() - set(optional),
+        "unexpected": {*unexpected, *(stored.keys() - expected.keys())},
         "of another shape": [
             f"{key} of {tuple(stored[key].shape)}, not {tuple(expected[key].shape)}"
             for key in expected.keys() & stored.keys()
@@ -59,11 +81,7 @@ def read_model(folder: Path) -> DferPreTrainedModel:
         ],
         "NaN or infinite": not_finite,
     }
-    found = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
-    _expect(not found, f"the tensors of a {model_type} with this {CONFIG}, all finite", f"tensors {found}")
-    # As every tensor is there, this is what `from_pretrained` does, without half a second of rules for other models.
-    model.load_state_dict(stored, assign=True)
-    return model.eval()
+    return "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
 
 
 def read_processor(folder: Path, model: DferPreTrainedModel) -> DferVideoProcessor:

@@ -1,13 +1,14 @@
 """Turn the tensors of a published network into a model of this package, and refuse those that do not fit whole."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from .. import systems
+from ..checkpoint_reading import tensor_faults
 from ..faces.video_processing_dfer import DferVideoProcessor
 from ..models.modeling_dfer import DferPreTrainedModel
 from .convert_pickle import ConversionError
@@ -121,18 +122,7 @@ def _lacks_head(source: Source, renamed: dict[str, tuple[str, torch.Tensor]], nu
 def _load(model: DferPreTrainedModel, state: Tensors, strangers: list[str], new_head: str | None) -> None:
     expected = model.state_dict()
     optional = {name for name in expected if name.endswith(COMPUTED) or (new_head and name.startswith(new_head))}
-    shapes = [
-        f"{name} of {tuple(state[name].shape)}, not {tuple(expected[name].shape)}"
-        for name in expected.keys() & state.keys()
-        if state[name].shape != expected[name].shape
-    ]
-    faults = {
-        "missing": expected.keys() - state.keys() - optional,
-        "unexpected": [*strangers, *(state.keys() - expected.keys())],
-        "of another shape": shapes,
-        "NaN or infinite": [name for name, tensor in state.items() if not tensor.double().isfinite().all()],
-    }
-    said = "; ".join(f"{fault}: {_some(names)}" for fault, names in faults.items() if names)
+    said = tensor_faults(state, expected, optional=optional, unexpected=strangers)
     if said:
         raise KeysError(
             f"Expected the tensors of a {model.config.model_type} as its published code names them, got tensors "
@@ -140,7 +130,3 @@ def _load(model: DferPreTrainedModel, state: Tensors, strangers: list[str], new_
             "where their number is another."
         )
     model.load_state_dict(state, strict=False)
-
-
-def _some(names: Collection[str]) -> str:
-    return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,5 +1,6 @@
 """The published networks that can be converted: their sizes by their tensors, and what has no place here."""
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -174,6 +175,16 @@ FACEX_ZOO = "JDAI-CV/FaceX-Zoo, or the first author's code of CFC-SP (youqingxia
 IDENTITIES = r"head\.(?!fc\.).*"
 """The classifier of identities, beside a backbone."""
 
+_cfc_net = functools.partial(
+    Source,
+    system="cfc_sp",
+    origin=FACEX_ZOO,
+    may_lack_head=True,
+    normalisation=IMAGENET,
+    # One net is all that a file holds.
+    put_first="coarse_nets.0.",
+)
+
 SOURCES = {
     "former_dfer": Source(
         system="former_dfer",
@@ -209,51 +220,31 @@ SOURCES = {
         may_lack_head=True,
         normalisation=KINETICS,
     ),
-    "cfc_sp:iresnet": Source(
-        system="cfc_sp",
-        origin=FACEX_ZOO,
+    "cfc_sp:iresnet": _cfc_net(
         fields=_iresnet_fields,
         rename=lambda fields: _with_mmcls_head(iresnet_name(fields["iresnet_depths"]), "head.2."),
         head="head.2.",
         left_out=rf"output_layer\..*|{IDENTITIES}",
-        may_lack_head=True,
-        normalisation=IMAGENET,
-        put_first="coarse_nets.0.",
     ),
-    "cfc_sp:repvgg": Source(
-        system="cfc_sp",
-        origin=FACEX_ZOO,
+    "cfc_sp:repvgg": _cfc_net(
         fields=_repvgg_fields,
         rename=lambda _: _with_mmcls_head(repvgg_name, "head.4."),
         head="head.4.",
         left_out=IDENTITIES,
-        may_lack_head=True,
-        normalisation=IMAGENET,
         adapt=_without_biases("head.2"),
-        put_first="coarse_nets.0.",
     ),
-    "cfc_sp:hrnet": Source(
-        system="cfc_sp",
-        origin=FACEX_ZOO,
+    "cfc_sp:hrnet": _cfc_net(
         fields=_hrnet_fields,
         rename=lambda _: _with_mmcls_head(hrnet_name, "head.2."),
         head="head.2.",
         left_out=rf"output_layer\..*|{IDENTITIES}",
-        may_lack_head=True,
-        normalisation=IMAGENET,
         adapt=_without_biases("trunk.shrink.0.0", "trunk.shrink.1.0", "trunk.shrink.2.0", "trunk.merge.0"),
-        put_first="coarse_nets.0.",
     ),
-    "cfc_sp:swin": Source(
-        system="cfc_sp",
-        origin=FACEX_ZOO,
+    "cfc_sp:swin": _cfc_net(
         fields=_swin_fields,
         rename=lambda _: _with_mmcls_head(swin_name, "head.2."),
         head="head.2.",
         left_out=rf"output_layer\..*|norm\..*|layers\.\d+\.blocks\.\d+\.attn_mask|{IDENTITIES}",
-        may_lack_head=True,
-        normalisation=IMAGENET,
-        put_first="coarse_nets.0.",
     ),
 }
 """What `dfer convert` is told to convert, to the network."""
