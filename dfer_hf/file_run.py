@@ -120,18 +120,16 @@ def load_predictor(options: argparse.Namespace, name: str | None) -> VideoPredic
         UsageError: If it or the device cannot be had.
     """
     name, revision = name or DEFAULT_CHECKPOINT, options.revision
-    try:
-        if options.engine == "onnx":
-            return VideoPredictor.from_pretrained(
-                name, engine="onnx", device=options.device, revision=revision, token=options.token
-            )
+    device = options.device
+    if options.engine == "torch":
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        device = None if options.device is None else _available_device(options.device)
-        return VideoPredictor.from_pretrained(name, device=device, revision=revision, token=options.token)
-    except UsageError:
-        raise
+        device = None if device is None else _available_device(device)
+    try:
+        return VideoPredictor.from_pretrained(
+            name, engine=options.engine, device=device, revision=revision, token=options.token
+        )
     # A device without room raises RuntimeError.
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise UsageError(f"The model {name!r} cannot be loaded: {sentence(error)}") from error

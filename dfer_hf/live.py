@@ -43,9 +43,10 @@ class LiveReader:
     """
 
     def __init__(self, predictor: "VideoPredictor") -> None:
-        self.engine, self.model, self.processor = predictor.engine, predictor.model, predictor.processor
-        is_any_length = self.model.takes_any_length
-        self.window_seconds = SMOOTHING_SECONDS if is_any_length else self.processor.window_seconds
+        self.engine, self.rules = predictor.engine, predictor.engine.crop_rules
+        self.sees_frames_apart = predictor.model.sees_frames_apart
+        is_any_length = self.engine.takes_any_length
+        self.window_seconds = SMOOTHING_SECONDS if is_any_length else self.rules.window_seconds
         self.ring: deque[tuple[float, Any]] = deque()
         self.box: tuple[float, float, float, float] | None = None
         self.num_pictures = 0
@@ -65,15 +66,14 @@ class LiveReader:
         if face is None:
             return FramePrediction(index, time_seconds)
         crop = align(rgb, face.points)
-        crop = brighten(crop) if self.processor.low_light else crop
-        apart = self.model.sees_frames_apart
-        self.ring.append((time_seconds, self.engine.encode(crop[None]) if apart else crop))
+        crop = brighten(crop) if self.rules.low_light else crop
+        self.ring.append((time_seconds, self.engine.encode(crop[None]) if self.sees_frames_apart else crop))
         times, kept = zip(*self.ring, strict=True)
         chosen = range(len(kept))
-        if not self.model.takes_any_length:
-            chosen = self.processor.sampling.indices(len(kept)).tolist()
+        if not self.engine.takes_any_length:
+            chosen = self.rules.sampling.indices(len(kept)).tolist()
         clip = [kept[position] for position in chosen]
-        if apart:
+        if self.sees_frames_apart:
             answers, _ = self.engine.answer_encoded(clip, frames_per_second=frame_rate(times))
         else:
             answers = self.engine.answer([np.stack(clip)])

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..file_run import FILE_ERRORS, reason
-from ..predictor import VideoPredictor
+from ..predictor import ENGINES, VideoPredictor
 from ..video import DEFAULT_LIMITS, VideoLimits
 from .rows import column_types, error_rows, face_rows
 
-ENGINES = ("torch",)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -32,8 +31,8 @@ class BatchPredictor:
     Args:
         model_id: A checkpoint that ships with the package, a folder, or a Hub id.
         revision: Of the Hub repository; `main` when left out.
-        engine: What answers crops: `torch`.
-        device: Where to run; a GPU where there is one.
+        engine: What answers crops: one of `ENGINES`.
+        device: Where torch runs; a GPU where there is one.
         token: Of the Hub, for a private repository.
         limits: What to refuse of files.
 
@@ -91,7 +90,7 @@ class BatchPredictor:
         Raises:
             CheckpointError: If the checkpoint cannot be loaded.
         """
-        return _loaded(self.model_id, self.revision or "main", self.device, self.token)
+        return _loaded(self.model_id, self.revision or "main", self.engine, self.device, self.token)
 
     def rows_of(self, path: Path, *, content_hash: str | None = None) -> list[dict[str, Any]]:
         """Answer one file.
@@ -136,5 +135,5 @@ def hash_content(path: Path) -> str | None:
 
 
 @functools.cache
-def _loaded(model_id: str, revision: str, device: str | None, token: str | None) -> VideoPredictor:
-    return VideoPredictor.from_pretrained(model_id, revision=revision, device=device, token=token)
+def _loaded(model_id: str, revision: str, engine: str, device: str | None, token: str | None) -> VideoPredictor:
+    return VideoPredictor.from_pretrained(model_id, engine=engine, revision=revision, device=device, token=token)
