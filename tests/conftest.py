@@ -1,5 +1,10 @@
 """Tiny real objects that tests share: clips of a portrait, and a predictor with a small random model."""
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +20,10 @@ from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from dfer_hf.models.modeling_frame_resnet import FrameResNetForVideoClassification
 from dfer_hf.video import write_video
+
+ROOT = Path(__file__).resolve().parent.parent
+DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
+"""The command, in a process of its own."""
 
 FRAMES_PER_SECOND = 10.0
 WIDTH, HEIGHT = 160, 120
@@ -119,3 +128,33 @@ def dfer(tiny_checkpoint, tmp_path, monkeypatch, capfd):
         return code, printed.out, printed.err
 
     return run
+
+
+def command_environment(tiny_checkpoint):
+    options = f"--model {shlex.quote(str(tiny_checkpoint))} --device cpu"
+    return os.environ | {"TINY": options, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def start(tmp_path, tiny_checkpoint):
+    """Starts `dfer` in an empty folder; whatever still runs in the end is killed."""
+    running = []
+
+    def begin(*arguments):
+        process = subprocess.Popen(
+            [*DFER, *map(str, arguments)],
+            cwd=tmp_path,
+            env=command_environment(tiny_checkpoint),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Whoever runs the tests in the background may have Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -23,10 +22,9 @@ import training.cli
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT
 from dfer_hf.video import read_frames
 
+from .conftest import DFER, ROOT, command_environment
 from .docs.pages import PAGES, blocks_of, commands_of
 
-ROOT = Path(__file__).resolve().parent.parent
-DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
 TYPED = shlex.join(DFER)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a shell and signals as POSIX has them")
@@ -91,7 +89,7 @@ def shell(tmp_path, tiny_checkpoint):
         return subprocess.run(
             ["bash", "-c", line.replace("dfer ", f"{TYPED} ", 1)],
             cwd=tmp_path,
-            env=environment(tiny_checkpoint),
+            env=command_environment(tiny_checkpoint),
             capture_output=True,
             text=True,
             check=False,
@@ -99,36 +97,6 @@ def shell(tmp_path, tiny_checkpoint):
         )
 
     return run
-
-
-def environment(tiny_checkpoint):
-    options = f"--model {shlex.quote(str(tiny_checkpoint))} --device cpu"
-    return os.environ | {"TINY": options, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-
-
-@pytest.fixture
-def start(tmp_path, tiny_checkpoint):
-    """Starts `dfer` in an empty folder; whatever still runs in the end is killed."""
-    running = []
-
-    def begin(*arguments):
-        process = subprocess.Popen(
-            [*DFER, *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment(tiny_checkpoint),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Whoever runs the tests in the background may have Ctrl-C ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        running.append(process)
-        return process
-
-    yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

@@ -1,18 +1,10 @@
 """A predictor of batches with the tiny checkpoint, and what reads the rows of a folder."""
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from pyarrow import parquet
 
 from dfer_hf.batch import BatchPredictor
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
 NUM_CLIPS = 8
 
 
@@ -39,25 +31,6 @@ def many_clips(tmp_path_factory, write_clip, scene):
 
 
 @pytest.fixture
-def begin(tmp_path, tiny_checkpoint):
+def begin(start, tiny_checkpoint):
     """Starts `dfer batch` in an empty folder; whatever still runs in the end is killed."""
-    running = []
-
-    def start(*arguments):
-        process = subprocess.Popen(
-            [*DFER, "batch", *map(str, arguments), "--model", str(tiny_checkpoint), "--device", "cpu"],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Whoever runs the tests in the background may have Ctrl-C ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    return lambda *arguments: start("batch", *arguments, "--model", tiny_checkpoint, "--device", "cpu")
