@@ -33,7 +33,11 @@ COMPARE_STYLE = """
 .dfer-answers { border-collapse: collapse; table-layout: fixed; width: 100%; font-size: .85rem; margin: 0 0 12px; }
 .dfer-answers :is(th, td) { text-align: left; white-space: normal; padding: 4px 6px 4px 0;
   border-bottom: 1px solid rgba(128, 128, 128, .6); }
-.dfer-answers :is(th[scope=row], td) { overflow-wrap: anywhere; }
+.dfer-answers :is(th, td) { overflow-wrap: anywhere; hyphens: auto; }
+@container (max-width: 440px) {
+  .dfer-compare .rows { --value: -8px; }
+  .dfer-compare .lane { grid-column: 1 / -1; }
+}
 """
 """How a comparison looks, with `TIMELINE_STYLE`; it belongs into a `<style>` in the head of the page."""
 

@@ -161,6 +161,7 @@ def test_a_person_compares_models(browser_page, clips):
     assert wait_until(lambda: abs(seconds_of(video) - 1.0) < 0.05)
     assert f"; {SHIPPED}: " in slider.get_attribute("aria-valuetext")
     assert width_on_a_phone(browser_page) <= 390
+    assert browser_page.locator(".dfer-compare .lane").first.bounding_box()["width"] > 250
     # Another clip leaves nothing of it.
     browser_page.get_by_role("button", name="portrait").click()
     assert wait_until(lambda: browser_page.locator("#comparison [role=slider]").count() == 0)
