@@ -87,7 +87,8 @@ def _change_in_words(change: float) -> str:
 
 def points(share: float) -> str:
     """A difference of probabilities in percentage points."""
-    value = f"{100 * share:.1f}" if abs(share) < 0.1 else f"{100 * share:.0f}"
+    # Nothing has no sign.
+    value = f"{round(100 * share, 1) + 0.0:.1f}" if abs(share) < 0.1 else f"{100 * share:.0f}"
     return f"{value} points"
 
 

@@ -16,7 +16,7 @@ from dfer_hf.checkpoints import shipped_checkpoints
 from dfer_hf.video import Frame, probe, read_frames
 from dfer_hf.visualize import clip_article, error_article, page_foot, page_head, strip_html
 from dfer_hf.visualize.strip import key_frames
-from dfer_hf.visualize.text import LIMITS_OF_USE
+from dfer_hf.visualize.text import LIMITS_OF_USE, points
 
 RESPONSIBLE_USE = Path(__file__).parents[2] / "docs" / "responsible-use.md"
 VOID = {"meta", "img", "br", "rect", "path"}
@@ -166,3 +166,8 @@ def test_every_shipped_card_says_what_the_checkpoint_was_trained_on():
         assert paragraphs, name
         assert not any(mark in paragraph for paragraph in paragraphs for mark in ("](", "**", "`", "## "))
     assert trained_on("# Mine\n\nA model.\n") == []
+
+
+@pytest.mark.parametrize(("share", "said"), [(-1e-5, "0.0"), (0.0, "0.0"), (-0.0213, "-2.1"), (0.347, "35")])
+def test_points_of_a_probability_have_a_sign_only_if_there_is_a_difference(share, said):
+    assert points(share) == f"{said} points"
