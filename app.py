@@ -43,7 +43,13 @@ THEME = gr.themes.Default(
     neutral_hue=gr.themes.colors.slate,
     font=["system-ui", "sans-serif"],
     font_mono=["system-ui", "sans-serif"],
-).set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_600")
+).set(
+    # Gradio's own are too faint to be read.
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+)
 
 
 def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Blocks:
@@ -55,9 +61,10 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
     """
     handlers = Handlers(workers)
     threading.Thread(target=handlers.pages.keep_deleting_old, daemon=True).start()
-    gr.set_static_paths([*example_clips().values()])
+    clips = example_clips().values()
+    gr.set_static_paths([*clips, *(clip.with_suffix(".jpg") for clip in clips)])
     with ClosedBlocks(title=TITLE, analytics_enabled=False) as demo:
-        page = Layout(workers.names, workers.limits)
+        page = Layout(workers.names, workers.limits, has_live=settings.max_cameras > 0)
         answer = [page.fine, page.coarse, page.timeline, page.table, page.strip]
         files = [page.json_file, page.csv_file, page.report_file]
         answered = [page.overlay_file, page.summary, *answer, *files]

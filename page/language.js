@@ -1,7 +1,7 @@
 // Shows the page in the browser's language, or in the one that is picked: `TABLES` holds English sentences and others.
 (() => {
   const ATTRIBUTES = ["aria-label", "aria-valuetext", "alt", "title", "placeholder"];
-  const SKIPPED = "script, style, textarea, #language";
+  const SKIPPED = "script, style, textarea, #language, [translate=no]";
   let language = "en";
   // What a text or attribute said in English, and what it was replaced by.
   const shown = new WeakMap();

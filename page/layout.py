@@ -9,8 +9,10 @@ from dfer_hf.analysis import OVERLAY_ID, PREVIEW_ID
 from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import TABLE_HEADERS
 
+from .about import about_html
 from .guards import example_clips
 from .live import live_html
+from .player import file_url
 
 EXAMPLES = """**Example clips** The portrait is a photograph in the public domain whose smile fades and returns. The
 others are rendered: each shows one expression as textbooks describe it, which the models may call another."""
@@ -65,7 +67,7 @@ class DecidedLabel(gr.Label):
 class Layout:
     """The parts of the page: a clip on top, and what may be done with it in tabs below."""
 
-    def __init__(self, names: list[str], limits: VideoLimits) -> None:
+    def __init__(self, names: list[str], limits: VideoLimits, *, has_live: bool) -> None:
         gr.HTML(LANGUAGES, elem_id="language")
         gr.Markdown(INTRODUCTION)
         gr.Markdown(NOTICE, elem_id="notice")
@@ -75,8 +77,10 @@ class Layout:
                 self._place_analysis(names)
             with gr.Tab("Compare", id="compare", visible=len(names) > 1):
                 self._place_comparison(names)
-            with gr.Tab("Live", id="live"):
+            with gr.Tab("Live", id="live", visible=has_live):
                 gr.HTML(live_html(names), apply_default_css=False)
+            with gr.Tab("About", id="about"):
+                gr.HTML(about_html(names), elem_id="about")
 
     def _place_clip(self, limits: VideoLimits) -> None:
         label = f"Your video, up to {limits.max_seconds:g} seconds" if limits.max_seconds else "Your video"
@@ -95,7 +99,9 @@ class Layout:
         with gr.Row(elem_id="examples"):
             for name, path in example_clips().items():
                 picture = path.with_suffix(".jpg")
-                self.examples[path] = gr.Button(name, size="sm", icon=picture, min_width=90)
+                # Gradio's copy of a picture would be as old as the picture, and so be deleted like old uploads.
+                served: Any = {"path": str(picture), "url": file_url(picture)}
+                self.examples[path] = gr.Button(name, size="sm", icon=served, min_width=90)
 
     def _place_analysis(self, names: list[str]) -> None:
         with gr.Row():

@@ -12,14 +12,13 @@ Measured = Mapping[Path, Mapping[str, Any]]
 """Card of a checkpoint to the content of its `results.json`."""
 
 
-def render_zoo(measured: Measured, *, root: str) -> str:
-    """Lay out size, two figures, data and licence of each checkpoint.
+ZOO_HEAD = ("checkpoint", "parameters", "MB", "stills: UAR", "half noise: UAR", "learnt from", "weights")
+ZOO_SAYS = "UAR is mean recall in percent, of FER+'s valid split and of clips made of it of which half is noise."
+"""What stands below the table."""
 
-    Args:
-        measured: Cards and results.
-        root: Way from the page to the root of the repository, such as `../`, or empty.
-    """
-    head = ["checkpoint", "parameters", "MB", "stills: UAR", "half noise: UAR", "learnt from", "weights"]
+
+def zoo_rows(measured: Measured) -> list[list[str]]:
+    """Name, size, two figures, data and licence of each checkpoint: the columns of `ZOO_HEAD`."""
     rows = []
     for path, results in measured.items():
         benches, name = results["benches"], results["checkpoint"]
@@ -27,15 +26,25 @@ def render_zoo(measured: Measured, *, root: str) -> str:
         stills = benches.get("ferplus", {}).get("aligned", {}).get("uar")
         noisy = benches.get("clips", {}).get("by_share", {}).get("50%", {}).get("uar")
         rows.append([
-            f"[{name}]({root}model_cards/{name}/README.md)",
+            name,
             f"{cost['parameters'] / 1e6:.1f} M" if cost else NOTHING,
             f"{cost['megabytes']:.1f}" if cost else NOTHING,
             *(NOTHING if figure is None else f"{figure:.1f}" for figure in (stills, noisy)),
             ", ".join(getattr(data, "datasets", None) or [NOTHING]),
             getattr(data, "license", None) or NOTHING,
         ])  # fmt: skip
-    said = "UAR is mean recall in percent, of FER+'s valid split and of clips made of it of which half is noise."
-    return "\n".join([*markdown_table(head, rows), "", said, ""])
+    return rows
+
+
+def render_zoo(measured: Measured, *, root: str) -> str:
+    """Lay out size, two figures, data and licence of each checkpoint, with links to the cards.
+
+    Args:
+        measured: Cards and results.
+        root: Way from the page to the root of the repository, such as `../`, or empty.
+    """
+    rows = ([f"[{name}]({root}model_cards/{name}/README.md)", *others] for name, *others in zoo_rows(measured))
+    return "\n".join([*markdown_table(ZOO_HEAD, rows), "", ZOO_SAYS, ""])
 
 
 def render_costs(measured: Measured) -> str:

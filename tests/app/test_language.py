@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ PATTERNS = [
 
 def sentences(text):
     """The parts of a text that are translated each for itself, without Markdown and tags."""
+    text = unescape(re.sub(r'<(\w+)[^>]* translate="no".*?</\1>', "", text))
     for block in re.split(r"\n\n|\*\*|<[^>]+>", text):
         text = " ".join(block.lstrip("# ").split())
         yield from [text] if is_known(text) else re.split(r"(?<=[.!?]) ", text)

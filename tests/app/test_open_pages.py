@@ -3,6 +3,9 @@
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 from dfer_hf import open_pages
 from dfer_hf.open_pages import OpenPages
@@ -77,3 +80,17 @@ def test_files_outside_the_cache_are_never_deleted(tmp_path):
     pages.show("page", str(example))
     pages.close("page")
     assert example.exists()
+
+
+def test_pictures_of_the_examples_are_not_taken_for_old_uploads(tmp_path, monkeypatch):
+    pytest.importorskip("gradio", reason="the app needs gradio")
+    import app
+    from dfer_hf.analysis import AnalysisWorkers
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "stored"))
+    demo = app.build_demo(AnalysisWorkers({"model": tmp_path}))
+    OpenPages(tmp_path / "stored").delete_old()
+    icons = [each["props"].get("icon") for each in demo.config["components"] if each["type"] == "button"]
+    pictures = [icon["path"] for icon in icons if icon]
+    assert len(pictures) == 8
+    assert all(Path(picture).is_file() for picture in pictures)
