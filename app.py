@@ -25,11 +25,13 @@ from dfer_hf.analysis import AnalysisWorkers
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
 from dfer_hf.visualize import COMPARE_STYLE, LEGEND_STYLE, STRIP_STYLE, TIMELINE_STYLE
 from dfer_hf.worker import JobRefusedError
-from page.guards import ClosedBlocks, ClosedRoutes, example_clips
+from page.assistants import offer_tools
+from page.describe import DescribedBlocks
+from page.guards import ClosedRoutes, example_clips
 from page.handlers import Handlers
 from page.layout import TITLE, Layout
 from page.live import LiveCameras
-from page.service import add_service, has_mcp, health_route
+from page.service import Service, add_service, health_route
 from page.settings import SettingError, Settings
 from page.zero import ZeroWorkers, is_on_zero
 
@@ -60,17 +62,18 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         settings: How many may wait.
     """
     handlers = Handlers(workers)
+    service = Service(handlers)
     threading.Thread(target=handlers.pages.keep_deleting_old, daemon=True).start()
     clips = example_clips().values()
     gr.set_static_paths([*clips, *(clip.with_suffix(".jpg") for clip in clips)])
-    with ClosedBlocks(title=TITLE, analytics_enabled=False) as demo:
+    with DescribedBlocks(title=TITLE, analytics_enabled=False) as demo:
         page = Layout(workers.names, workers.limits, has_live=settings.max_cameras > 0)
         answer = [page.fine, page.coarse, page.timeline, page.table, page.strip]
         files = [page.json_file, page.csv_file, page.report_file]
         answered = [page.overlay_file, page.summary, *answer, *files]
         options = {"show_progress_on": page.player, "concurrency_limit": settings.max_waiting}
         running = page.start.click(
-            handlers.analyse, [page.video, page.model, page.heat_map], answered, api_name="analyse", **options
+            service.analyse, [page.video, page.model, page.heat_map], answered, api_name="analyse", **options
         )
         explaining = page.explain.click(
             handlers.explain,
@@ -82,14 +85,14 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
             **options,
         )
         comparing = page.start_comparison.click(
-            handlers.compare,
+            service.compare,
             [page.video, page.models],
             [page.comparison, page.comparison_json, page.comparison_report],
             api_name="compare",
             show_progress_on=page.comparison,
             concurrency_limit=settings.max_waiting,
         )
-        add_service(page, handlers, settings)
+        add_service(page, service, settings)
         quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         hidden = [page.face, page.beside, page.below]
         unveiled = [*hidden, page.player, page.why, page.target, page.instead_of, page.stale]
@@ -137,7 +140,7 @@ def launch_options(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> d
     }
     # The history of runs would keep every answer in the browser.
     routes = [*cameras.routes, health_route(workers.names)]
-    beside = {"app_kwargs": {"middleware": [Middleware(ClosedRoutes)], "routes": routes}, "mcp_server": has_mcp()}
+    beside = {"app_kwargs": {"middleware": [Middleware(ClosedRoutes)], "routes": routes}, "mcp_server": offer_tools()}
     return {**looks, **bounds, **beside, "run_history": False, "share": False, "ssr_mode": False}
 
 

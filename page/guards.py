@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -38,11 +39,24 @@ class ClosedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
         """Refuse other files before anything else is done with them."""
+        inputs = as_uploads(inputs)
         folder, examples = Path(get_upload_folder()).resolve(), example_clips().values()
         for path in files_named_in(inputs):
             if not Path(path).resolve().is_relative_to(folder) and Path(path) not in examples:
                 raise refusal("Upload the file: addresses and paths are not followed.", "NotAnUploadError")
         return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
+
+
+def as_uploads(value: Any) -> Any:
+    """The data of a call, where addresses at which Gradio serves a file are the path of that file, however deep.
+
+    Assistants name what they have uploaded by such an address. Whose it is does not matter, as nobody asks there.
+    """
+    if isinstance(value, dict):
+        served = re.match(r"https?://[^/]+/(?:.*/)?gradio_api/file=(.+)", str(value.get("path")))
+        named = {"path": unquote(served[1]), "url": None} if served else {}
+        return {key: as_uploads(part) for key, part in value.items()} | named
+    return [as_uploads(part) for part in value] if isinstance(value, list) else value
 
 
 def files_named_in(value: Any) -> Iterator[str]:

@@ -1,6 +1,5 @@
-"""The page as a service for programs: more endpoints, its health, and tools for assistants."""
+"""The page as a service for programs: its endpoints, and its health."""
 
-import importlib.util
 import json
 from typing import Any
 
@@ -14,14 +13,10 @@ from dfer_hf.checkpoints import shipped_checkpoints
 from dfer_hf.explain import Target
 from dfer_hf.explain_job import MAPS_NAME, explain_file
 
+from .assistants import is_assistant, on_its_own
 from .handlers import Handlers
 from .layout import Layout
 from .settings import Settings
-
-
-def has_mcp() -> bool:
-    """Whether the endpoints can be offered as tools of the Model Context Protocol, which needs its package."""
-    return importlib.util.find_spec("mcp") is not None
 
 
 def health_route(names: list[str]) -> Route:
@@ -53,14 +48,74 @@ def describe_models(names: list[str]) -> list[dict[str, Any]]:
 
 
 class Service:
-    """What programs may ask for beside what the page shows."""
+    """What programs may ask for; each argument and result has one line, from which Gradio describes it."""
 
     def __init__(self, handlers: Handlers) -> None:
         self.handlers = handlers
 
     def models(self) -> list[dict[str, Any]]:
-        """List the models that answer: name, system, classes, and groups of classes."""
+        """List the models that answer.
+
+        Returns:
+            models: for each its name, system, classes, groups of classes, and whether it is the default
+        """
         return describe_models(self.handlers.workers.names)
+
+    def analyse(
+        self,
+        video: str | None,
+        model: str,
+        heat_map: bool,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
+    ) -> tuple[Any, ...]:
+        """Find the faces in a video or image, and read their expressions over the clip and frame by frame.
+
+        Args:
+            video: The video or image, uploaded before: addresses elsewhere and paths are not followed.
+            model: Name of a model, as of /models.
+            heat_map: Whether to find and draw what the answer rests on as well, which takes longer.
+
+        Returns:
+            overlay: the video with faces and their expressions marked
+            note: what was found, and what to mind, as HTML
+            fine: the answer for the first face, and the probability of each expression
+            coarse: the group of expressions that it belongs to, and the probability of each group
+            timeline: what the first face shows over time, as HTML; empty for assistants
+            table: a row for each frame of the first face; empty for assistants
+            strip: the frames of the first face that counted most, as HTML; empty for assistants
+            json: everything about every face
+            csv: a row for each frame of every face
+            report: everything as a page that stands alone
+        """
+        if not is_assistant(request):
+            return self.handlers.analyse(video, model, heat_map, request, progress)
+        results = self.handlers.analyse(video, model, heat_map, on_its_own(request), progress)
+        # Drawn for people, and long: an assistant finds it in the files.
+        overlay, note, fine, coarse, _, _, _, *files = results
+        return overlay, note, fine, coarse, None, None, None, *files
+
+    def compare(
+        self,
+        video: str | None,
+        models: list[str],
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
+    ) -> tuple[Any, ...]:
+        """Let several models answer a video or image, and say where they agree.
+
+        Args:
+            video: The video or image, uploaded before: addresses elsewhere and paths are not followed.
+            models: Names of two models or more, as of /models.
+
+        Returns:
+            answers: what each model says, its timelines, and for how long they agree, as HTML
+            json: the same, frame by frame
+            report: the same as a page that stands alone
+        """
+        return self.handlers.compare(
+            video, models, on_its_own(request) if is_assistant(request) else request, progress
+        )
 
     def explain(
         self,
@@ -75,17 +130,18 @@ class Service:
         """Say what the answer to a video or image rests on, for each face in it.
 
         Args:
-            video: The video or image, uploaded before.
+            video: The video or image, uploaded before: addresses elsewhere and paths are not followed.
             model: Name of a model, as of /models.
             target: Class or group to explain; empty for the answer.
             instead_of: Class or group that is not the target, for why the one and not the other; empty for all others.
-            method: layercam, gradcam, attention, keypoints or masks; empty for the model's default.
+            method: One of layercam, gradcam, attention, keypoints and masks; empty for the model's default.
 
         Returns:
-            For each face its answer, the parts and movements that speak for it, and that in a sentence; and the heat
-            maps as a NumPy archive.
+            faces: for each its answer, the parts and movements that speak for it, and that in a sentence
+            maps: heat maps of all faces as a NumPy archive
         """
         workers = self.handlers.workers
+        request = on_its_own(request) if is_assistant(request) else request
         with self.handlers.analysis(video, request) as (folder, page):
             faces = workers.in_turn(
                 explain_file,
@@ -102,9 +158,8 @@ class Service:
         return faces, str(folder / MAPS_NAME)
 
 
-def add_service(page: Layout, handlers: Handlers, settings: Settings) -> None:
-    """Add the endpoints `/explain` and `/models` to a page that is being built."""
-    service = Service(handlers)
+def add_service(page: Layout, service: Service, settings: Settings) -> None:
+    """Add the endpoints `/explain` and `/models`, which nothing on the page asks for, while it is being built."""
     hidden: dict[str, Any] = {"visible": False}
     words = [gr.Textbox("", label=name, **hidden) for name in ("Target", "Instead of", "Method")]
     explained, maps, models = gr.JSON(label="Faces", **hidden), gr.File(label="Maps", **hidden), gr.JSON(**hidden)

@@ -69,6 +69,18 @@ def test_endpoints_are_named_typed_and_described(address):
         assert endpoint["description"]
         assert all(parameter["type"] for parameter in endpoint["parameters"])
         assert all(returned["type"] is not None for returned in endpoint["returns"])
+        said = [part["python_type"]["description"] for part in (*endpoint["parameters"], *endpoint["returns"])]
+        # Gradio reads one line for each, so that a sentence over two lines would have no end.
+        assert all(re.match(r"[A-Z].{15,}\.$", text) for text in said[: len(endpoint["parameters"])]), said
+        assert all(re.match(r"[a-z].{15,}[^.,]$", text) for text in said[len(endpoint["parameters"]) :]), said
+    assert "addresses elsewhere" in endpoints["/analyse"]["parameters"][0]["python_type"]["description"]
+    assert "row for each frame" in endpoints["/analyse"]["returns"][8]["python_type"]["description"]
+
+
+def test_the_description_is_what_the_client_prints(client):
+    said = client.view_api(print_info=False, return_format="str")
+    assert "(Names of two models or more, as of /models.)" in said
+    assert "(everything as a page that stands alone)" in said
 
 
 def test_a_program_lists_the_models(client):
@@ -141,13 +153,3 @@ def test_on_zero_the_gpu_is_asked_for_as_long_as_the_clip_needs(tiny_checkpoint,
     assert refused.value.name == "NoFaceFoundError"
     assert len(asked) == 2
     assert gpu_seconds(None, None, 5) < gpu_seconds(None, None, 60) < gpu_seconds(None, None, 600) == MAX_SECONDS
-
-
-@pytest.mark.slow
-def test_assistants_find_the_same_endpoints_as_tools(address):
-    pytest.importorskip("mcp", reason="needs gradio[mcp]")
-    schema = httpx.get(f"{address}gradio_api/mcp/schema").json()
-    tools = {tool["name"].rpartition("_")[2]: tool for tool in schema}
-    assert set(tools) == {"analyse", "compare", "explain", "models"}
-    assert "rests on" in tools["explain"]["description"]
-    assert tools["explain"]["inputSchema"]["properties"]["target"]["description"]
