@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,7 +120,8 @@ def prepare_repository(source: str, target: str, folder: Path) -> PreparedReposi
     name = resolved.parent.name if resolved.name == "hub" else resolved.name
     repo_id = _valid(target if "/" in target else f"{target}/{name}")
     loaded = load_checkpoint(checkpoint)
-    card = checked_card(checkpoint, loaded.model.num_parameters())
+    names = {resolved.name, name, repo_id.partition("/")[2]}
+    card = checked_card(checkpoint, loaded.model.num_parameters(), names=names)
     files = export_repository(loaded.model, loaded.processor, folder, card=checkpoint / CARD)
     (folder / CARD).write_text(address_card(card, repo_id), encoding="utf-8")
     return PreparedRepository(repo_id, files, folder)
@@ -154,12 +155,13 @@ def _valid(repo_id: str) -> str:
     return repo_id
 
 
-def checked_card(checkpoint: Path, num_parameters: int) -> str:
+def checked_card(checkpoint: Path, num_parameters: int, *, names: Collection[str]) -> str:
     """Read the card of a checkpoint's folder, and refuse one that must not be published.
 
     Args:
         checkpoint: The folder.
         num_parameters: Of the model in it.
+        names: What the checkpoint is called here and where it goes to; figures of any other are not its own.
 
     Raises:
         CardMissingError: If there is none.
@@ -167,7 +169,7 @@ def checked_card(checkpoint: Path, num_parameters: int) -> str:
         LicenceMissingError: If its metadata names no licence.
         StaleCardError: If it does not show the figures of the `results.json` beside it, or these are of another model.
     """
-    file, measured, name = checkpoint / CARD, checkpoint / RESULTS, checkpoint.resolve().name
+    file, measured = checkpoint / CARD, checkpoint / RESULTS
     if not file.is_file():
         raise CardMissingError(f"Expected a card in {str(file)!r}, found none. Write one.")
     try:
@@ -182,10 +184,17 @@ def checked_card(checkpoint: Path, num_parameters: int) -> str:
         raise LicenceMissingError(f"Expected a `license:` in the metadata of {str(file)!r}, found none. Name it.")
     if results is None and MARKED.search(text):
         raise StaleCardError(f"Expected a {RESULTS} beside {str(file)!r}, which shows its figures. Measure it again.")
-    if results is not None and (results["checkpoint"], counted or num_parameters) != (name, num_parameters):
+    if counted not in (None, num_parameters):
         raise StaleCardError(
-            f"Expected figures of {name!r} with {num_parameters} parameters in {str(measured)!r}, got those of "
-            f"{results['checkpoint']!r} with {counted}. Measure it again."
+            f"Expected figures of a model with {num_parameters} parameters in {str(measured)!r}, got those of one "
+            f"with {counted}. Measure it again."
+        )
+    if results is not None and (came := results["checkpoint"]) not in names:
+        called = " or ".join(map(repr, sorted(names)))
+        raise StaleCardError(
+            f"Expected figures of {called} in {str(measured)!r}, got those of {came!r}. "
+            f"If the weights are those of {came!r}, push them as NAMESPACE/{came} or call the folder so; "
+            "if they are others, measure them again."
         )
     if rendered != text:
         raise StaleCardError(f"{str(file)!r} does not show what was measured last. Run `make cards`.")

@@ -166,11 +166,18 @@ def test_a_hub_that_is_away_is_named(push, monkeypatch):
         ("README.md", "61.0 (55.0", "71.0 (55.0", StaleCardError, "make cards"),
         ("README.md", "value: 0.6104", "value: 0.7104", StaleCardError, "make cards"),
         ("results.json", "61.04", "62.04", StaleCardError, "make cards"),
-        ("results.json", '"checkpoint": "mine"', '"checkpoint": "yours"', StaleCardError, "Measure it again"),
+        (
+            "results.json",
+            '"checkpoint": "mine"',
+            '"checkpoint": "yours"',
+            StaleCardError,
+            "push them as NAMESPACE/yours",
+        ),
         ("results.json", '"parameters": ', '"parameters": 9', StaleCardError, "Measure it again"),
         ("README.md", "license: apache-2.0", "license: {", CardInvalidError, "makes no sense"),
         ("README.md", "- ferplus", "- lfw", CardInvalidError, "whose licence is known"),
         ("results.json", '"checkpoint"', "checkpoint", CardInvalidError, "makes no sense"),
+        ("results.json", '"checkpoint": "mine"', '"checkpoint": 7', StaleCardError, "of 'mine' in"),
         ("results.json", '"benches"', '"benchez"', CardInvalidError, "benches"),
         ("config.json", '"num_frames": ', '"num_framez": ', CheckpointError, "num_framez"),
     ],
@@ -207,6 +214,21 @@ def test_weights_that_mean_nothing_are_refused(checkpoint, tmp_path, fault):
 def test_a_target_that_is_no_place_is_refused(checkpoint, tmp_path, target):
     with pytest.raises(PushError, match="namespace"):
         prepare_repository(str(checkpoint), target, tmp_path / "prepared")
+
+
+def test_a_folder_of_another_name_is_pushed_as_what_was_measured(hub, checkpoint, tmp_path, dfer):
+    code, _, errors = dfer("export", checkpoint, tmp_path / "out")
+    assert code == 0, errors
+    code, _, errors = dfer("push", tmp_path / "out", "me")
+    assert code == 2
+    assert "got those of 'mine'. If the weights are those of 'mine', push them as NAMESPACE/mine" in errors
+    assert not hub.requests
+    code, _, errors = dfer("push", tmp_path / "out", "me/mine")
+    assert code == 0, errors
+    assert list(hub.repositories) == ["me/mine"]
+    # In the folder of a run, the run has the name.
+    shutil.move(tmp_path / "out", tmp_path / "mine-again" / "mine" / "hub")
+    assert prepare_repository(str(tmp_path / "mine-again" / "mine" / "hub"), "me", tmp_path / "p").repo_id == "me/mine"
 
 
 def test_a_run_is_named_after_its_folder(models, tmp_path):
