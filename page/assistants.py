@@ -56,4 +56,5 @@ def as_text(output: Any) -> Any:
         return " ".join(html.unescape(re.sub(r"<style.*?</style>|<[^>]*>", " ", output, flags=re.DOTALL)).split())
     if isinstance(output, dict) and "meta" in output:
         return output
-    return json.dumps(output, ensure_ascii=False) if output else None
+    is_empty = not output or (isinstance(output, dict) and output.get("data") == [])
+    return None if is_empty else json.dumps(output, ensure_ascii=False)
