@@ -48,9 +48,15 @@ THEME = gr.themes.Default(
 ).set(
     # Gradio's own are too faint to be read.
     button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
     button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_hover_dark="*primary_800",
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
+    stat_background_fill="*primary_600",
+    stat_background_fill_dark="*primary_400",
+    input_placeholder_color="*neutral_600",
+    input_placeholder_color_dark="*neutral_300",
 )
 
 
@@ -77,7 +83,7 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         )
         explaining = page.explain.click(
             handlers.explain,
-            [page.target, page.instead_of, page.face],
+            [page.target, page.instead_of],
             answered,
             # `explain` is what programs ask for.
             api_name="explain_shown",
@@ -97,7 +103,7 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         hidden = [page.face, page.beside, page.below]
         unveiled = [*hidden, page.player, page.why, page.target, page.instead_of, page.stale]
         for done in (running, explaining):
-            done.success(handlers.unveil, page.face, unveiled, **quiet)
+            done.success(handlers.unveil, None, unveiled, **quiet)
         comparing.success(lambda: gr.Row(visible=True), None, page.below_comparison, **quiet)
         page.stop.click(handlers.cancel, cancels=[running, explaining], **quiet)
         page.stop_comparison.click(handlers.cancel, cancels=[comparing], **quiet)
@@ -113,7 +119,7 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         forgotten = [page.timeline, page.comparison, page.below_comparison]
         chosen = [page.video, page.preview, page.player, page.stale, page.summary, *hidden, *forgotten]
         page.video.change(handlers.change_video, page.video, chosen, **quiet)
-        page.face.input(handlers.choose_face, page.face, [*answer, page.why], **quiet)
+        page.face.select(handlers.choose_face, None, [*answer, page.why], **quiet)
         page.model.input(handlers.choose_model, page.model, page.stale, **quiet)
         demo.unload(handlers.close)
     return demo.queue(max_size=settings.max_waiting, api_open=False)

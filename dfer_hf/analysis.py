@@ -255,6 +255,7 @@ def _analyse(
         strip_html,
         summarise,
         table_rows,
+        thumbnail,
         timeline_html,
         write_overlay,
     )
@@ -287,6 +288,7 @@ def _analyse(
             )
         article = clip_article(prediction, spool, info=probe(video, limits=limits), checkpoint=facts)
         strips = [strip_html(face, spool, name=name_face(prediction, face)) for face in prediction.faces]
+        pictures = [thumbnail(face, spool) for face in prediction.faces]
     page = f"{page_head()}{article}{page_foot([facts], versions=versions())}"
     (folder / REPORT_NAME).write_text(page, encoding="utf-8")
     (folder / JSON_NAME).write_text(prediction.to_json(), encoding="utf-8")
@@ -315,8 +317,9 @@ def _analyse(
                 strip,
                 table_rows(face),
                 explanation_notes(face),
+                picture,
             )
-            for face, strip in zip(prediction.faces, strips, strict=True)
+            for face, strip, picture in zip(prediction.faces, strips, pictures, strict=True)
         ],
     )
 

@@ -29,14 +29,24 @@ class Answer:
 
 @dataclass
 class Page:
-    """What one open page has on the disk, what it shows, and whether its analysis shall stop."""
+    """What one open page has on the disk, what it shows, and whether its analysis shall stop.
+
+    Of several faces it shows the one that was chosen, or the first.
+    """
 
     upload: Path | None = None
     folders: set[Path] = field(default_factory=set)
     faces: dict[int, ShownFace] = field(default_factory=dict)
+    chosen: int | None = None
     answer: Answer | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     last_used: float = field(default_factory=time.time)
+
+    @property
+    def face(self) -> ShownFace | None:
+        """The face that is shown, none before there is an answer."""
+        first = next(iter(self.faces.values()), None)
+        return first if self.chosen is None else self.faces.get(self.chosen, first)
 
 
 class OpenPages:

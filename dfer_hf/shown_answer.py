@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ShownFace:
-    """What a page shows of one face: what the answer is, the probabilities beside it, and what speaks for it."""
+    """What a page shows of one face: the answer, the probabilities beside it, what speaks for it, and its picture."""
 
     track_id: int
     description: str
@@ -18,6 +18,7 @@ class ShownFace:
     strip_html: str
     table: list[list[str]]
     explained: list[str]
+    picture: str
 
 
 @dataclass(frozen=True)

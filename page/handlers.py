@@ -17,6 +17,7 @@ from dfer_hf.shown_answer import ShownAnswer, ShownFace
 from dfer_hf.visualize import HEAT_MAP_NOTE
 from dfer_hf.worker import JobCancelledError, JobRefusedError
 
+from .faces import faces_html
 from .guards import refusal
 from .layout import NO_ANSWER
 from .player import player_html, preview_html
@@ -52,29 +53,25 @@ class Handlers:
         shown, answer = self._answer(
             video, Answer(model, Path(video or ""), Path()), request, progress, heat_map=heat_map
         )
-        return shown.folder / OVERLAY_NAME, *self._results(shown, answer, answer.faces[0])
+        return shown.folder / OVERLAY_NAME, *self._results(shown, answer, request)
 
     def explain(
         self,
         target: str | None,
         instead_of: str | None,
-        track_id: int | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
     ) -> tuple[Any, ...]:
         """Explain the answer again, for another class or group, or for why one and not another."""
         page = self.pages.page(session_of(request))
-        before = page.answer
-        if before is None or not page.faces:
+        before, chosen = page.answer, page.face
+        if before is None or chosen is None:
             raise refusal(GONE)
-        chosen = page.faces.get(track_id if track_id is not None else -1) or next(iter(page.faces.values()))
         # Why the answer and not another, where only the other is named.
         target = target or (chosen.label if instead_of else "")
         asked = replace(before, target=target, instead_of=instead_of or "")
         shown, answer = self._answer(str(before.video), asked, request, progress, heat_map=True)
-        again = {face.track_id: face for face in answer.faces}
-        face = again.get(chosen.track_id, answer.faces[0])
-        return shown.folder / OVERLAY_NAME, *self._results(shown, answer, face)
+        return shown.folder / OVERLAY_NAME, *self._results(shown, answer, request)
 
     def _answer(
         self, video: str | None, asked: Answer, request: gr.Request, progress: gr.Progress, *, heat_map: bool
@@ -95,9 +92,9 @@ class Handlers:
         page.answer = replace(asked, folder=folder)
         return page.answer, answer
 
-    @staticmethod
-    def _results(shown: Answer, answer: ShownAnswer, face: ShownFace) -> tuple[Any, ...]:
+    def _results(self, shown: Answer, answer: ShownAnswer, request: gr.Request) -> tuple[Any, ...]:
         """What follows the overlay: the note, a face, and the files."""
+        face = self.pages.page(session_of(request)).face or answer.faces[0]
         is_explained = any(other.explained for other in answer.faces)
         note = paragraphs(answer.summary + [HEAT_MAP_NOTE] * is_explained)
         files = (shown.folder / name for name in (JSON_NAME, CSV_NAME, REPORT_NAME))
@@ -143,24 +140,24 @@ class Handlers:
                 name = getattr(error, "name", type(error).__name__)
                 raise refusal(str(error) or "The analysis was stopped.", name) from error
 
-    def choose_face(self, track_id: int, request: gr.Request) -> tuple[Any, ...]:
+    def choose_face(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         """Show another face, and what speaks for its answer."""
-        faces = self.pages.page(session_of(request)).faces
-        if track_id not in faces:
+        page = self.pages.page(session_of(request))
+        if event.track_id not in page.faces:
             raise refusal(GONE)
-        return *show(faces[track_id]), why_html(faces[track_id])
+        page.chosen = event.track_id
+        face = page.faces[event.track_id]
+        return *show(face), why_html(face)
 
-    def unveil(self, track_id: int | None, request: gr.Request) -> tuple[Any, ...]:
+    def unveil(self, request: gr.Request) -> tuple[Any, ...]:
         """Show the answer's place and video, what else may be explained, and the choice of several faces.
 
         Where the face that was chosen is still there, it stays chosen.
         """
         page = self.pages.page(session_of(request))
-        answer, faces = page.answer, list(page.faces.values())
-        if answer is None or not faces:
+        answer, chosen, faces = page.answer, page.face, page.faces.values()
+        if answer is None or chosen is None:
             raise refusal(GONE)
-        chosen = page.faces.get(track_id if track_id is not None else -1, faces[0])
-        choices = [(face.description, face.track_id) for face in faces]
         plain = answer.folder / PLAIN_NAME
         player = player_html(
             answer.folder / OVERLAY_NAME,
@@ -170,7 +167,7 @@ class Handlers:
         )
         targets = [*chosen.fine, *((f"{group} (group)", group) for group in chosen.coarse if group not in chosen.fine)]
         return (
-            gr.Radio(choices, value=chosen.track_id, visible=len(choices) > 1),
+            gr.HTML(faces_html(faces, chosen=chosen.track_id), visible=len(faces) > 1),
             gr.Column(visible=True),
             gr.Column(visible=True),
             player,
@@ -193,8 +190,8 @@ class Handlers:
         if not self.pages.show(session, video):
             return gr.skip()
         page = self.pages.page(session)
-        page.faces, page.answer = {}, None
-        hidden = gr.Radio(value=None, visible=False), gr.Column(visible=False), gr.Column(visible=False)
+        page.faces, page.chosen, page.answer = {}, None, None
+        hidden = gr.HTML("", visible=False), gr.Column(visible=False), gr.Column(visible=False)
         forgotten = NO_ANSWER, "", "", *hidden, "", "", gr.Row(visible=False)
         if video is None:
             return None, "", *forgotten

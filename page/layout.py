@@ -10,6 +10,7 @@ from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import TABLE_HEADERS
 
 from .about import about_html
+from .faces import CHOOSE
 from .guards import example_clips
 from .live import live_html
 from .player import file_url
@@ -112,7 +113,7 @@ class Layout:
                     self.start = gr.Button("Analyse", variant="primary", scale=2, min_width=120)
                     self.stop = gr.Button("Cancel", min_width=80)
                 self.stale = gr.HTML(elem_id="stale")
-                self.face = gr.Radio([], label="Which face", visible=False)
+                self.face = gr.HTML(visible=False, elem_id="faces", js_on_load=CHOOSE)
                 with gr.Column(visible=False) as self.beside:
                     self.fine = DecidedLabel(label="Expression over the whole clip", elem_id="fine")
                     self.coarse = DecidedLabel(label="Group of expressions", elem_id="coarse")

@@ -5,7 +5,7 @@ from .compare import COMPARE_STYLE, COMPARE_TITLE, comparison_article, compariso
 from .legend import HEAT_MAP_NOTE, LEGEND_STYLE, heat_map_bar_html
 from .overlay import draw_face, write_overlay
 from .report import clip_article, error_article, page_foot, page_head
-from .strip import STRIP_STYLE, strip_html
+from .strip import STRIP_STYLE, strip_html, thumbnail
 from .text import TABLE_HEADERS, describe_face, explanation_notes, name_face, summarise, table_rows, warning_notes
 from .timeline import TIMELINE_STYLE, Timeline, build_timeline, timeline_html
 
@@ -35,6 +35,7 @@ __all__ = [
     "strip_html",
     "summarise",
     "table_rows",
+    "thumbnail",
     "timeline_html",
     "warning_notes",
     "write_overlay",

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 import cv2
@@ -13,7 +14,7 @@ from .overlay import face_picture
 from .text import points
 
 MOST_PICTURES = 6
-PICTURE_SIDE = 200
+PICTURE_SIDE, THUMBNAIL_SIDE = 200, 112
 _JPEG_QUALITY = 85
 
 STRIP_STYLE = """
@@ -81,9 +82,24 @@ def strip_html(face: FacePrediction, frames: FrameSpool | Sequence[Frame], *, na
     return f'<ul class="dfer-strip">{"".join(items)}</ul>'
 
 
-def _data_uri(frame: Frame, seen: FramePrediction, colour: Colour) -> str:
+def thumbnail(face: FacePrediction, frames: FrameSpool | Sequence[Frame]) -> str:
+    """Picture to know a face by, from the frame in the middle of those in which it is seen; without a heat map.
+
+    Args:
+        face: The face.
+        frames: The frames of the video, by their index.
+
+    Returns:
+        What goes into the `src` of an image.
+    """
+    seen = [frame for frame in face.frames if frame.box is not None]
+    middle = replace(seen[len(seen) // 2], heat_map=None)
+    return _data_uri(frames[middle.frame_index], middle, (255, 255, 255), side=THUMBNAIL_SIDE)
+
+
+def _data_uri(frame: Frame, seen: FramePrediction, colour: Colour, *, side: int = PICTURE_SIDE) -> str:
     """The face as a JPEG that stands in the page itself."""
-    rgb = face_picture(frame, seen, colour=colour, side=PICTURE_SIDE)
+    rgb = face_picture(frame, seen, colour=colour, side=side)
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"

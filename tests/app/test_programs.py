@@ -3,6 +3,7 @@
 import csv
 import http.server
 import json
+import re
 import sys
 import threading
 import time
@@ -86,42 +87,46 @@ def test_several_faces_can_be_chosen_from(workers, clips, tmp_path, monkeypatch)
     handlers = app.Handlers(workers)
     request = SimpleNamespace(session_hash="page")
     answer = handlers.analyse(str(clips / "pair.webm"), "tiny", False, request, ignore_progress)
-    choice, *_ = handlers.unveil(None, request)
+    choice, *_ = handlers.unveil(request)
     assert choice.visible
-    first, second = [track_id for _, track_id in choice.choices]
-    assert answer[1:6] != handlers.choose_face(first, request)[:-1]
-    assert answer[2:7] == handlers.choose_face(first, request)[:-1] != handlers.choose_face(second, request)[:-1]
-    # It stays chosen.
-    choice, *_ = handlers.unveil(second, request)
-    assert choice.value == second
+    pictures = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt="Picture of Face (\d)">', choice.value)
+    assert [number for _, number in pictures] == ["1", "2"]
+    assert pictures[0][0] != pictures[1][0]
+    first, second = (SimpleNamespace(track_id=track_id) for track_id in (0, 1))
+    shown = handlers.choose_face(first, request)[:-1]
+    assert answer[2:7] == shown != handlers.choose_face(second, request)[:-1]
+    # It stays chosen, also in the next answer.
+    assert re.findall(r'value="(\d)" checked', handlers.unveil(request)[0].value) == ["1"]
+    again = handlers.analyse(str(clips / "pair.webm"), "tiny", False, request, ignore_progress)
+    assert again[2:7] == handlers.choose_face(second, request)[:-1]
 
 
 def test_why_one_and_not_another_is_explained_on_the_page(workers, clips, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     handlers, request = app.Handlers(workers), SimpleNamespace(session_hash="page")
     with pytest.raises(gradio.Error, match="Analyse the video again"):
-        handlers.explain("fear", "", None, request, ignore_progress)
+        handlers.explain("fear", "", request, ignore_progress)
     first = handlers.analyse(str(clips / "short.webm"), "tiny", True, request, ignore_progress)
     (face,) = handlers.pages.page("page").faces.values()
     assert face.explained[0].startswith(f"For {face.label} speak:")
     # Only the other is named: why the answer and not that.
     other = next(label for label in face.fine if label != face.label)
-    again = handlers.explain("", other, None, request, ignore_progress)
-    *_, player, why, target, instead_of, _ = handlers.unveil(None, request)
+    again = handlers.explain("", other, request, ignore_progress)
+    *_, player, why, target, instead_of, _ = handlers.unveil(request)
     assert f"For {face.label} and not {other} speak:" in why
     assert (target.value, instead_of.value) == (face.label, other)
     assert again[2:4] == first[2:4]
     assert "positive (group)" in [name for name, _ in target.choices]
     assert 'class="map-opacity"' in player
     with pytest.raises(gradio.Error, match="share no class"):
-        handlers.explain(other, other, None, request, ignore_progress)
+        handlers.explain(other, other, request, ignore_progress)
 
 
 def test_a_map_that_was_not_asked_for_cannot_be_faded(workers, clips, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     handlers, request = app.Handlers(workers), SimpleNamespace(session_hash="page")
     handlers.analyse(str(clips / "short.webm"), "tiny", False, request, ignore_progress)
-    player = handlers.unveil(None, request)[3]
+    player = handlers.unveil(request)[3]
     assert 'class="base"' in player
     assert "map-opacity" not in player
 
@@ -139,15 +144,15 @@ def test_a_single_face_is_no_choice(workers):
     handlers = app.Handlers(workers)
     handlers.pages.show("page", "clip.mp4")
     page = handlers.pages.page("page")
-    page.faces = {0: ShownFace(0, "Face 1", "", "", {}, "", {}, "", "", [], [])}
+    page.faces = {0: ShownFace(0, "Face 1", "", "", {}, "", {}, "", "", [], [], "")}
     page.answer = Answer("tiny", Path("clip.mp4"), Path("folder"))
-    choice, *_ = handlers.unveil(None, SimpleNamespace(session_hash="page"))
+    choice, *_ = handlers.unveil(SimpleNamespace(session_hash="page"))
     assert not choice.visible
 
 
 def test_an_answer_that_was_deleted_is_asked_for_again(workers):
     with pytest.raises(gradio.Error, match="Analyse the video again"):
-        app.Handlers(workers).choose_face(0, SimpleNamespace(session_hash="page"))
+        app.Handlers(workers).choose_face(SimpleNamespace(track_id=0), SimpleNamespace(session_hash="page"))
 
 
 def test_the_headline_is_the_answer_and_not_the_most_probable_class():
