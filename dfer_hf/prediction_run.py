@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .explain import ExplainOptions
     from .predictor import VideoPredictor
 
-FRAMES_AHEAD = 48
+CROPS_AHEAD = 48
+FRAMES_AHEAD = 4
 MOST_SAMPLES = 8
 _TURNED = "The picture was turned by {} degrees clockwise to analyse it, since the faces in it are not upright."
 _PROGRESS_EVERY_SECONDS = 0.2
@@ -133,9 +134,12 @@ class _Analysis:
         bright = [predictor.engine.crop_rules.low_light for predictor in self.predictors]
         # Where only some brighten dark faces, they do so here.
         detector, is_shared = self.predictors[0].detector, len(set(bright)) == 1
-        crops = crop_faces(self._frames(on_frame), detector, low_light=is_shared and bright[0])
-        with closing(prefetch(crops, FRAMES_AHEAD)) as stream:
-            for frame in stream:
+        low_light = is_shared and bright[0]
+        with (
+            closing(prefetch(self._frames(on_frame), FRAMES_AHEAD)) as frames,
+            closing(prefetch(crop_faces(frames, detector, low_light=low_light), CROPS_AHEAD)) as crops,
+        ):
+            for frame in crops:
                 self.reached_seconds = frame.time_seconds
                 self.report()
                 for face in frame.faces:

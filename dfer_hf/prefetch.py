@@ -1,4 +1,4 @@
-"""Run an iterator in a thread, a few items ahead, so that decoding and the model share two cores."""
+"""Run an iterator in a thread, a few items ahead, so that decoding, finding faces and the model share the cores."""
 
 import queue
 import threading

@@ -30,6 +30,7 @@ MANIFEST_VERSION = 1
 
 _IMPORTED_IN = os.getpid()
 _CLIPS_PER_BATCH = 2
+_FRAMES_PER_PASS = 8
 _ADVICE = "Export it again with `dfer export --onnx`."
 
 
@@ -232,7 +233,7 @@ class OnnxEngine:
             with self._lock:
                 crops = np.stack(batch)
                 if self._frames is not None:
-                    (encoded,) = self._frames(crops.reshape(-1, *crops.shape[2:]))
+                    encoded = self._encode(self._frames, crops.reshape(-1, *crops.shape[2:]))
                     crops = encoded.reshape(*crops.shape[:2], -1)
                 parts.append(self._answer(crops, frames_per_second=None))
         return ClipAnswers.join(parts)
@@ -246,7 +247,7 @@ class OnnxEngine:
         if self._frames is None:
             raise ValueError("Expected a system that sees its frames apart, but this one has no graph for them.")
         with self._lock:
-            return self._frames(crops)[0]
+            return self._encode(self._frames, crops)
 
     def answer_encoded(
         self, encoded: Sequence[np.ndarray], *, frames_per_second: float | None, left_out: np.ndarray | None = None
@@ -267,6 +268,12 @@ class OnnxEngine:
         rows = probabilities.reshape(-1, probabilities.shape[-1]).astype(np.float32)
         (chosen,) = self._decide(rows)
         return chosen.reshape(probabilities.shape[:-1])
+
+    @staticmethod
+    def _encode(graph: Graph, crops: np.ndarray) -> np.ndarray:
+        """Run what encodes frames on a few at a time: as fast as on many, in a fraction of the memory."""
+        parts = [graph(crops[start : start + _FRAMES_PER_PASS])[0] for start in range(0, len(crops), _FRAMES_PER_PASS)]
+        return np.concatenate(parts)
 
     def _answer(self, clips: np.ndarray, *, frames_per_second: float | None) -> ClipAnswers:
         """Run what answers clips, of crops or of encoded frames."""

@@ -9,14 +9,17 @@ import numpy as np
 
 from ..video.reader import Frame
 from .alignment import align
-from .detection import FaceDetector, NoFaceFoundError
+from .detection import FaceDetector, NoFaceFoundError, RefiningFaceDetector
 from .low_light import METHOD, brighten
-from .tracking import track_faces
+from .tracking import TrackedFrame, track_faces
 
 WORKING_SIDE = 1280
 """Longer side in pixels that larger frames are shrunk to before anything is looked for in them."""
 
 DETECT_EVERY_SECONDS = 0.25
+
+DETECTED_AT_ONCE = 2
+"""Frames; one number for all, since the last digit of a point depends on it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def crop_faces(frames: Iterable[Frame], detector: FaceDetector, *, low_light: bo
         detector: What finds the faces.
         low_light: Whether dark faces are brightened.
     """
-    for tracked in track_faces(frames, detector, detect_every_seconds=DETECT_EVERY_SECONDS, batch_size=2):
+    for tracked in _track(frames, detector):
         frame, faces = tracked.frame, []
         for face in tracked.faces:
             crop = align(frame.rgb, face.points)
@@ -92,7 +95,7 @@ def crop_main_face(
     seen: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
     areas: dict[int, float] = defaultdict(float)
     num_frames = 0
-    for tracked in track_faces(read(), detector, detect_every_seconds=DETECT_EVERY_SECONDS):
+    for tracked in _track(read(), detector):
         num_frames += 1
         for face in tracked.faces:
             seen[face.track_id][tracked.frame.index] = face.points
@@ -109,6 +112,10 @@ def crop_main_face(
         if frame.index >= chosen.max():
             break
     return np.stack([crops[index] for index in chosen.tolist()])
+
+
+def _track(frames: Iterable[Frame], detector: FaceDetector) -> Iterator[TrackedFrame]:
+    return track_faces(frames, detector, detect_every_seconds=DETECT_EVERY_SECONDS, batch_size=DETECTED_AT_ONCE)
 
 
 def rank(track_id: int, num_frames: int, total_area: float) -> tuple[int, float, int]:
@@ -137,4 +144,6 @@ def crop_settings(detector: FaceDetector, *, low_light: bool) -> dict[str, Any]:
         "working_side": WORKING_SIDE,
         "detect_every_seconds": DETECT_EVERY_SECONDS,
     }
+    if isinstance(detector, RefiningFaceDetector):
+        settings["search_every_seconds"] = 2 * DETECT_EVERY_SECONDS
     return settings | ({"low_light": METHOD} if low_light else {})

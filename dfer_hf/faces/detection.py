@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -52,6 +52,23 @@ class FaceDetector(Protocol):
 
         Returns:
             One list for every image, empty where there is no face.
+        """
+        ...
+
+
+@runtime_checkable
+class RefiningFaceDetector(FaceDetector, Protocol):
+    """A detector that can also look where faces are expected and nowhere else, which costs it little."""
+
+    def refine(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Find the faces near boxes, the largest first.
+
+        Args:
+            images: As for `detect`.
+            boxes: Where faces are expected in each image, `(K, 4)`: left, top, right and bottom in its pixels.
+
+        Returns:
+            One list for every image, empty where no box has a face.
         """
         ...
 
@@ -153,6 +170,28 @@ class MtcnnFaceDetector:
             ImportError: If facenet-pytorch is not installed.
             ValueError: If an image has another dtype or shape.
         """
+        return self._find(images, None)
+
+    def refine(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """Find the faces near boxes, by the second and the third network alone.
+
+        Args:
+            images: As for `detect`.
+            boxes: Where faces are expected in each image, `(K, 4)`: left, top, right and bottom in its pixels.
+
+        Returns:
+            One list for every image, empty where no box has a face.
+
+        Raises:
+            ImportError: If facenet-pytorch is not installed.
+            ValueError: If an image has another dtype or shape, or there are more or fewer lists of boxes.
+        """
+        if len(boxes) != len(images):
+            raise ValueError(f"Expected boxes for each of {len(images)} images, got them for {len(boxes)}.")
+        return self._find(images, [np.asarray(expected, dtype=np.float64).reshape(-1, 4) for expected in boxes])
+
+    def _find(self, images: Sequence[np.ndarray], expected: list[np.ndarray] | None) -> list[list[Detection]]:
+        """Run the cascade on batches of images of one size, from the boxes expected or from a search."""
         images = [_as_rgb(image) for image in images]
         indices_by_shape = defaultdict(list)
         for index, image in enumerate(images):
@@ -160,17 +199,18 @@ class MtcnnFaceDetector:
         detections: list[list[Detection]] = [[] for _ in images]
         for indices in indices_by_shape.values():
             for start in range(0, len(indices), self.batch_size):
-                batch_indices = indices[start : start + self.batch_size]
-                found = self._detect_batch([images[index] for index in batch_indices])
-                for index, faces in zip(batch_indices, found, strict=True):
+                chosen = indices[start : start + self.batch_size]
+                batch = [images[index] for index in chosen]
+                # `owners` says which image of the batch each box of `(K, 4)` is of.
+                if expected is None:
+                    boxes, owners = self._propose(batch)
+                else:
+                    boxes = _square(np.concatenate([expected[index] for index in chosen]))
+                    owners = np.repeat(np.arange(len(chosen)), [len(expected[index]) for index in chosen])
+                boxes, owners = self._refine(batch, boxes, owners)
+                for index, faces in zip(chosen, self._describe(batch, boxes, owners), strict=True):
                     detections[index] = faces
         return detections
-
-    def _detect_batch(self, images: list[np.ndarray]) -> list[list[Detection]]:
-        """Run the cascade on images of one size; `owners` says which image each box of `(K, 4)` is of."""
-        boxes, owners = self._propose(images)
-        boxes, owners = self._refine(images, boxes, owners)
-        return self._describe(images, boxes, owners)
 
     def _propose(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Search every size of face: square boxes `(K, 4)` in pixels of the images, and owners `(K,)`."""

@@ -1,20 +1,20 @@
 """Follow faces through a clip: one identity per person, a box and five points for every frame.
 
-Detection is the slow part, so it runs a few times a second; boxes and points in between are interpolated.
-Frames are held back until no later detection can change what is said of them: up to `MAX_HELD_FRAMES`, and 16 for
-every detected frame of a batch; at 30 frames a second 21, and 6 for every detected frame.
+Detection is the slow part, so it runs a few times a second; boxes and points in between are interpolated. Frames are
+held back until no later detection can change what is said of them: up to `MAX_HELD_FRAMES`, and 16 for every detected
+frame of a batch; at 30 frames a second 21, and 6 for every detected frame.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
-import cv2
 import numpy as np
 
 from ..video.reader import Frame
+from .boxes import areas, distances, overlaps
 from .detection import Detection, FaceDetector
+from .key_frames import MAX_INTERVAL_FRAMES, Moment, choose_key_frames, detect_on_key_frames
 
 MAX_HELD_FRAMES = 64
 """Longest gap that is filled, and the interval after it; keeps slow motion from filling the memory."""
@@ -22,18 +22,13 @@ MAX_HELD_FRAMES = 64
 START_CONFIDENCE = 0.9
 """What a detection needs to start an identity; less is enough to continue one."""
 
-_MAX_INTERVAL_FRAMES = 16
-_MAX_GAP_FRAMES = MAX_HELD_FRAMES - _MAX_INTERVAL_FRAMES
-# The first in grey levels, over half of the picture.
-_CUT_MIN_DIFFERENCE, _CUT_MAX_CORRELATION = 8.0, 0.6
+_MAX_GAP_FRAMES = MAX_HELD_FRAMES - MAX_INTERVAL_FRAMES
 _RESUME_SECONDS = 3.0
 _SURE_CONFIDENCE = 0.97
 # Of those who are not alone. A false face of `tests/benchmarks/video.py`, found at 0.98, 0.70 and 0.74 in turn, goes;
 # of 34 small, dark, turned or covered portraits beside a clear one all stay, in 1,170 of 1,171 frames; 0.9 loses one.
 _CONFIRMING_CONFIDENCE = 0.85
 _MAX_SIZE_RATIO = 2.0
-# Of its own size, from one key frame to the next.
-_FAST_MOTION = 0.4
 
 
 @dataclass(frozen=True)
@@ -99,28 +94,9 @@ def track_faces(
             "Expected detect_every_seconds and max_gap_seconds of 0 or more and batch_size of 1 or more, "
             f"got {detect_every_seconds}, {max_gap_seconds} and {batch_size}."
         )
-    return _track(_detected(_moments(frames, detect_every_seconds), detector, batch_size), max_gap_seconds)
-
-
-def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
-    """Tell whether a scene changes between two consecutive frames, from their thumbnails.
-
-    At a cut more than half of the picture changes, unlike when something passes before a part of it, and what comes
-    does not correlate with what was there, unlike when the exposure changes. Two shots of different people before one
-    background are not told apart. Thumbnails are float, `(height, width, 3)`.
-    """
-    if np.median(np.abs(before - after)) < _CUT_MIN_DIFFERENCE:
-        return False
-    before, after = before - before.mean(), after - after.mean()
-    norm = np.linalg.norm(before) * np.linalg.norm(after)
-    # Equality is for pictures of one grey, whose norm is zero.
-    return bool((before * after).sum() <= _CUT_MAX_CORRELATION * norm)
-
-
-def _thumbnail(rgb: np.ndarray) -> np.ndarray:
-    # Every few pixels are enough for a mean, and many times as fast.
-    step = max(1, min(rgb.shape[:2]) // 72)
-    return cv2.resize(rgb[::step, ::step], (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return _track(
+        detect_on_key_frames(choose_key_frames(frames, detect_every_seconds), detector, batch_size), max_gap_seconds
+    )
 
 
 @dataclass(eq=False)
@@ -143,23 +119,7 @@ class _Track:
         return self.num_detections > 1 or self.track_id is not None
 
 
-@dataclass(eq=False)
-class _Moment:
-    """A frame on its way through the tracker, and the faces known in it so far."""
-
-    position: int
-    frame: Frame
-    is_key: bool  # faces are detected on it
-    starts_shot: bool
-    detections: list[Detection] = field(default_factory=list)
-    faces: list[tuple[_Track, Detection, bool]] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        return self.frame.time_seconds
-
-
-def _track(moments: Iterable[_Moment], max_gap_seconds: float) -> Iterator[TrackedFrame]:
+def _track(moments: Iterable[Moment], max_gap_seconds: float) -> Iterator[TrackedFrame]:
     tracker = _Tracker(max_gap_seconds)
     for moment in moments:
         if moment.starts_shot:
@@ -171,81 +131,18 @@ def _track(moments: Iterable[_Moment], max_gap_seconds: float) -> Iterator[Track
     yield from tracker.end_shot(is_end=True)
 
 
-def _moments(frames: Iterable[Frame], detect_every_seconds: float) -> Iterator[_Moment]:
-    """Decide on which frames to detect; one frame behind, since the last of a shot is one of them."""
-    previous: Frame | None = None
-    previous_thumbnail = np.zeros(0)
-    position, key_position, key_seconds, starts_shot = 0, 0, 0.0, True
-    for frame in frames:
-        thumbnail = _thumbnail(frame.rgb)
-        if previous is not None:
-            ends_shot = is_cut(previous_thumbnail, thumbnail)
-            # Half a frame of tolerance, or rounding of time stamps would put detection off by a whole frame.
-            tolerance = (frame.time_seconds - previous.time_seconds) / 2
-            is_due = previous.time_seconds >= key_seconds + detect_every_seconds - tolerance
-            is_late = position - key_position >= _MAX_INTERVAL_FRAMES
-            is_key = starts_shot or ends_shot or is_due or is_late
-            yield _Moment(position, previous, is_key, starts_shot)
-            if is_key:
-                key_position, key_seconds = position, previous.time_seconds
-            position += 1
-            starts_shot = ends_shot
-        previous, previous_thumbnail = frame, thumbnail
-    if previous is not None:
-        yield _Moment(position, previous, is_key=True, starts_shot=starts_shot)
-
-
-def _detected(moments: Iterable[_Moment], detector: FaceDetector, batch_size: int) -> Iterator[_Moment]:
-    """Run the detector on the key frames, `batch_size` of them at once, and between those where a face moves fast."""
-    waiting: list[_Moment] = []
-    keys: list[_Moment] = []
-    last_key: _Moment | None = None
-
-    def detect(chosen: Sequence[_Moment]) -> None:
-        found = detector.detect([moment.frame.rgb for moment in chosen]) if chosen else []
-        for moment, detections in zip(chosen, found, strict=True):
-            moment.is_key, moment.detections = True, detections
-
-    for moment in chain(moments, [None]):
-        if moment is not None:
-            waiting.append(moment)
-            keys += [moment] if moment.is_key else []
-        if len(keys) == batch_size or (moment is None and keys):
-            detect(keys)
-            detect(_within_fast_motion(waiting, last_key))
-            yield from waiting
-            waiting, keys, last_key = [], [], keys[-1]
-
-
-def _within_fast_motion(moments: Sequence[_Moment], last_key: _Moment | None) -> list[_Moment]:
-    """Every second frame between two key frames over which the surest face moved far; a line would miss it there."""
-    chosen: list[_Moment] = []
-    between: list[_Moment] = []
-    for moment in moments:
-        if not moment.is_key:
-            between.append(moment)
-            continue
-        if last_key is not None and not moment.starts_shot and last_key.detections and moment.detections:
-            face = max(moment.detections, key=lambda detection: detection.confidence)
-            boxes, others = np.array([face.box]), np.array([other.box for other in last_key.detections])
-            moved = _distances(boxes, others).min() / np.sqrt(_areas(boxes)[0])
-            chosen += between[1::2] if moved > _FAST_MOTION else []
-        last_key, between = moment, []
-    return chosen
-
-
 class _Tracker:
     """Who has been seen, and the frames of which not everything is known yet."""
 
     def __init__(self, max_gap_seconds: float):
         self.max_gap_seconds = max_gap_seconds
-        self.held: deque[_Moment] = deque()
+        self.held: deque[Moment] = deque()
         self.tracks: list[_Track] = []
         self.num_keys, self.num_people = 0, 0
         # Its position, in this shot.
         self.last_key: int | None = None
 
-    def record(self, now: _Moment) -> None:
+    def record(self, now: Moment) -> None:
         """Take in the detections of the newest frame held."""
         self.num_keys += 1
         fresh = [track for track in self.tracks if self._is_within_gap(track, now)]
@@ -289,14 +186,14 @@ class _Tracker:
         while self.held:
             yield self._close(self.held.popleft(), is_still=is_end and self.num_keys == 1)
 
-    def _is_within_gap(self, track: _Track, now: _Moment) -> bool:
+    def _is_within_gap(self, track: _Track, now: Moment) -> bool:
         """Whether what is between the last detection of a track and now is to be filled."""
         if track.position == self.last_key:
             return True
         is_short = now.seconds - track.seconds <= self.max_gap_seconds
         return track.is_waiting and is_short and now.position - track.position <= _MAX_GAP_FRAMES
 
-    def _continue(self, track: _Track, detection: Detection, now: _Moment, *, is_gap: bool) -> None:
+    def _continue(self, track: _Track, detection: Detection, now: Moment, *, is_gap: bool) -> None:
         elapsed, steps = now.seconds - track.seconds, now.position - track.position
         start, track.velocity = track.detection, np.zeros(2)
         if not is_gap:
@@ -329,10 +226,10 @@ class _Tracker:
         for moment in self._between(track.position, (track.position + next_key + 1) // 2):
             moment.faces.append((track, track.detection, True))
 
-    def _between(self, first: int, last: int) -> list[_Moment]:
+    def _between(self, first: int, last: int) -> list[Moment]:
         return [moment for moment in self.held if first < moment.position < last]
 
-    def _close(self, moment: _Moment, *, is_still: bool) -> TrackedFrame:
+    def _close(self, moment: Moment, *, is_still: bool) -> TrackedFrame:
         """Settle who is real, number them, and make the frame."""
         faces = []
         nobody_so_far = self.num_people == 0
@@ -358,12 +255,12 @@ def _matches(
     last = np.array([track.detection.box for track in tracks])
     moved = last + np.tile(np.array([track.velocity for track in tracks]) * elapsed[:, None], 2)
     found = np.array([detection.box for detection in detections])
-    sizes, found_sizes = (np.sqrt(np.maximum(_areas(b), 1e-6)) for b in (last, found))
+    sizes, found_sizes = (np.sqrt(np.maximum(areas(b), 1e-6)) for b in (last, found))
     size = np.sqrt(sizes[:, None] * found_sizes)
     ratio = sizes[:, None] / found_sizes
     # A face goes on as it moved, or it has turned round or stopped.
-    distance = np.minimum(_distances(moved, found), _distances(last, found)) / size
-    overlap = np.maximum(_overlaps(moved, found), _overlaps(last, found))
+    distance = np.minimum(distances(moved, found), distances(last, found)) / size
+    overlap = np.maximum(overlaps(moved, found), overlaps(last, found))
     reach = np.clip(0.75 + elapsed, None, 1.5)[:, None]
     is_possible = (distance < reach) & (np.maximum(ratio, 1 / ratio) < _MAX_SIZE_RATIO)
     cost = np.where(is_possible, distance + 1 - overlap, np.inf)
@@ -373,23 +270,6 @@ def _matches(
         pairs.append((tracks[row], detections[column]))
         cost[row], cost[:, column] = np.inf, np.inf
     return pairs
-
-
-def _distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Between the centres of `(N, 4)` and `(M, 4)` boxes, `(N, M)`."""
-    centres, other_centres = ((edges[:, :2] + edges[:, 2:]) / 2 for edges in (boxes, others))
-    return np.linalg.norm(centres[:, None] - other_centres, axis=2)
-
-
-def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of `(N, 4)` with `(M, 4)` boxes, `(N, M)`."""
-    corner = np.maximum(boxes[:, None, :2], others[:, :2])
-    shared = np.maximum(np.minimum(boxes[:, None, 2:], others[:, 2:]) - corner, 0).prod(axis=2)
-    return shared / np.maximum(_areas(boxes)[:, None] + _areas(others) - shared, 1e-6)
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 def _blend(first: Detection, second: Detection, weight: float) -> Detection:

@@ -213,3 +213,23 @@ def test_every_face_of_a_group_is_found(detector):
     nearest = [min(np.linalg.norm(centre(face) - place) for face in faces) for place in expected]
     assert len(faces) == 5
     assert max(nearest) < 40
+
+
+def test_a_face_is_found_again_near_where_it_was_and_nowhere_else(detector, astronaut, hopper):
+    canvas = np.full((700, 1300, 3), 128, dtype=np.uint8)
+    canvas[50:450, 50:450] = astronaut
+    canvas[50:656, 700:1212] = hopper
+    larger, smaller = detector.detect([canvas])[0]
+    near = np.add(smaller.box, (12, -9, 12, -9))
+    (again,), nobody = detector.refine([canvas, canvas], [near[None], np.zeros((0, 4))])
+    eyes = np.linalg.norm(smaller.points[0] - smaller.points[1])
+    assert np.linalg.norm(again.points - smaller.points, axis=1).max() < 0.06 * eyes
+    assert nobody == []
+    # Two guesses at one face are one face, and the larger face still comes first.
+    faces = detector.refine([canvas], [np.stack([near, smaller.box, larger.box])])[0]
+    assert [pytest.approx(centre(face), abs=6) for face in faces] == [centre(larger), centre(smaller)]
+
+
+def test_boxes_for_more_or_fewer_images_are_refused(detector, astronaut):
+    with pytest.raises(ValueError, match="Expected boxes for each of 1 images, got them for 2"):
+        detector.refine([astronaut], [np.zeros((0, 4))] * 2)
