@@ -12,13 +12,14 @@ import pytest
 
 import dfer_hf
 
-from .visits import LIMITS, SHIPPED
+from .visits import LIMITS, SHIPPED, call, named
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 import app
+from page.assistants import as_text
 from page.settings import SettingError, Settings, settings_table
 from page.zero import LOADED, MAX_SECONDS, ZeroWorkers, gpu_seconds
 
@@ -81,6 +82,23 @@ def test_the_description_is_what_the_client_prints(client):
     said = client.view_api(print_info=False, return_format="str")
     assert "(Names of two models or more, as of /models.)" in said
     assert "(everything as a page that stands alone)" in said
+
+
+@pytest.mark.parametrize("before", ["http://127.0.0.1:9", "https://faces.example/behind/a/proxy"])
+def test_the_address_of_an_upload_is_the_upload_and_nobody_is_asked_for_it(address, clips, before):
+    with (clips / "short.webm").open("rb") as content:
+        path = httpx.post(f"{address}gradio_api/upload", files={"files": content}).json()[0]
+    assert "event: complete" in call(address, [named(f"{before}/gradio_api/file={path}"), "tiny", False])
+    elsewhere = f"{before}/gradio_api/file={path}/../../../../../../../../etc/passwd"
+    assert "addresses and paths are not followed" in call(address, [named(elsewhere), "tiny", False])
+
+
+def test_assistants_read_text_and_not_python_or_html():
+    assert as_text('<style>p {}</style><p>Fear &amp; <b title="x">anger</b></p>') == "Fear & anger"
+    assert as_text([{"name": "tiny", "is_default": True}]) == '[{"name": "tiny", "is_default": true}]'
+    assert as_text({"headers": ["seconds"], "data": []}) is None
+    file = {"path": "a.csv", "meta": {"_type": "gradio.FileData"}}
+    assert as_text(file) is file
 
 
 def test_a_program_lists_the_models(client):
