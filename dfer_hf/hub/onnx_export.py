@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from transformers.image_utils import PILImageResampling
 
 from .. import __version__
 from ..engines import AnswerRules, ClipAnswers, CropRules, Engine
@@ -57,11 +58,10 @@ def export_onnx(model: DferPreTrainedModel, processor: DferVideoProcessor, folde
         OnnxExportError: If torch cannot write a graph, or one answers otherwise than the system.
     """
     _check_libraries()
-    size = processor.size
-    if (size["height"], size["width"]) != (CROP_SIZE, CROP_SIZE):
+    if not processor.do_resize or processor.resample != PILImageResampling.BILINEAR:
         raise OnnxExportError(
-            f"Expected a system that sees crops as they are cut out, {CROP_SIZE}×{CROP_SIZE} pixels, got one of "
-            f"{size['height']}×{size['width']}. Its graphs would resize otherwise than its processor."
+            f"Expected a processor with do_resize=True and resample={PILImageResampling.BILINEAR:d}, got do_resize="
+            f"{processor.do_resize} and resample={processor.resample:d}. Its graphs would resize otherwise."
         )
     refuse_strangers(folder, set(ONNX_FILES))
     model = model.eval()

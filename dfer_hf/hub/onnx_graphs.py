@@ -13,7 +13,7 @@ from transformers.image_utils import SizeDict
 
 from ..faces.alignment import CROP_SIZE
 from ..faces.detection import mtcnn_outputs
-from ..faces.video_processing_dfer import DferVideoProcessor
+from ..faces.video_processing_dfer import DferVideoProcessor, to_luma
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
 
 OUTPUTS = ("fine", "coarse", "frame_fine", "frame_weights", "movements")
@@ -24,25 +24,51 @@ class OnnxExportError(ValueError):
     """A system that cannot be written as ONNX graphs, or whose graphs answer otherwise than torch."""
 
 
+class _Resize(nn.Module):
+    """Square images of bytes to another side, as torch resizes them, digit for digit: rows, then columns.
+
+    torch weighs bytes by integers of 16 bits and rounds after either step (`aten/.../UpSampleKernelAVXAntialias.h`),
+    which no operator of ONNX does.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        rows = torch.eye(CROP_SIZE, dtype=torch.float64)[None, None]
+        weights = nn.functional.interpolate(rows, (side, CROP_SIZE), mode="bilinear", antialias=True)[0, 0]
+        bits = next(bits for bits in range(22, 0, -1) if 0.5 + weights.max() * 2**bits < 2**15)
+        self.one = float(2**bits)
+        self.weights = nn.Buffer((weights * self.one + 0.5).floor().float())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Resize uint8 images `(..., 112, 112)`."""
+        wide = self._rounded(images.float() @ self.weights.T)
+        return self._rounded(self.weights @ wide).to(torch.uint8)
+
+    def _rounded(self, sums: torch.Tensor) -> torch.Tensor:
+        return ((sums + self.one / 2) / self.one).floor().clamp(0, 255)
+
+
 class _Pixels(nn.Module):
     """Crops to what the model sees, by the processor's own rule."""
 
     def __init__(self, processor: DferVideoProcessor) -> None:
         super().__init__()
-        names = ("do_grayscale", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+        names = ("resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
         self.settings = {name: getattr(processor, name) for name in names}
-        self.processor = processor
+        self.processor, side = processor, processor.size["height"]
+        self.resize = _Resize(side) if side != CROP_SIZE else nn.Identity()
         # transformers keeps the tensors of mean and deviation; made in tracing they would hold no values.
         self(torch.zeros(1, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8))
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Scale uint8 crops `(frames, 112, 112, 3)` to pixel values `(frames, 3, 112, 112)`."""
+        """Scale uint8 crops `(frames, 112, 112, 3)` to pixel values `(frames, 3, side, side)`."""
+        images = crops.permute(0, 3, 1, 2)
+        images = self.resize(to_luma(images) if self.processor.do_grayscale else images)
         # As clips of one frame side by side: the processor looks into a table for the number of frames of each.
-        clips = crops.permute(0, 3, 1, 2)[:, None]
-        size = SizeDict(height=CROP_SIZE, width=CROP_SIZE)
+        size = SizeDict(height=images.shape[-2], width=images.shape[-1])
         made = self.processor._preprocess(
-            [clips], do_crop_faces=False, do_resize=False, size=size, do_center_crop=False, crop_size=size,
-            **self.settings,
+            [images[:, None]], do_crop_faces=False, do_grayscale=False, do_resize=False, size=size,
+            do_center_crop=False, crop_size=size, **self.settings,
         )  # fmt: skip
         return made["pixel_values_videos"][0][:, 0]
 

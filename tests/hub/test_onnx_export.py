@@ -14,6 +14,7 @@ from dfer_hf.engines.torch_engine import TorchEngine
 from dfer_hf.faces import MtcnnFaceDetector
 from dfer_hf.hub import onnx_export
 from dfer_hf.hub.onnx_export import OnnxExportError, export_onnx
+from dfer_hf.hub.onnx_graphs import _Pixels
 
 BATCHES = (1, 2, 5)
 
@@ -72,10 +73,34 @@ class _Liar(TorchEngine):
         return type(found)(found.fine + 2e-4, *(getattr(found, name) for name in list(found.__dict__)[1:]))
 
 
-def test_a_system_of_other_crops_is_refused(tmp_path):
+@pytest.mark.skipif(
+    not any(name in torch.backends.cpu.get_cpu_capability() for name in ("AVX2", "AVX512")),
+    reason="torch rounds once on this processor, not after rows and after columns",
+)
+@pytest.mark.parametrize("side", [48, 56, 64, 80, 150, 224])
+def test_graphs_resize_as_the_processor_does(side):
+    processor = dfer_hf.DferVideoProcessor(size={"height": side, "width": side}, do_grayscale=True)
+    clip = np.concatenate([crops(4), np.zeros((1, 112, 112, 3), np.uint8), np.full((1, 112, 112, 3), 255, np.uint8)])
+    expected = processor(clip, input_data_format="channels_last", return_tensors="pt")["pixel_values_videos"][0]
+    assert torch.equal(_Pixels(processor)(torch.from_numpy(clip)), expected)
+
+
+@pytest.mark.slow
+def test_a_system_of_smaller_pictures_answers_as_torch_does(tmp_path):
+    config = dfer_hf.systems()["frame_resnet"].config_class.from_preset("tiny", image_size=56)
+    torch.manual_seed(0)
+    model = dfer_hf.systems()["frame_resnet"](config)
+    processor = dfer_hf.DferVideoProcessor(num_frames=config.num_frames, size={"height": 56, "width": 56})
+    export_onnx(model, processor, tmp_path / "onnx")
+    clip = crops(config.num_frames)
+    own, expected = OnnxEngine(tmp_path / "onnx").answer([clip]), TorchEngine(model, processor).answer([clip])
+    np.testing.assert_allclose(own.fine, expected.fine, atol=1e-4)
+
+
+def test_a_processor_that_resizes_otherwise_is_refused(tmp_path):
     model, _ = tiny("frame_resnet")
-    with pytest.raises(OnnxExportError, match="got one of 64×64"):
-        export_onnx(model, dfer_hf.DferVideoProcessor(size={"height": 64, "width": 64}), tmp_path)
+    with pytest.raises(OnnxExportError, match="got do_resize=True and resample=3"):
+        export_onnx(model, dfer_hf.DferVideoProcessor(resample=3), tmp_path)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
