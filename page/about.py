@@ -4,6 +4,7 @@ Figures and data are those of the cards and results that came with the checkpoin
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -18,25 +19,11 @@ from dfer_hf.hub.evaluation import NOTHING
 from dfer_hf.hub.metadata import SOURCES
 from dfer_hf.hub.zoo import ZOO_HEAD, ZOO_SAYS, zoo_rows
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
+from dfer_hf.visualize.text import LIMITS_OF_USE
 
-MEANING = (
-    "The models say what a face looks like to the people who labelled the training pictures.",
-    "They do not say what somebody feels: people smile without joy and grieve without a sign, and the scientific "
-    "ground for reading emotion off a face is weak (Barrett et al. 2019).",
-    "Do not decide anything about a person on an answer of this software.",
-)
 LIMITS = (
     "None of the shipped checkpoints was trained or measured on video of real people.",
-    "The training pictures were collected from the web and are not balanced by age, gender or origin; expect the "
-    "answers to be worse for some people than for others.",
     "Disgust and fear are rare in the training data and least reliable.",
-)
-LAW = (
-    "Article 5(1)(f) of the EU AI Act forbids to infer emotions of people at the workplace and in education, except "
-    "for medical or safety reasons.",
-    "Other uses of emotion recognition are high-risk there (Annex III), and the people exposed must be told "
-    "(Article 50(3)).",
-    "This is no legal advice; other places have laws of their own.",
 )
 BEFORE = (
     "Ask them, say what for and how long you keep what, and let them say no without a price.",
@@ -122,11 +109,12 @@ def about_html(names: Sequence[str]) -> str:
     Args:
         names: Of the checkpoints; what did not come with the package has no card, and is only named.
     """
+    meaning, law = (re.split(r"(?<=\.) (?=[A-Z])", paragraph) for paragraph in LIMITS_OF_USE)
     folders = {name: folder for name, folder in shipped_checkpoints().items() if name in names}
     parts = [
-        ("What an answer says", _sentences(MEANING)),
+        ("What an answer says", _sentences(meaning)),
         ("What the answers are bad at", _list(LIMITS)),
-        ("What the law says", _sentences(LAW)),
+        ("What the law says", _sentences(law)),
         ("Before you analyse people", _list(BEFORE)),
         ("What happens to files", _sentences(FILES)),
         ("The systems", _systems(folders)),

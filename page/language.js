@@ -31,11 +31,11 @@
     return null;
   }
 
-  // A text as a whole, or else sentence by sentence, or else item by item of a list.
+  // A text as a whole, or else sentence by sentence, or else item by item of a list, and each item by its parts.
   function translated(text) {
     const whole = exactly(text);
     if (whole !== null) return whole;
-    for (const [between, joined] of [[/(?<=[.!?]) /, " "], [/, (?:or )?/, ", "]]) {
+    for (const [between, joined] of [[/(?<=[.!?]) /, " "], [/; /, "; "], [/: /, ": "], [/, (?:or )?/, ", "]]) {
       const parts = text.split(between);
       if (parts.length > 1) {
         const others = parts.map(translated);

@@ -2,14 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 
 from dfer_hf.analysis import AnalysisWorkers
+from dfer_hf.faces.quality import FaceQuality
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Sentiment
+from dfer_hf.video import VideoError, probe
 from dfer_hf.visualize import TABLE_HEADERS
+
+from .visits import LIMITS
 
 gradio = pytest.importorskip("gradio", reason="the app needs gradio")
 
@@ -64,3 +69,18 @@ def test_a_translation_has_the_gaps_of_its_original():
 
 def test_a_text_without_translation_would_be_noticed():
     assert not is_known("Nobody ever translated this.")
+
+
+@pytest.mark.parametrize("file", ["sound.wav", "text.mp4", "empty.mp4", "broken.webm", "long.webm"])
+def test_a_refusal_has_a_german_text(bad_files, file):
+    with pytest.raises(VideoError) as refused:
+        probe(bad_files / file, limits=LIMITS)
+    assert [sentence for sentence in sentences(str(refused.value)) if not is_known(sentence)] == []
+
+
+def test_what_is_said_of_a_face_that_is_seen_badly_has_a_german_text():
+    small = FaceQuality(12.0, 0.0, 170.0, 80.0, template_distance=0.0, coverage=0.01, confidence=0.1)
+    blurred = replace(small, size_pixels=200.0, roll_degrees=90.0)
+    problems = [*small.problems, *blurred.problems]
+    assert len(problems) == 10
+    assert [problem for problem in problems if not is_known(problem)] == []

@@ -1,7 +1,6 @@
 """The Live tab in a browser: with a made-up camera, without one, and with one that is refused."""
 
 import io
-import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -9,13 +8,13 @@ from PIL import Image
 
 from dfer_hf.video import read_frames
 
+from .browsing import browsing
 from .visits import files_in, serving
 
 pytest.importorskip("gradio", reason="the app needs gradio")
 from page.guards import example_clip
 
 pytestmark = pytest.mark.slow
-QUIET = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
 RATE = """() => {
     const said = document.querySelector(".dfer-live .rate").textContent;
     return said ? parseFloat(said) : 0;
@@ -24,18 +23,12 @@ RATE = """() => {
 
 @contextmanager
 def visiting(address, flags):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("needs a browser on the path")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=[*QUIET.split(), *flags])
+    with browsing(*flags) as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
         page.goto(address)
         page.get_by_role("tab", name="Live").click()
         yield page
-        browser.close()
 
 
 @pytest.fixture(scope="module")
