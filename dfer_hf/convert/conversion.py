@@ -30,13 +30,18 @@ class Converted:
         model: With the weights.
         processor: Prepares its clips as the published code does, of faces that are aligned as here.
         left_out: Names of tensors that have no place here.
-        has_new_head: Whether the classifier has random weights.
+        drawn: Parts that have random weights, as the file has none for them.
     """
 
     model: DferPreTrainedModel
     processor: DferVideoProcessor
     left_out: tuple[str, ...]
-    has_new_head: bool
+    drawn: tuple[str, ...]
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether the classifier is one of them."""
+        return "classifier" in self.drawn
 
 
 def convert(source: Source, tensors: Tensors, labels: Sequence[str] | None = None) -> Converted:
@@ -80,7 +85,8 @@ def convert(source: Source, tensors: Tensors, labels: Sequence[str] | None = Non
         renamed = {name: pair for name, pair in renamed.items() if not pair[0].startswith(source.head)}
     found = source.adapt(dict(renamed.values()))
     state = {source.put_first + name: tensor for name, tensor in found.items()}
-    _load(model, state, strangers, source.put_first + source.head if has_new_head else None)
+    drawn = [f"{part}." for part in source.lacks] + [source.put_first + source.head] * has_new_head
+    _load(model, state, strangers, tuple(drawn))
     mean, std = source.normalisation
     processor = DferVideoProcessor(
         size={"height": config.image_size, "width": config.image_size},
@@ -90,7 +96,8 @@ def convert(source: Source, tensors: Tensors, labels: Sequence[str] | None = Non
         frames_per_segment=source.frames_per_segment,  # pyright: ignore[reportCallIssue]  its own fields
         every_frame=model_class.reads_every_frame,  # pyright: ignore[reportCallIssue]
     )
-    return Converted(model.eval(), processor, tuple(left_out), has_new_head)
+    parts = (*source.lacks, *(["classifier"] if has_new_head else []))
+    return Converted(model.eval(), processor, tuple(left_out), parts)
 
 
 def _rename(
@@ -119,9 +126,9 @@ def _lacks_head(source: Source, renamed: dict[str, tuple[str, torch.Tensor]], nu
     return not rows or any(number != num_labels for number in rows)
 
 
-def _load(model: DferPreTrainedModel, state: Tensors, strangers: list[str], new_head: str | None) -> None:
+def _load(model: DferPreTrainedModel, state: Tensors, strangers: list[str], drawn: tuple[str, ...]) -> None:
     expected = model.state_dict()
-    optional = {name for name in expected if name.endswith(COMPUTED) or (new_head and name.startswith(new_head))}
+    optional = {name for name in expected if name.endswith(COMPUTED) or name.startswith(drawn)}
     said = tensor_faults(state, expected, optional=optional, unexpected=strangers)
     if said:
         raise KeysError(

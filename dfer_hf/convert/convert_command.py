@@ -1,6 +1,7 @@
 """What `dfer convert` does: write weights of a published repository as a checkpoint of this package."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.utils import logging
@@ -37,7 +38,7 @@ and the choice of frames are those of the published code. Where that was trained
 do not hold here: measure anew.
 """
 _NEW_HEAD = """
-**Not ready to answer.** The classifier has random weights, since the file has none of these classes. Train it first.
+**Not ready to answer.** {parts} random weights, since the file has none that fit. Train it first.
 """
 
 
@@ -76,8 +77,9 @@ def _notes(converted: Converted) -> list[str]:
     if converted.left_out:
         parts = sorted({".".join(name.split(".")[:2]) for name in converted.left_out})
         notes.append(f"{len(converted.left_out)} tensors have no place here and were left out: {', '.join(parts[:8])}")
-    if converted.has_new_head:
-        notes.append("the classifier is new and has random weights; train it before anyone is to use it")
+    if converted.drawn:
+        parts = _in_words(converted.drawn)
+        notes.append(f"{parts} random weights, as the file has none that fit; train it before anyone is to use it")
     notes.append(f"the licence is for you to fill in: `license:` in the metadata of {CARD}")
     return notes
 
@@ -89,5 +91,9 @@ def _card(source: Source, converted: Converted, options: argparse.Namespace) -> 
         origin=source.origin,
         system=options.system,
         file=options.checkpoint.name,
-        head=_NEW_HEAD if converted.has_new_head else "",
+        head=_NEW_HEAD.format(parts=_in_words(converted.drawn).capitalize()) if converted.drawn else "",
     )
+
+
+def _in_words(parts: Sequence[str]) -> str:
+    return f"the {' and the '.join(parts)} {'has' if len(parts) == 1 else 'have'}"

@@ -93,6 +93,26 @@ def former_dfer_name(key: str) -> str:
     return f"trunk.{backbone_name(rest)}"
 
 
+def gca_ial_name(key: str) -> str:
+    """Name a tensor of GCA+IAL (muse1998/IAL-for-Facial-Expression-Recognition, modules.py) in NR-DFERNet.
+
+    Only the fusion of differences and frames, and the temporal transformer, are the same in both.
+    """
+    part, _, rest = key.removeprefix("s_former.").partition(".")
+    embeddings = {"pos_embedding_pos": "fusion.static_transformer", "pos_embedding": "temporal_transformer"}
+    if part in embeddings:
+        return f"{embeddings[part]}.position_embeddings"
+    if part == "patch_embedding":
+        place, _, tensor = rest.partition(".")
+        return f"fusion.down_convolution.{('convolution', 'normalization')[int(place)]}.{tensor}"
+    if part == "layer4":
+        return backbone_name(f"layer1.{rest}").replace("encoder.stages.0.layers", "fusion.dynamic_branch")
+    ours = {"pos_transformer": "fusion.static_transformer", "temporal_transformer": "temporal_transformer"}[part]
+    place, layer_part = rest.removeprefix("layers.").split(".", 1)
+    name, _, tensor = layer_part.rpartition(".")
+    return f"{ours}.layers.{place}.{TRANSFORMER_LAYER[name]}.{tensor}"
+
+
 def m3dfel_name(key: str) -> str:
     """Name a tensor of M3DFEL (Tencent/TFace, attribute/M3DFEL/models/M3DFEL.py)."""
     part, _, rest = key.partition(".")

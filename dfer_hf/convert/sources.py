@@ -13,6 +13,7 @@ from ..models.configuration_cfc_sp import CfcSpConfig
 from .convert_pickle import ConversionError
 from .names import (
     former_dfer_name,
+    gca_ial_name,
     hrnet_name,
     iresnet_name,
     m3dfel_name,
@@ -25,6 +26,8 @@ from .names import (
 Tensors = dict[str, torch.Tensor]
 NUM_HEADS = 8
 """Attention heads of Former-DFER and of M3DFEL, which no tensor tells."""
+GCA_IAL_HEADS = 4
+"""Likewise of GCA+IAL."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Source:
         left_out: Pattern of names that have no place here.
         head: What our names of the classifier begin with.
         may_lack_head: Whether the classifier may be of other classes, or missing: a new one is drawn then.
+        lacks: Further parts of ours that no file has, and that are drawn.
         normalisation: Mean and standard deviation of the three channels that it wants.
         frames_per_segment: V of the paper: neighbouring frames that it takes together.
         adapt: Changes renamed tensors where ours are otherwise made.
@@ -52,6 +56,7 @@ class Source:
     head: str
     left_out: str = r"(?!)"
     may_lack_head: bool = False
+    lacks: tuple[str, ...] = ()
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,) * 3, (1.0,) * 3)
     frames_per_segment: int = 1
     adapt: Callable[[Tensors], Tensors] = lambda tensors: tensors
@@ -90,6 +95,30 @@ def _former_dfer_fields(tensors: Tensors) -> dict[str, Any]:
     fields["image_size"] = 16 * math.isqrt(tensors["s_former.pos_embedding"].shape[1])
     fields["num_frames"] = tensors["t_former.pos_embedding"].shape[1] - 1
     return fields
+
+
+def _gca_ial_fields(tensors: Tensors) -> dict[str, Any]:
+    fields: dict[str, Any] = {"num_heads": GCA_IAL_HEADS, "dynamic_class_token": True, "dynamic_static_fusion": True}
+    for ours, theirs in (("spatial", "pos_transformer"), ("temporal", "temporal_transformer")):
+        layers = f"s_former.{theirs}.layers"
+        rows = tensors[f"{layers}.0.0.fn.fn.to_qkv.weight"].shape[0]
+        fields |= {f"{ours}_layers": _number_of(tensors, rf"{re.escape(layers)}\.(\d+)\.")}
+        fields |= {f"{ours}_mlp_size": tensors[f"{layers}.0.1.fn.fn.net.0.weight"].shape[0]}
+        fields |= {"head_dim": rows // (3 * GCA_IAL_HEADS)}
+    width = tensors["s_former.patch_embedding.0.weight"].shape[0]
+    # Maps of an odd side are halved to this one.
+    side = math.isqrt(tensors["s_former.pos_embedding_pos"].shape[1])
+    return fields | {
+        "hidden_sizes": [width // 4, width // 2, width],
+        "image_size": 16 * (2 * side - 1),
+        "num_frames": tensors["s_former.pos_embedding"].shape[1],
+    }
+
+
+def _with_token_first(tensors: Tensors) -> Tensors:
+    """GCA+IAL has no class token, and a position too many; ours stands before the frames."""
+    name = "temporal_transformer.position_embeddings"
+    return tensors | ({name: tensors[name].roll(1, dims=1)} if name in tensors else {})
 
 
 def _m3dfel_fields(tensors: Tensors) -> dict[str, Any]:
@@ -193,6 +222,18 @@ SOURCES = {
         rename=lambda _: former_dfer_name,
         head="classifier.",
         frames_per_segment=2,
+    ),
+    "nr_dfernet:gca_ial": Source(
+        system="nr_dfernet",
+        origin="GCA+IAL's code (muse1998/IAL-for-Facial-Expression-Recognition)",
+        fields=_gca_ial_fields,
+        rename=lambda _: gca_ial_name,
+        head="classifier.",
+        may_lack_head=True,
+        lacks=("trunk",),
+        # Its stem, and stages with gates; a classifier of the mean of all frames.
+        left_out=r"s_former\.(conv1|bn1|layer[123])\..*|s_former\.bias|fc_f\..*",
+        adapt=_with_token_first,
     ),
     "m3dfel": Source(
         system="m3dfel",

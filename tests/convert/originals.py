@@ -74,10 +74,10 @@ class FormerDfer(nn.Module):
         return named(layers=nn.ModuleList(layer() for _ in range(depth)))
 
     @staticmethod
-    def transform(transformer, tokens):
+    def transform(transformer, tokens, *, heads=8):
         for attend, perceive in transformer.layers:
             query, key, value = (
-                part.unflatten(2, (8, -1)).transpose(1, 2)
+                part.unflatten(2, (heads, -1)).transpose(1, 2)
                 for part in attend.fn.fn.to_qkv(attend.fn.norm(tokens)).chunk(3, dim=-1)
             )
             context = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
@@ -95,6 +95,37 @@ class FormerDfer(nn.Module):
         frames = maps.mean(dim=(2, 3)).unflatten(0, clips.shape[:2])
         tokens = torch.cat([temporal.cls_token.expand(len(clips), -1, -1), frames], dim=1)
         return self.fc(self.transform(temporal.spatial_transformer, tokens + temporal.pos_embedding)[:, 0])
+
+
+class GcaIal(nn.Module):
+    """Maps of stage 3, `(frames, 16, 3, 3)`, to 15 fused features a clip; the parts before have no forward here."""
+
+    def __init__(self):
+        super().__init__()
+        width, hidden = 16, 64
+        norms = {"conv": nn.Conv2d(width, width, 3, 2, 1, bias=False), "norm": nn.BatchNorm2d(width)}
+        self.s_former = named(
+            conv1=nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4)),
+            bn1=nn.BatchNorm2d(4),
+            bias=nn.Parameter(torch.randn(1, 4, 1, 1)),
+            layer1=stage(4, 4, 1),
+            layer2=nn.Sequential(named(gc=nn.Conv2d(8, 8, 6, groups=8, bias=False))),
+            layer3=nn.Sequential(named(gc=nn.Conv2d(16, 16, 3, groups=16, bias=False))),
+            layer4=nn.Sequential(*stage(width, width, 2), BasicBlock(width, width)),
+            patch_embedding=nn.Sequential(norms["conv"], norms["norm"], nn.ReLU()),
+            pos_transformer=FormerDfer.transformer(width, depth=2, head_dim=2),
+            pos_embedding_pos=nn.Parameter(torch.randn(1, 4, width)),
+            temporal_transformer=FormerDfer.transformer(hidden, depth=2, head_dim=2),
+            pos_embedding=nn.Parameter(torch.randn(1, 16, hidden)),
+        )
+        self.fc_f = nn.Linear(hidden, 7)
+
+    def fuse(self, maps):
+        parts, (clips, frames, *shape) = self.s_former, maps.shape
+        static = parts.patch_embedding(maps[:, :-1].reshape(-1, *shape))
+        tokens = static.flatten(2).transpose(1, 2) + parts.pos_embedding_pos
+        static = FormerDfer.transform(parts.pos_transformer, tokens, heads=4).transpose(1, 2).reshape(static.shape)
+        return (static + parts.layer4(maps.diff(dim=1).reshape(-1, *shape))).reshape(clips, frames - 1, -1)
 
 
 def stage_3d(in_channels, out_channels, stride):

@@ -13,7 +13,7 @@ from dfer_hf.convert.convert_pickle import read_tensors
 from dfer_hf.convert.sources import find_source
 
 from ..models.conftest import with_random_statistics
-from .originals import FormerDfer, IResNet, M3dfel, RepVgg
+from .originals import FormerDfer, GcaIal, IResNet, M3dfel, RepVgg
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,37 @@ def test_torchvisions_r3d_answers_clips():
     found = converted("r3d", original)
     expected = original(clips.transpose(1, 2))
     torch.testing.assert_close(found.model(pixel_values_videos=clips).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_gca_ial_shares_with_nr_dfernet_fuses_and_relates_alike():
+    original = scattered(GcaIal())
+    found = converted("nr_dfernet:gca_ial", original)
+    model, parts = found.model, original.s_former
+    assert found.drawn == ("trunk", "classifier")
+    assert {name.split(".")[1] for name in found.left_out if "fc" not in name} == {
+        *("conv1", "bn1", "bias", "layer1", "layer2", "layer3")
+    }
+    assert (model.config.num_frames, model.config.image_size) == (16, 48)
+    maps = torch.randn(2, 16, 16, 3, 3)
+    fused = original.fuse(maps)
+    assert fused.std() > 1e-2
+    torch.testing.assert_close(model.fusion(maps), fused, rtol=1e-4, atol=1e-5)
+    # A class token stands before the frames in ours, whose positions are the same.
+    embedded = model.temporal_transformer.embed(fused)[:, 1:]
+    torch.testing.assert_close(embedded, fused + parts.pos_embedding[:, :15])
+    tokens = fused
+    for layer in model.temporal_transformer.layers:
+        tokens, _ = layer(tokens)
+    expected = FormerDfer.transform(parts.temporal_transformer, fused, heads=4)
+    torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_parts_that_gca_ial_has_must_all_be_there():
+    state = dict(GcaIal().state_dict())
+    del state["s_former.layer4.2.conv1.weight"]
+    with pytest.raises(KeysError, match=r"missing: fusion.dynamic_branch.2.layer.0.convolution.weight"):
+        convert(find_source("nr_dfernet:gca_ial"), state)
 
 
 def hrnet():

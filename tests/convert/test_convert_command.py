@@ -12,7 +12,7 @@ from transformers import AutoModelForVideoClassification
 
 import dfer_hf
 
-from .originals import FormerDfer, IResNet
+from .originals import FormerDfer, GcaIal, IResNet
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
@@ -84,10 +84,19 @@ def test_a_backbone_says_that_it_must_be_trained(convert, tmp_path):
     code, printed, _ = convert("cfc_sp:iresnet", tmp_path / "ir.pth", tmp_path / "ours", "--labels", "calm, tense")
     assert code == 0
     assert "were left out: output_layer.0, output_layer.3, output_layer.4" in printed
-    assert "the classifier is new and has random weights" in printed
+    assert "the classifier has random weights" in printed
     assert "**Not ready to answer.**" in (tmp_path / "ours" / "README.md").read_text(encoding="utf-8")
     config = json.loads((tmp_path / "ours" / "config.json").read_text(encoding="utf-8"))
     assert config["id2label"] == {"0": "calm", "1": "tense"}
+    dfer_hf.VideoPredictor.from_pretrained(tmp_path / "ours", device="cpu")
+
+
+def test_what_another_system_shares_says_what_else_must_be_trained(convert, tmp_path):
+    torch.save(GcaIal().state_dict(), tmp_path / "gca.pth")
+    code, printed, _ = convert("nr_dfernet:gca_ial", tmp_path / "gca.pth", tmp_path / "ours")
+    assert code == 0
+    assert "the trunk and the classifier have random weights" in printed
+    assert "The trunk and the classifier have random" in (tmp_path / "ours" / "README.md").read_text(encoding="utf-8")
     dfer_hf.VideoPredictor.from_pretrained(tmp_path / "ours", device="cpu")
 
 
@@ -97,7 +106,7 @@ def test_what_cannot_be_converted_is_said_in_a_sentence(convert, tmp_path, forme
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").touch()
     for arguments, message in [
-        (("aen", file, tmp_path / "new"), "Unknown system 'aen': expected one of former_dfer, m3dfel"),
+        (("aen", file, tmp_path / "new"), "Unknown system 'aen': expected one of former_dfer, nr_dfernet:gca_ial"),
         (("m3dfel", file, tmp_path / "new"), "there is no tensor 'features.1.0.conv1.0.weight'"),
         (("former_dfer", tmp_path / "text.pth", tmp_path / "new"), "Expected what `torch.save` wrote in 'text.pth'"),
         (("former_dfer", tmp_path / "none.pth", tmp_path / "new"), "No such file"),
