@@ -212,7 +212,7 @@ def _add_predict(commands) -> None:
     add(
         "--explain",
         metavar="METHOD",
-        help="say what answers rest on: layercam, gradcam, attention, keypoints or masks",
+        help="say what answers rest on: layercam, gradcam, attention, keypoints or masks; the last takes minutes",
     )
     add("--target", metavar="CLASS", help="explain this class or group (default: the answer)")
     add("--instead-of", metavar="CLASS", help="explain the target and not this one")
@@ -221,7 +221,7 @@ def _add_predict(commands) -> None:
         "--engine",
         choices=["torch", "onnx"],
         help="what answers (default: torch); onnx takes a folder of `dfer export --onnx`, starts sooner, "
-        "runs on the CPU and does not explain",
+        "runs on the CPU and explains by masks alone",
     )
     _add_run_options(parser)
 

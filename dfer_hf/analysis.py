@@ -244,7 +244,7 @@ def _analyse(
     max_pixels: int,
 ) -> ShownAnswer:
     from .checkpoint_facts import facts_of, versions
-    from .explain import ExplainOptions, Target
+    from .explain import Target
     from .visualize import (
         clip_article,
         describe_face,
@@ -265,7 +265,7 @@ def _analyse(
     predictor = with_all_there_is(predictors[name])
     facts = facts_of(predictor, checkpoint)
     heat_map, target, instead_of = asked
-    explain = ExplainOptions.of(heat_map, Target(target, instead_of) if target or instead_of else None)
+    explain = predictor.explain_options(heat_map, Target(target, instead_of) if target or instead_of else None)
     with FrameSpool(max_side=OVERLAY_SIDE) as spool, refusals():
         prediction = predictor(
             video,

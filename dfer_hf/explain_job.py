@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysis import PixelCount, refusals, with_all_there_is
-from .explain import ExplainOptions, Target
+from .explain import Target
 from .video import VideoLimits
 from .worker import Report
 
@@ -46,11 +46,12 @@ def explain_file(
         JobRefusedError: If the file is bad or shows no face, or the system has no such class or method.
     """
     tempfile.tempdir = str(folder)
-    predictor, options = with_all_there_is(predictors[name]), ExplainOptions.of(method or True, target)
+    predictor = with_all_there_is(predictors[name])
     with refusals():
         prediction = predictor(
             video,
-            explain=options or True,
+            explain=method or True,
+            target=target,
             limits=limits,
             progress=lambda share: report(share, "Explaining the answer"),
             on_frame=PixelCount(max_pixels),

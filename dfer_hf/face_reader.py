@@ -4,17 +4,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .engines import ClipAnswers, Engine
+from .explain import ExplainOptions, quarter_runs
 from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
 from .faces.quality import sharpness
 from .video.sampling import Sampling, frame_rate
-
-if TYPE_CHECKING:
-    from .explain import ExplainOptions
 
 CROPS_PER_CHUNK = 8
 
@@ -76,7 +74,7 @@ class FaceReading:
     coarse: np.ndarray
     left_out: np.ndarray
     without: np.ndarray
-    options: "ExplainOptions | None"
+    options: ExplainOptions | None
 
 
 class FaceReader(ABC):
@@ -90,7 +88,7 @@ class FaceReader(ABC):
     """
 
     def __init__(
-        self, engine: Engine, sampling: Sampling, *, explain: "ExplainOptions | None", report: Callable[[], None]
+        self, engine: Engine, sampling: Sampling, *, explain: ExplainOptions | None, report: Callable[[], None]
     ) -> None:
         self.engine, self.sampling, self.report = engine, sampling, report
         self.options = explain
@@ -195,7 +193,7 @@ class WindowReader(FaceReader):
             answers = self.engine.answer(clips)
             left_out, without = np.zeros((0, len(answered)), dtype=bool), answers.fine[:0]
         else:
-            left_out = _quarter_runs(len(answered))
+            left_out = quarter_runs(len(answered))
             explained = [
                 self.engine.explain(clip, self.options, left_out=left_out[:, copy.ravel()] if number == 0 else None)
                 for number, clip in enumerate(clips)
@@ -266,7 +264,7 @@ class InOrderReader(FaceReader):
             self._encode()
         rate = frame_rate([frame.time_seconds for frame in self.seen])
         num_seen = len(self.seen)
-        left_out = np.zeros((0, num_seen), dtype=bool) if self.options is None else _quarter_runs(num_seen)
+        left_out = np.zeros((0, num_seen), dtype=bool) if self.options is None else quarter_runs(num_seen)
         answers, without = self.engine.answer_encoded(self.encoded, frames_per_second=rate, left_out=left_out)
         own = LookedAt.join(self.parts)
         looked_at = replace(
@@ -288,13 +286,6 @@ class InOrderReader(FaceReader):
         sharp = np.array([sharpness(crop) for crop in crops])
         empty = np.empty(count)
         self.parts.append(LookedAt(np.arange(start, start + count), empty, empty, sharp, empty[:, None], maps))
-
-
-def _quarter_runs(num_frames: int) -> np.ndarray:
-    # Here, so that answers without explanations do not need torch.
-    from .explain import quarter_runs
-
-    return quarter_runs(num_frames).numpy()
 
 
 def _beside_each_other(blocks: list[np.ndarray]) -> np.ndarray:

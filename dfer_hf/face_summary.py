@@ -1,21 +1,18 @@
 """Turn what a model said of a face into a prediction: calibrated, decided by one rule, an entry for every frame."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from .engines import Engine
+from .explain import ExplainOptions, frame_effects, rank_correlation
+from .explain.words import even_shares, shares_of_parts, strength_of_movements
 from .face_reader import FaceReading
 from .faces.quality import FaceQuality, measure_quality
 from .prediction import FaceExplanation, FacePrediction, FramePrediction, Scores
 
 STRONGEST = 0.01
 """Share of all places of a face's heat maps that get their highest value."""
-
-if TYPE_CHECKING:
-    from .engines.torch_engine import TorchEngine
-    from .explain import ExplainOptions
 
 
 def summarise_face(track_id: int, reading: FaceReading, engine: Engine, *, times: list[float]) -> FacePrediction:
@@ -62,7 +59,7 @@ def summarise_face(track_id: int, reading: FaceReading, engine: Engine, *, times
     }
     explanation = None
     if reading.options is not None:
-        explanation, losses = _explain(reading, reading.options, cast("TorchEngine", engine))
+        explanation, losses = _explain(reading, reading.options, engine)
         maps = _scaled(looked_at.maps)
         for position, frame in enumerate(reading.seen):
             loss = None if losses is None else float(np.interp(seconds[position], known, losses))
@@ -105,38 +102,28 @@ def decide_clip(engine: Engine, fine: np.ndarray, coarse: np.ndarray) -> tuple[S
 
 
 def _explain(
-    reading: FaceReading, options: "ExplainOptions", engine: "TorchEngine"
+    reading: FaceReading, options: ExplainOptions, engine: Engine
 ) -> tuple[FaceExplanation, np.ndarray | None]:
     """What speaks for the target, and what each frame that was looked at takes with it, `(looked_at,)`, if anything.
 
     The answer is the mean over the windows, so what one of them loses is known for the whole; what is lost is counted
     in the probability that is shown, after the temperature.
     """
-    # Here, so that answers without explanations do not need torch.
-    import torch
-
-    from .explain import frame_effects, rank_correlation
-    from .explain.words import even_shares, shares_of_parts, strength_of_movements
-
     looked_at, rules = reading.looked_at, engine.answer_rules
     tiny = np.finfo(np.float64).tiny
-    raw, whole, without = (
-        torch.from_numpy(np.log(probabilities.astype(np.float64).clip(tiny)))
-        for probabilities in (
-            reading.fine[None],
-            _calibrated(reading.fine[None], rules.temperature),
-            _calibrated(reading.without.clip(0), rules.temperature),
-        )
+    whole, without = (
+        np.log(_calibrated(probabilities.astype(np.float64), rules.temperature).clip(tiny))
+        for probabilities in (reading.fine[None], reading.without.clip(0))
     )
-    contrast = options.target.resolve(engine.model, raw)
+    contrast = options.target.resolve(rules, engine.decide(reading.fine[None]))
     probability = contrast.probability(whole)
     losses, agreement, counts = None, None, np.zeros(len(looked_at.positions))
     if len(without):
         lost = probability[:, None] - contrast.probability(without[None])
-        losses = counts = frame_effects(lost, torch.from_numpy(reading.left_out))[0].numpy()
+        losses = counts = frame_effects(lost, reading.left_out)[0]
         in_answer = looked_at.weights > 0
         agreement = rank_correlation(losses[in_answer], looked_at.weights[in_answer])
-    answer = rules.label_names[int(contrast.towards[0].long().argmax())]
+    answer = rules.label_names[int(contrast.towards[0].argmax())]
     explanation = FaceExplanation(
         method=options.method,
         target=answer if options.target.name is None else str(options.target),

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
+from .explain import MASKS, ExplainOptions, Target
 from .file_run import (
     FILE_ERRORS,
     OVERLAY_SIDE,
@@ -36,9 +37,6 @@ from .prediction import ClipPrediction, error_row
 from .predictor import VideoPredictor
 from .video import FrameSpool
 from .visualize import summarise, write_overlay
-
-if TYPE_CHECKING:
-    from .explain import ExplainOptions
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -76,21 +74,17 @@ def predict(options: argparse.Namespace) -> int:
         return work_through(options.files, answer_one, bar, outputs)
 
 
-def _explain_options(options: argparse.Namespace, predictor: VideoPredictor) -> "ExplainOptions | None":
-    """How to explain, where any output asks for it; what only answers draws answers.
+def _explain_options(options: argparse.Namespace, predictor: VideoPredictor) -> ExplainOptions | None:
+    """How to explain, where any output asks for it; an overlay does where heat maps do not take minutes.
 
     Raises:
         UsageError: If the model does not offer the method, or has no such class.
     """
     is_asked = bool(options.target or options.instead_of)
-    explain = options.explain or bool(options.maps or (options.overlay and predictor.engine.explains))
+    draws = options.overlay and predictor.engine.methods[0] != MASKS
+    explain = options.explain or bool(options.maps or draws)
+    found = predictor.explain_options(explain, Target(options.target, options.instead_of) if is_asked else None)
     try:
-        if not predictor.engine.explains:
-            return predictor.explain_options(explain or is_asked)
-        # Here, so that answers without explanations do not need torch.
-        from .explain import Target
-
-        found = predictor.explain_options(explain, Target(options.target, options.instead_of) if is_asked else None)
         if found is not None:
             predictor.engine.check(found)
     except ValueError as error:
@@ -103,7 +97,7 @@ def _answer(
     file: Path,
     name: str,
     spool: FrameSpool | None,
-    explain: "ExplainOptions | None",
+    explain: ExplainOptions | None,
 ) -> Answer:
     """Analyse a file; frames are put into the spool where they are to be drawn."""
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .explain import ExplainOptions
 from .face_reader import FaceReader
 from .face_summary import summarise_face
 from .faces.crop_stream import WORKING_SIDE, crop_faces, no_face_found, rank
@@ -20,7 +21,6 @@ from .video import DEFAULT_LIMITS, Frame, VideoLimits
 from .video.sources import VideoSource, open_source
 
 if TYPE_CHECKING:
-    from .explain import ExplainOptions
     from .predictor import VideoPredictor
 
 CROPS_AHEAD = 48
@@ -34,7 +34,7 @@ def predict_together(
     predictors: "Sequence[VideoPredictor]",
     source: Any,
     *,
-    explain: "ExplainOptions | None" = None,
+    explain: ExplainOptions | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     frames_per_second: float | None = None,
     name: str | None = None,
@@ -118,7 +118,7 @@ class _Analysis:
         predictors: "Sequence[VideoPredictor]",
         video: VideoSource,
         *,
-        explain: "ExplainOptions | None",
+        explain: ExplainOptions | None,
         progress: Callable[[float], None] | None,
         turns: int = 0,
     ) -> None:

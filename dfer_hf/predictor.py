@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoints import CheckpointError, fetch_checkpoint, find_checkpoint, load_checkpoint
-from .engines import Engine, NoExplanationError
+from .engines import Engine
+from .explain import ExplainOptions, Target
 from .face_reader import FaceReader, InOrderReader, WindowReader
 from .faces import FaceDetector, MtcnnFaceDetector
 from .faces.crop_stream import crop_settings
@@ -16,7 +17,6 @@ from .video import DEFAULT_LIMITS, Frame, VideoLimits
 if TYPE_CHECKING:
     import torch
 
-    from .explain import ExplainOptions, Target
     from .models.modeling_dfer import DferPreTrainedModel
 
 ENGINES = ("torch", "onnx")
@@ -85,7 +85,7 @@ class VideoPredictor:
             name_or_path: A checkpoint that ships with the package, a folder, or a Hub id; for the engine "onnx" a
                 folder or a Hub id that `dfer export --onnx` has written.
             engine: What answers: "torch", or "onnx" for ONNX Runtime, which imports neither torch nor transformers,
-                runs on the CPU, and does not explain.
+                runs on the CPU, and explains by masks alone, which takes minutes.
             device: Where to run torch; a GPU where there is one.
             dtype: In which precision torch runs; float32 where it is left out.
             revision: Of the Hub repository.
@@ -159,8 +159,8 @@ class VideoPredictor:
         self,
         source: Any,
         *,
-        explain: "bool | str | ExplainOptions" = False,
-        target: "Target | str | None" = None,
+        explain: bool | str | ExplainOptions = False,
+        target: Target | str | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         frames_per_second: float | None = None,
         name: str | None = None,
@@ -177,7 +177,7 @@ class VideoPredictor:
             source: A path, the bytes of a file, a binary file, a PIL picture, RGB frames as an array or list, or an
                 iterator of frames; see `dfer_hf.video.sources.open_source`.
             explain: Whether to say what the answer rests on: where in each frame, by heat maps, and what it loses
-                without each; by the name of another method, see `dfer_hf.explain.methods_for`, for other heat maps.
+                without each; by the name of another method, one of `engine.methods`, for other heat maps.
             target: What to explain: a class or a group, or `Target("fear", "surprise")` for why one and not another;
                 the answer when left out, where the heat maps of each window of a long video show the answer to that
                 window. It asks for an explanation too.
@@ -190,8 +190,7 @@ class VideoPredictor:
         Raises:
             VideoError: If the file is missing, too large, or no video; see `dfer_hf.video`.
             NoFaceFoundError: If no face is found in any frame.
-            NoExplanationError: If the engine does not explain.
-            UnknownMethodError: If the system does not offer the method.
+            UnknownMethodError: If the engine does not offer the method.
             UnknownTargetError: If the system has no such class and no such group.
             ValueError: If the source is none of these.
         """
@@ -208,21 +207,10 @@ class VideoPredictor:
         return prediction
 
     def explain_options(
-        self, explain: "bool | str | ExplainOptions", target: "Target | str | None" = None
-    ) -> "ExplainOptions | None":
-        """Read how to explain, as of a call; nothing where that is not asked for.
-
-        Raises:
-            NoExplanationError: If the engine does not explain.
-        """
-        if not explain and target is None:
-            return None
-        if not self.engine.explains:
-            raise NoExplanationError
-        # Here, so that answers without explanations do not need torch.
-        from .explain import ExplainOptions
-
-        return ExplainOptions.of(explain, target)
+        self, explain: bool | str | ExplainOptions, target: Target | str | None = None
+    ) -> ExplainOptions | None:
+        """Read how to explain, as of a call; nothing where that is not asked for."""
+        return ExplainOptions.of(explain, target, default=self.engine.methods[0])
 
     @property
     def settings(self) -> dict[str, Any]:

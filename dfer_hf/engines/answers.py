@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from ..explain import ExplainOptions
 from .rules import AnswerRules, CropRules
-
-if TYPE_CHECKING:
-    from ..explain import ExplainOptions
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,6 @@ class ExplainedClip:
     without: np.ndarray
 
 
-class NoExplanationError(ValueError):
-    """The engine answers, and cannot say what its answers rest on."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            'Expected nothing to explain, as the engine "onnx" only answers. Leave explanations out, or load the '
-            'checkpoint with the engine "torch".'
-        )
-
-
 class Engine(Protocol):
     """What answers face crops; one engine may be shared by threads and handed to other processes."""
 
@@ -83,20 +71,19 @@ class Engine(Protocol):
         ...
 
     @property
-    def explains(self) -> bool:
-        """Whether it can say what answers rest on."""
+    def methods(self) -> Sequence[str]:
+        """Names of the methods by which it draws heat maps, the default first."""
         ...
 
     def settle(self) -> None:
         """Get ready for work in this process, which may have been forked from the one that loaded the model."""
         ...
 
-    def check(self, options: "ExplainOptions") -> None:
+    def check(self, options: ExplainOptions) -> None:
         """Refuse an explanation that is not offered, before there is anything to explain.
 
         Raises:
-            NoExplanationError: If the engine explains nothing.
-            UnknownMethodError: If the model does not offer the method; see `ExplainOptions.check`.
+            UnknownMethodError: If the engine does not offer the method; see `ExplainOptions.check`.
         """
         ...
 
@@ -105,7 +92,7 @@ class Engine(Protocol):
         ...
 
     def explain(
-        self, clip: np.ndarray, options: "ExplainOptions", *, left_out: np.ndarray | None = None
+        self, clip: np.ndarray, options: ExplainOptions, *, left_out: np.ndarray | None = None
     ) -> ExplainedClip:
         """Answer one clip with heat maps, and without the frames that `left_out` `(variants, frames)` names."""
         ...

@@ -7,20 +7,19 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 
 from ..checkpoints import MANIFEST, CheckpointError
+from ..explain import MASKS, ExplainOptions, answer_variants
+from ..explain.masks import Steps, mask_maps
 from ..faces.detection import MtcnnFaceDetector, Network
 from ..video.sampling import Sampling
-from .answers import ClipAnswers, ExplainedClip, NoExplanationError
+from .answers import ClipAnswers, ExplainedClip
 from .rules import AnswerRules, CropRules
-
-if TYPE_CHECKING:
-    from ..explain import ExplainOptions
 
 FRAMES, CLIP, DECIDE = "frames.onnx", "clip.onnx", "decide.onnx"
 """What encodes each frame by itself, where the system does so; what answers clips; what decides on a class."""
@@ -178,7 +177,8 @@ class OnnxEngine:
         CheckpointError: If the folder is not whole.
     """
 
-    explains = False
+    methods = (MASKS,)
+    """Names of the methods that need neither gradients nor attention, of which graphs have none."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._lock = folder, threading.Lock()
@@ -210,33 +210,30 @@ class OnnxEngine:
             self._lock = threading.Lock()
             self._open()
 
-    def check(self, options: "ExplainOptions") -> NoReturn:
-        """Refuse to explain.
-
-        Raises:
-            NoExplanationError: Always.
-        """
-        del options
-        raise NoExplanationError
-
-    def explain(
-        self, clip: np.ndarray, options: "ExplainOptions", *, left_out: np.ndarray | None = None
-    ) -> ExplainedClip:
-        """Refuse to explain; see `check`."""
-        del clip, left_out
-        self.check(options)
+    def check(self, options: ExplainOptions) -> None:
+        """Refuse an explanation that is not offered; see `ExplainOptions.check`."""
+        options.check(self.methods, self.answer_rules, offered_by='the engine "onnx"')
 
     def answer(self, clips: Iterable[np.ndarray]) -> ClipAnswers:
         """Answer clips, each uint8 of shape `(frames, 112, 112, 3)`."""
         remaining, parts = iter(clips), []
         while batch := list(itertools.islice(remaining, _CLIPS_PER_BATCH)):
             with self._lock:
-                crops = np.stack(batch)
-                if self._frames is not None:
-                    encoded = self._encode(self._frames, crops.reshape(-1, *crops.shape[2:]))
-                    crops = encoded.reshape(*crops.shape[:2], -1)
-                parts.append(self._answer(crops, frames_per_second=None))
+                parts.append(self._answer(np.stack([self._encode(clip) for clip in batch])))
         return ClipAnswers.join(parts)
+
+    def explain(
+        self, clip: np.ndarray, options: ExplainOptions, *, left_out: np.ndarray | None = None
+    ) -> ExplainedClip:
+        """Answer one clip with heat maps, and without frames where `left_out` says so; see `answer_variants`."""
+        with self._lock:
+            encoded = self._encode(clip)
+            answers = self._answer(encoded[None])
+            contrast = options.target.resolve(self.answer_rules, self.decide(answers.fine))
+            maps = mask_maps(Steps(self._encode, self._log_probabilities), clip, contrast)
+            without = self._without(encoded, left_out)
+        kept = None if self._frames is None else encoded
+        return ExplainedClip(replace(answers, maps=maps[None]), kept, without)
 
     def encode(self, crops: np.ndarray) -> np.ndarray:
         """Encode crops `(frames, 112, 112, 3)` one by one, `(frames, features)`.
@@ -247,21 +244,20 @@ class OnnxEngine:
         if self._frames is None:
             raise ValueError("Expected a system that sees its frames apart, but this one has no graph for them.")
         with self._lock:
-            return self._encode(self._frames, crops)
+            return self._encode(crops)
 
     def answer_encoded(
         self, encoded: Sequence[np.ndarray], *, frames_per_second: float | None, left_out: np.ndarray | None = None
     ) -> tuple[ClipAnswers, np.ndarray]:
-        """Answer one clip whose frames were encoded part by part; without some of its frames it says nothing.
+        """Answer one clip whose frames were encoded part by part, as if it had been given whole.
 
-        Raises:
-            NoExplanationError: If frames are to be left out.
+        Returns:
+            The answer, and probabilities without the frames that `left_out` names, `(variants, labels)`.
         """
-        if left_out is not None and len(left_out):
-            raise NoExplanationError
         with self._lock:
-            answers = self._answer(np.concatenate(list(encoded))[None], frames_per_second=frames_per_second)
-        return answers, np.zeros((0, len(self.answer_rules.label_names)), dtype=np.float32)
+            whole = np.concatenate(list(encoded))
+            answers = self._answer(whole[None], frames_per_second=frames_per_second)
+            return answers, self._without(whole, left_out, frames_per_second=frames_per_second)
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Index of the class that answers, `(...,)`, of probabilities before the temperature, `(..., labels)`."""
@@ -269,13 +265,39 @@ class OnnxEngine:
         (chosen,) = self._decide(rows)
         return chosen.reshape(probabilities.shape[:-1])
 
-    @staticmethod
-    def _encode(graph: Graph, crops: np.ndarray) -> np.ndarray:
-        """Run what encodes frames on a few at a time: as fast as on many, in a fraction of the memory."""
+    def _without(
+        self, encoded: np.ndarray, left_out: np.ndarray | None, *, frames_per_second: float | None = None
+    ) -> np.ndarray:
+        """Probabilities of one clip without the frames that `left_out` names, `(variants, labels)`."""
+        if left_out is None or not len(left_out):
+            return np.zeros((0, len(self.answer_rules.label_names)), dtype=np.float32)
+
+        def answer(places: np.ndarray) -> np.ndarray:
+            return self._probabilities(encoded[places], frames_per_second=frames_per_second)[None]
+
+        return answer_variants(answer, left_out, num_clips=1, takes_any_length=self.takes_any_length)[0]
+
+    def _log_probabilities(self, clips: np.ndarray) -> np.ndarray:
+        """Logarithms of the probabilities of clips, of crops or of encoded frames, `(clips, labels)`."""
+        return np.log(self._probabilities(clips).clip(min=np.finfo(np.float32).tiny))
+
+    def _probabilities(self, clips: np.ndarray, *, frames_per_second: float | None = None) -> np.ndarray:
+        """Probabilities of any number of clips, a few at a time, `(clips, labels)`."""
+        parts = (clips[start : start + _CLIPS_PER_BATCH] for start in range(0, len(clips), _CLIPS_PER_BATCH))
+        return np.concatenate([self._answer(part, frames_per_second=frames_per_second).fine for part in parts])
+
+    def _encode(self, crops: np.ndarray) -> np.ndarray:
+        """What the system keeps of each crop; the crops themselves where it sees them together.
+
+        A few at a time are encoded as fast as many, in a fraction of the memory.
+        """
+        graph = self._frames
+        if graph is None:
+            return crops
         parts = [graph(crops[start : start + _FRAMES_PER_PASS])[0] for start in range(0, len(crops), _FRAMES_PER_PASS)]
         return np.concatenate(parts)
 
-    def _answer(self, clips: np.ndarray, *, frames_per_second: float | None) -> ClipAnswers:
+    def _answer(self, clips: np.ndarray, *, frames_per_second: float | None = None) -> ClipAnswers:
         """Run what answers clips, of crops or of encoded frames."""
         # Only systems that look at stretches of time take the rate; 0 stands for the one that they were made for.
         rate = np.array(frames_per_second or 0.0, dtype=np.float32)

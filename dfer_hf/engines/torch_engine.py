@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..explain import ExplainOptions, answer_without, explain_places
+from ..explain import MASKS, ExplainOptions, answer_without, explain_places, methods_for
+from ..explain.mask_evidence import mask_evidence
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
 from .answers import ClipAnswers, ExplainedClip
 from .rules import AnswerRules, CropRules
@@ -24,8 +25,6 @@ class TorchEngine:
 
     One call runs at a time, since explaining hooks into the model.
     """
-
-    explains = True
 
     def __init__(self, model: DferPreTrainedModel, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
@@ -54,9 +53,14 @@ class TorchEngine:
         """Whether clips may have another number of frames than the configuration's."""
         return self.model.takes_any_length
 
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods that the model offers, the default first."""
+        return methods_for(self.model)
+
     def check(self, options: ExplainOptions) -> None:
         """Refuse an explanation that the model does not offer; see `ExplainOptions.check`."""
-        options.check(self.model)
+        options.check(self.methods, self.answer_rules, offered_by=type(self.model).__name__)
 
     def settle(self) -> None:
         """Get ready for work in this process, which may have been forked from the one that loaded the model.
@@ -83,7 +87,11 @@ class TorchEngine:
         # Gradients need tensors that no caller's inference mode has touched.
         with self._lock, torch.inference_mode(False):
             pixel_values = self._pixel_values([clip])
-            found = explain_places(self.model, pixel_values, options.target, method=options.method)
+            if options.method == MASKS:
+                # Covered as crops, so that every engine sees the same.
+                found = mask_evidence(self.model, clip[None], self._pixel_values, options.target)
+            else:
+                found = explain_places(self.model, pixel_values, options.target, method=options.method)
             without = self._without(pixel_values if found.encoded is None else found.encoded, left_out)
         encoded = None if found.encoded is None else found.encoded[0].cpu()
         return ExplainedClip(_to_arrays(found.output, found.maps), encoded, without)
@@ -117,11 +125,11 @@ class TorchEngine:
         """Probabilities of a batch of one clip without the frames that `left_out` names, `(variants, labels)`."""
         if left_out is None or not len(left_out):
             return np.zeros((0, len(self.model.config.label_names)), dtype=np.float32)
-        logits = answer_without(self.model, clip, torch.from_numpy(left_out), frames_per_second=frames_per_second)[0]
-        return logits.softmax(dim=-1).cpu().numpy()
+        logits = answer_without(self.model, clip, left_out, frames_per_second=frames_per_second)[0]
+        return torch.from_numpy(logits).softmax(dim=-1).numpy()
 
-    def _pixel_values(self, clips: list[np.ndarray]) -> torch.Tensor:
-        inputs = self.processor(clips, input_data_format="channels_last", return_tensors="pt")
+    def _pixel_values(self, clips: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
+        inputs = self.processor(list(clips), input_data_format="channels_last", return_tensors="pt")
         return inputs["pixel_values_videos"].to(self.model.device, self.model.dtype)
 
 

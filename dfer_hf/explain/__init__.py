@@ -1,13 +1,24 @@
-"""What an answer rests on: where in the face, when in the clip, for which class."""
+"""What an answer rests on: where in the face, when in the clip, for which class.
 
-from .gradients import PlaceEvidence, UnknownMethodError, grad_cam, layer_cam
-from .spatial import DEFAULT_METHOD, SPATIAL_METHODS, ExplainOptions, explain_places, methods_for
+Targets, leaving out, masks and words are for every engine; what needs a torch model is imported when it is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .options import MASKS, ExplainOptions, UnknownMethodError
 from .targets import ANSWER, Contrast, EmptyContrastError, Target, UnknownTargetError
-from .temporal import answer_without, encode_and_answer, frame_effects, quarter_runs, rank_correlation, runs
+from .temporal import answer_variants, frame_effects, quarter_runs, rank_correlation, runs
+
+if TYPE_CHECKING:
+    from .answering import answer_without, contrast_of, encode_and_answer
+    from .gradients import PlaceEvidence, grad_cam, layer_cam
+    from .spatial import DEFAULT_METHOD, SPATIAL_METHODS, explain_places, methods_for
 
 __all__ = [
     "ANSWER",
     "DEFAULT_METHOD",
+    "MASKS",
     "SPATIAL_METHODS",
     "Contrast",
     "EmptyContrastError",
@@ -16,7 +27,9 @@ __all__ = [
     "Target",
     "UnknownMethodError",
     "UnknownTargetError",
+    "answer_variants",
     "answer_without",
+    "contrast_of",
     "encode_and_answer",
     "explain_places",
     "frame_effects",
@@ -27,3 +40,29 @@ __all__ = [
     "rank_correlation",
     "runs",
 ]
+
+_OF_TORCH = {
+    "DEFAULT_METHOD": "spatial",
+    "SPATIAL_METHODS": "spatial",
+    "PlaceEvidence": "gradients",
+    "answer_without": "answering",
+    "contrast_of": "answering",
+    "encode_and_answer": "answering",
+    "explain_places": "spatial",
+    "grad_cam": "gradients",
+    "layer_cam": "gradients",
+    "methods_for": "spatial",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_OF_TORCH[name]}", __name__), name)
+    # Found without this function from now on.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

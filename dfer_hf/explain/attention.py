@@ -8,7 +8,8 @@ from torch.utils.hooks import RemovableHandle
 
 from ..models.modeling_dfer import DferPreTrainedModel
 from ..models.modeling_temporal_transformer import TemporalAttention
-from .gradients import PlaceEvidence, UnknownMethodError, take_gradients
+from .gradients import PlaceEvidence, take_gradients
+from .options import UnknownMethodError
 from .targets import ANSWER, Target
 
 

@@ -8,12 +8,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
-from .targets import ANSWER, Target
-from .temporal import encode_and_answer
-
-
-class UnknownMethodError(ValueError):
-    """A name stands for no method that is offered for the model."""
+from .answering import contrast_of, encode_and_answer
+from .targets import ANSWER, Contrast, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +43,16 @@ class Gradients:
     encoded: torch.Tensor | None
 
 
+def log_odds(contrast: Contrast, logits: torch.Tensor) -> torch.Tensor:
+    """Say what `Contrast.log_odds` says of logits `(batch, num_labels)`, with its gradient, `(batch,)`."""
+    logits = logits.float()
+    towards, against = (
+        logits.masked_fill(~torch.from_numpy(part).to(logits.device), -torch.inf).logsumexp(dim=-1)
+        for part in (contrast.towards, contrast.against)
+    )
+    return towards - against
+
+
 def take_gradients(
     model: DferPreTrainedModel,
     pixel_values_videos: torch.Tensor,
@@ -68,7 +74,7 @@ def take_gradients(
     try:
         with torch.enable_grad():
             output, encoded = encode_and_answer(model, pixel_values_videos)
-            score = target.resolve(model, output.logits).log_odds(output.logits).sum()
+            score = log_odds(contrast_of(target, model, output.logits), output.logits).sum()
             gradients = torch.autograd.grad(score, tensors, materialize_grads=True)
     finally:
         for hook in hooks:

@@ -1,12 +1,12 @@
 """Maps from random masks, slow and independent of any layer: what the other maps are compared with."""
 
-import torch
-from torch import nn
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from ..models.modeling_dfer import DferPreTrainedModel
-from .gradients import PlaceEvidence
-from .targets import ANSWER, Target
-from .temporal import encode_and_answer
+import numpy as np
+
+from .resizing import resized
+from .targets import Contrast
 
 NUM_MASKS = 256
 MAP_SIDE = 28
@@ -15,75 +15,92 @@ MASKS_PER_BATCH = 4
 SMALLEST, LARGEST = 0.1, 0.3
 
 
-def blurred(clips: torch.Tensor) -> torch.Tensor:
-    """Blur clips `(batch, num_frames, channels, side, side)` until no movement of a face can be seen in them.
+@dataclass(frozen=True)
+class Steps:
+    """How a system answers, in the two steps of those that see their frames apart.
+
+    Args:
+        encode: Takes frames `(frames, height, width, channels)`, and returns what the system keeps of each,
+            `(frames, ...)`; the frames themselves where it sees them together.
+        answer: Takes clips of such, `(clips, frames, ...)`, and returns their logits, `(clips, num_labels)`.
+    """
+
+    encode: Callable[[np.ndarray], np.ndarray]
+    answer: Callable[[np.ndarray], np.ndarray]
+
+
+def blurred(pictures: np.ndarray) -> np.ndarray:
+    """Blur pictures `(..., side, side)` until no movement of a face can be seen in them.
 
     Where a part of a frame is covered with it, a face stays a face: squares of one colour would be news to a model.
     """
-    side = clips.shape[-1]
+    side = pictures.shape[-1]
     sigma = side / 10
     reach = min(round(2.5 * sigma), side - 1)
-    offsets = torch.arange(-reach, reach + 1, device=clips.device)
-    kernel = (-(offsets / sigma).square() / 2).exp()
-    kernel = (kernel / kernel.sum()).to(clips.dtype)
-    rows = clips.flatten(0, 2)[:, None]  # (batch·frames·channels, 1, side, side)
-    rows = nn.functional.pad(rows, (reach,) * 4, mode="reflect")
-    rows = nn.functional.conv2d(nn.functional.conv2d(rows, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    return rows.view(clips.shape)
+    kernel = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
+    # Which place each of a line's neighbours is, mirrored at its ends.
+    neighbours = np.lib.stride_tricks.sliding_window_view(
+        np.pad(np.arange(side), reach, mode="reflect"), 2 * reach + 1
+    )
+    weights = np.einsum("k,ikj->ij", kernel / kernel.sum(), np.eye(side)[neighbours]).astype(np.float32)
+    return weights @ pictures.astype(np.float32) @ weights.T
 
 
-def random_masks(count: int, num_frames: int, generator: torch.Generator) -> torch.Tensor:
+def random_masks(count: int, num_frames: int, generator: np.random.Generator) -> np.ndarray:
     """Draw soft ellipses the size of parts of a face, each over a run of half the frames.
 
     Returns:
         How much each place is covered, `(count, num_frames, MAP_SIDE, MAP_SIDE)` from 0 to 1.
     """
-    centre, draw = torch.rand(2, count, 1, 1, generator=generator), torch.rand(3, count, 1, 1, generator=generator)
+    centre, draw = generator.random((2, count, 1, 1)), generator.random((3, count, 1, 1))
     axes = SMALLEST + (LARGEST - SMALLEST) * draw[:2]
-    angle = torch.pi * draw[2]
-    places = (torch.arange(MAP_SIDE) + 0.5) / MAP_SIDE
+    angle = np.pi * draw[2]
+    places = (np.arange(MAP_SIDE) + 0.5) / MAP_SIDE
     x, y = places[None, None, :] - centre[0], places[None, :, None] - centre[1]  # (count, 1, side), (count, side, 1)
-    along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
-    distance = ((along / axes[0]).square() + (across / axes[1]).square()).sqrt()  # (count, side, side)
-    ellipses = ((1.2 - distance) / 0.4).clamp(0, 1)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    distance = np.hypot(along / axes[0], across / axes[1])  # (count, side, side)
+    ellipses = ((1.2 - distance) / 0.4).clip(0, 1).astype(np.float32)
     length = -(-num_frames // 2)
-    first = torch.randint(num_frames - length + 1, (count, 1), generator=generator)
-    frames = torch.arange(num_frames)
-    in_run = ((frames >= first) & (frames < first + length)).float()
+    first = generator.integers(num_frames - length + 1, size=(count, 1))
+    frames = np.arange(num_frames)
+    in_run = (frames >= first) & (frames < first + length)
     return in_run[:, :, None, None] * ellipses[:, None]
 
 
-@torch.inference_mode()
 def mask_maps(
-    model: DferPreTrainedModel,
-    pixel_values_videos: torch.Tensor,
-    target: Target = ANSWER,
-    *,
-    num_masks: int = NUM_MASKS,
-    seed: int = 0,
-) -> PlaceEvidence:
+    steps: Steps, frames: np.ndarray, contrast: Contrast, *, num_masks: int = NUM_MASKS, seed: int = 0
+) -> np.ndarray:
     """Cover random parts with a blurred face, and see what is lost by covering each place (after RISE, Petsiuk 2018).
 
+    Only the frames that a mask covers are encoded again.
+
     Args:
-        model: A system in evaluation.
-        pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
-        target: What is explained.
-        num_masks: Each costs as much as an answer.
-        seed: Of the masks, which are the same for all clips.
+        steps: How the system answers.
+        frames: Of one clip, `(num_frames, height, width, channels)`; of integers they stay integers where covered.
+        contrast: What is explained of this clip.
+        num_masks: Each costs about half an answer, or a whole one where the system sees its frames together.
+        seed: Of the masks.
+
+    Returns:
+        Maps `(num_frames, MAP_SIDE, MAP_SIDE)`, never negative.
     """
-    output, encoded = encode_and_answer(model, pixel_values_videos)
-    contrast = target.resolve(model, output.logits)
-    before, fill = contrast.log_odds(output.logits), blurred(pixel_values_videos)
-    batch_size, num_frames, _, *size = pixel_values_videos.shape
-    masks = random_masks(num_masks, num_frames, torch.Generator().manual_seed(seed)).to(pixel_values_videos.device)
-    lost = []
-    for part in masks.split(MASKS_PER_BATCH):
-        cover = nn.functional.interpolate(part, size, mode="bilinear")[None, :, :, None].to(fill.dtype)
-        covered = torch.lerp(pixel_values_videos[:, None], fill[:, None], cover)  # (batch, masks, frames, ...)
-        answers = model(pixel_values_videos=covered.flatten(0, 1)).logits.unflatten(0, (batch_size, len(part)))
-        lost.append(before[:, None] - contrast.log_odds(answers))
-    losses = torch.cat(lost, dim=1)  # (batch, masks)
+    whole, shown = steps.encode(frames), frames.astype(np.float32)
+    to_blurred = np.moveaxis(blurred(np.moveaxis(shown, -1, 1)), 1, -1) - shown
+    before = contrast.log_odds(steps.answer(whole[None]))
+    masks = random_masks(num_masks, len(frames), np.random.default_rng(seed))
+    losses = []
+    for start in range(0, num_masks, MASKS_PER_BATCH):
+        part = masks[start : start + MASKS_PER_BATCH]
+        is_covered = part.any(axis=(2, 3))  # (masks, num_frames)
+        places = np.nonzero(is_covered)[1]
+        cover = resized(part[is_covered], *frames.shape[1:3])[..., None]
+        covered = shown[places] + cover * to_blurred[places]
+        if np.issubdtype(frames.dtype, np.integer):
+            covered = np.rint(covered)
+        variants = np.repeat(whole[None], len(part), axis=0)
+        variants[is_covered] = steps.encode(covered.astype(frames.dtype))
+        losses.append(before - contrast.log_odds(steps.answer(variants)[None])[0])
+    lost = np.concatenate(losses)
     # Mean loss where a place is covered, above the mean of all masks.
-    excess = losses - losses.mean(dim=1, keepdim=True)
-    maps = torch.einsum("bm,mthw->bthw", excess, masks) / masks.sum(dim=0).clamp_min(1e-6)
-    return PlaceEvidence(maps.relu(), output, encoded)
+    maps = np.tensordot(lost - lost.mean(), masks, axes=1) / masks.sum(axis=0).clip(min=1e-6)
+    return maps.clip(min=0).astype(np.float32)

@@ -8,9 +8,10 @@ import torch
 from ..models.modeling_dfer import DferPreTrainedModel
 from ..models.modeling_keypoint_gcn import KeypointGcnForVideoClassification
 from .attention import attention_rollout
-from .gradients import PlaceEvidence, UnknownMethodError, grad_cam, layer_cam
+from .gradients import PlaceEvidence, grad_cam, layer_cam
 from .key_points import key_point_evidence
-from .masks import mask_maps
+from .mask_evidence import evidence_of_pixel_values
+from .options import MASKS, ExplainOptions
 from .targets import ANSWER, Target
 
 DEFAULT_METHOD = "layercam"
@@ -44,51 +45,9 @@ SPATIAL_METHODS: Mapping[str, SpatialMethod] = {
         "the key points of the face, by what each adds",
         lambda model: isinstance(model, KeypointGcnForVideoClassification),
     ),
-    "masks": SpatialMethod(mask_maps, "what is lost by covering each place; takes minutes"),
+    MASKS: SpatialMethod(evidence_of_pixel_values, "what is lost by covering each place; takes minutes"),
 }
 """Name of a method to what it does."""
-
-
-@dataclass(frozen=True)
-class ExplainOptions:
-    """What to explain, and by which method.
-
-    Args:
-        method: One of `SPATIAL_METHODS`.
-        target: What is explained; each clip's answer where it is left out.
-    """
-
-    method: str = DEFAULT_METHOD
-    target: Target = ANSWER
-
-    @classmethod
-    def of(cls, explain: "bool | str | ExplainOptions", target: Target | str | None = None) -> "ExplainOptions | None":
-        """Read what a caller may say: whether to explain, a method or options, and a class, a group or a target.
-
-        Naming a target asks for an explanation too.
-        """
-        if isinstance(explain, ExplainOptions):
-            return explain if target is None else cls.of(explain.method, target)
-        if not explain and target is None:
-            return None
-        target = target if isinstance(target, Target) else Target(target)
-        return cls(explain if isinstance(explain, str) else DEFAULT_METHOD, target)
-
-    def check(self, model: DferPreTrainedModel) -> None:
-        """Refuse what the model does not offer, before there is anything to explain.
-
-        Raises:
-            UnknownMethodError: If there is no such method, or it is not offered for the model.
-            UnknownTargetError: If the target names no class and no group.
-            EmptyContrastError: If the target compares with nothing.
-        """
-        offered = methods_for(model)
-        if self.method not in offered:
-            raise UnknownMethodError(
-                f"Expected a method that {type(model).__name__} offers, one of {', '.join(offered)}, got "
-                f"{self.method!r}."
-            )
-        self.target.resolve(model, torch.zeros(1, len(model.config.label_names)))
 
 
 def methods_for(model: DferPreTrainedModel) -> list[str]:
@@ -115,5 +74,5 @@ def explain_places(
         UnknownMethodError: If there is no such method, or it is not offered for the model.
         UnknownTargetError: If the target names no class and no group.
     """
-    ExplainOptions(method, target).check(model)
+    ExplainOptions(method, target).check(methods_for(model), model.config, offered_by=type(model).__name__)
     return SPATIAL_METHODS[method].explain(model, pixel_values_videos, target)

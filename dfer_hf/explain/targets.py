@@ -1,10 +1,10 @@
 """What is explained: an answer, a class, a group, or why one and not another."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-import torch
-
-from ..models.modeling_dfer import DferPreTrainedModel
+import numpy as np
 
 
 class UnknownTargetError(ValueError):
@@ -13,6 +13,20 @@ class UnknownTargetError(ValueError):
 
 class EmptyContrastError(ValueError):
     """Nothing is left to compare with."""
+
+
+class Classes(Protocol):
+    """What has classes: a model's configuration, or the rules of an engine."""
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """Fine classes in the order of their index."""
+        ...
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Coarse class to its fine classes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,12 +47,12 @@ class Target:
         name = self.name or "the answer"
         return f"{name} and not {self.instead_of}" if self.instead_of else name
 
-    def resolve(self, model: DferPreTrainedModel, logits: torch.Tensor) -> "Contrast":
+    def resolve(self, classes: Classes, answers: np.ndarray) -> "Contrast":
         """Find the classes that the names stand for.
 
         Args:
-            model: Whose classes and groups they are.
-            logits: Of the whole clips, `(batch, num_labels)`; they say what each clip's answer is.
+            classes: Classes and groups by name.
+            answers: Index of the class that answers each whole clip, `(batch,)`.
 
         Raises:
             UnknownTargetError: If a name stands for no class and no group.
@@ -49,30 +63,28 @@ class Target:
                 raise EmptyContrastError(
                     f"Expected a class or group to compare with {self.instead_of!r}, got none. Name both."
                 )
-            answers = model.decide(logits.detach())
-            towards = torch.nn.functional.one_hot(answers, logits.shape[-1]).bool()
+            towards = np.eye(len(classes.label_names), dtype=bool)[answers]
             return Contrast(towards, ~towards)
-        towards = self._members(self.name, model, logits)
-        against = ~towards if self.instead_of is None else self._members(self.instead_of, model, logits)
-        if not against.any() or (towards & against).any():
+        row = self._members(self.name, classes)
+        others = ~row if self.instead_of is None else self._members(self.instead_of, classes)
+        if not others.any() or (row & others).any():
             raise EmptyContrastError(
                 f"Expected {self.name!r} and {self.instead_of or 'all other classes'!r} to share no class and to have "
                 "at least one each. Name others."
             )
-        return Contrast(towards, against)
+        return Contrast(np.tile(row, (len(answers), 1)), np.tile(others, (len(answers), 1)))
 
     @staticmethod
-    def _members(name: str, model: DferPreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
-        """Which classes a name stands for, `(batch, num_labels)`."""
-        labels, groups = model.config.label_names, model.config.groups
+    def _members(name: str, classes: Classes) -> np.ndarray:
+        """Which classes a name stands for, `(num_labels,)`."""
+        labels, groups = classes.label_names, classes.groups
         if name not in labels and name not in groups:
             raise UnknownTargetError(
                 f"Expected a class ({', '.join(labels)}) or a group ({', '.join(groups)}), got {name!r}."
             )
         # A class goes before a group of the same name.
         members = [name] if name in labels else groups[name]
-        row = torch.tensor([label in members for label in labels], device=logits.device)
-        return row.expand(len(logits), -1)
+        return np.array([label in members for label in labels])
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,33 +92,32 @@ class Contrast:
     """Two sets of classes for each clip of a batch, and how far its logits favour the first.
 
     Args:
-        towards: Which classes are explained, `(batch, num_labels)`.
-        against: Which they are compared with, `(batch, num_labels)`.
+        towards: Which classes are explained, `(batch, num_labels)` of booleans.
+        against: Which they are compared with, likewise.
     """
 
-    towards: torch.Tensor
-    against: torch.Tensor
+    towards: np.ndarray
+    against: np.ndarray
 
-    def log_odds(self, logits: torch.Tensor) -> torch.Tensor:
+    def log_odds(self, logits: np.ndarray) -> np.ndarray:
         """Logarithm of the odds of the first set against the second, `(batch, ...)`; above 0 the first is favoured.
 
         It changes with every frame even where a probability is next to 1, and does not change with what is added to
         all logits alike.
 
         Args:
-            logits: `(batch, ..., num_labels)`.
+            logits: `(batch, ..., num_labels)`; logarithms of probabilities do as well.
         """
-        logits = logits.float()
         between = (1,) * (logits.ndim - 2)
-        sums = [
-            logits.masked_fill(~part.view(len(part), *between, -1), -torch.inf).logsumexp(dim=-1)
+        towards, against = (
+            np.logaddexp.reduce(np.where(part.reshape(len(part), *between, -1), logits, -np.inf), axis=-1)
             for part in (self.towards, self.against)
-        ]
-        return sums[0] - sums[1]
+        )
+        return towards - against
 
-    def probability(self, logits: torch.Tensor) -> torch.Tensor:
+    def probability(self, logits: np.ndarray) -> np.ndarray:
         """Probability of the first set, given that it is one of both, `(batch, ...)`."""
-        return self.log_odds(logits).sigmoid()
+        return np.exp(-np.logaddexp(0, -self.log_odds(logits)))
 
 
 ANSWER = Target()

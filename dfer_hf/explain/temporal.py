@@ -4,12 +4,9 @@ A system that sees its frames apart encodes every frame once; only what follows 
 frames. Where a clip may be shorter the frames are gone; where it may not, the nearest that is left replaces each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
-
-from ..models.modeling_dfer import DferOutput, DferPreTrainedModel
 
 FRAMES_PER_BATCH = 512
 """Frames that are answered at a time, encoded or not."""
@@ -17,21 +14,7 @@ MOST_RUNS = 32
 """How often the rest of a system is run for one clip, however long it is."""
 
 
-def encode_and_answer(
-    model: DferPreTrainedModel, pixel_values_videos: torch.Tensor
-) -> tuple[DferOutput, torch.Tensor | None]:
-    """Answer clips as the model does, and keep its encoded frames, `(batch, num_frames, features)`.
-
-    These are None for a system that looks at several frames together from the start.
-    """
-    if not model.sees_frames_apart:
-        return model(pixel_values_videos=pixel_values_videos), None
-    model.check_pixel_values(pixel_values_videos)
-    encoded = model.encode_frames(pixel_values_videos)
-    return model.answer_encoded(encoded), encoded.detach()
-
-
-def runs(num_frames: int, length: int) -> torch.Tensor:
+def runs(num_frames: int, length: int) -> np.ndarray:
     """Choose the run of frames around each frame; at the ends of the clip it is moved inwards.
 
     Args:
@@ -50,12 +33,12 @@ def runs(num_frames: int, length: int) -> torch.Tensor:
             "Of a single frame nothing can be left out."
         )
     length = min(length, num_frames - 1)
-    frames = torch.arange(num_frames)
-    first = (frames - (length - 1) // 2).clamp(0, num_frames - length)[:, None]
+    frames = np.arange(num_frames)
+    first = (frames - (length - 1) // 2).clip(0, num_frames - length)[:, None]
     return (frames >= first) & (frames < first + length)
 
 
-def quarter_runs(num_frames: int, most: int = MOST_RUNS) -> torch.Tensor:
+def quarter_runs(num_frames: int, most: int = MOST_RUNS) -> np.ndarray:
     """Choose runs of a quarter of a clip, one about each frame, or about each of `most` equal stretches.
 
     A face seldom changes from one frame to the next: without one of them an answer loses next to nothing, even where
@@ -64,14 +47,14 @@ def quarter_runs(num_frames: int, most: int = MOST_RUNS) -> torch.Tensor:
     Returns:
         `(runs, num_frames)` of booleans, as from `runs`; no run at all where there are less than two frames.
     """
-    stretch = torch.arange(num_frames) * min(num_frames, most) // num_frames
     num_stretches = min(num_frames, most)
     if num_stretches < 2:
-        return torch.zeros(0, num_frames, dtype=torch.bool)
+        return np.zeros((0, num_frames), dtype=bool)
+    stretch = np.arange(num_frames) * num_stretches // num_frames
     return runs(num_stretches, max(1, round(num_stretches / 4)))[:, stretch]
 
 
-def nearest_kept(left_out: torch.Tensor) -> torch.Tensor:
+def nearest_kept(left_out: np.ndarray) -> np.ndarray:
     """Find for each frame the nearest that is not left out, the earlier one of two.
 
     Args:
@@ -80,57 +63,50 @@ def nearest_kept(left_out: torch.Tensor) -> torch.Tensor:
     Returns:
         Indices of frames, `(variants, num_frames)`.
     """
-    frames = torch.arange(left_out.shape[1], device=left_out.device)
-    distance = 2 * (frames[:, None] - frames).abs() + (frames > frames[:, None]).long()  # (frames, candidates)
-    return distance.masked_fill(left_out[:, None], 2 * len(frames) + 2).argmin(dim=-1)
+    frames = np.arange(left_out.shape[1])
+    distance = 2 * np.abs(frames[:, None] - frames) + (frames > frames[:, None])  # (frames, candidates)
+    return np.where(left_out[:, None], 2 * len(frames) + 2, distance).argmin(axis=-1)
 
 
-@torch.inference_mode()
-def answer_without(
-    model: DferPreTrainedModel, clips: torch.Tensor, left_out: torch.Tensor, *, frames_per_second: float | None = None
-) -> torch.Tensor:
+def answer_variants(
+    answer: Callable[[np.ndarray], np.ndarray], left_out: np.ndarray, *, num_clips: int, takes_any_length: bool
+) -> np.ndarray:
     """Answer clips without some of their frames.
 
     Args:
-        model: A system in evaluation.
-        clips: Pixel values `(batch, num_frames, channels, height, width)`, or what `encode_frames` said of them.
+        answer: Takes the frames of some variants, as indices `(variants, kept)`, and returns what the system says of
+            them, `(num_clips, variants, num_labels)`.
         left_out: Which frames each variant of a clip lacks, `(variants, num_frames)` of booleans.
-        frames_per_second: Of the clips, as in `answer_encoded`.
+        num_clips: That are answered together.
+        takes_any_length: Whether clips may be shorter; the nearest frames that are left replace the others if not.
 
     Returns:
-        Logits of every variant, `(batch, variants, num_labels)`.
+        What the system says of every variant, `(num_clips, variants, num_labels)`.
 
     Raises:
-        ValueError: If a variant would have no frame at all.
+        ValueError: If there is no variant, or one would have no frame at all.
     """
-    if not len(left_out) or left_out.all(dim=1).any():
+    if not len(left_out) or left_out.all(axis=1).any():
         raise ValueError("Expected variants of the clip that each keep a frame, got none, or one that keeps none.")
-    is_encoded = clips.ndim == 3
-    if model.sees_frames_apart and not is_encoded:
-        clips, is_encoded = model.encode_frames(clips), True
-    logits = torch.empty(len(clips), len(left_out), len(model.config.label_names), device=clips.device)
-    for variants, places in _batches(left_out.to(clips.device), len(clips), shorten=model.takes_any_length):
-        chosen = clips[:, places].flatten(0, 1)  # (batch·variants, kept, ...)
-        if is_encoded:
-            output = model.answer_encoded(chosen, frames_per_second=frames_per_second)
-        else:
-            output = model(pixel_values_videos=chosen)
-        logits[:, variants] = output.logits.float().unflatten(0, (len(clips), len(variants)))
-    return logits
+    variants, places = zip(*_batches(left_out, num_clips, shorten=takes_any_length), strict=True)
+    answers = np.concatenate([answer(part) for part in places], axis=1)
+    return answers[:, np.argsort(np.concatenate(variants))]
 
 
-def _batches(left_out: torch.Tensor, num_clips: int, *, shorten: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _batches(left_out: np.ndarray, num_clips: int, *, shorten: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Indices of variants, and the frames of each, `(variants, kept)`, equally many for all of a batch."""
-    num_kept = (~left_out).sum(dim=1) if shorten else torch.full_like(left_out[:, 0], left_out.shape[1]).long()
-    for count in num_kept.unique().tolist():
-        of_count = (num_kept == count).nonzero()[:, 0]
-        for variants in of_count.split(max(1, FRAMES_PER_BATCH // (num_clips * count))):
+    num_kept = (~left_out).sum(axis=1) if shorten else np.full(len(left_out), left_out.shape[1])
+    for count in np.unique(num_kept).tolist():
+        of_count = np.nonzero(num_kept == count)[0]
+        per_batch = max(1, FRAMES_PER_BATCH // (num_clips * count))
+        for start in range(0, len(of_count), per_batch):
+            variants = of_count[start : start + per_batch]
             rows = left_out[variants]
-            places = (~rows).nonzero()[:, 1].view(len(rows), count) if shorten else nearest_kept(rows)
+            places = np.nonzero(~rows)[1].reshape(len(rows), count) if shorten else nearest_kept(rows)
             yield variants, places
 
 
-def frame_effects(losses: torch.Tensor, left_out: torch.Tensor) -> torch.Tensor:
+def frame_effects(losses: np.ndarray, left_out: np.ndarray) -> np.ndarray:
     """Share what variants lose out to the frames they lack: each frame has the mean over the variants without it.
 
     Args:
@@ -140,8 +116,8 @@ def frame_effects(losses: torch.Tensor, left_out: torch.Tensor) -> torch.Tensor:
     Returns:
         `(batch, num_frames)`; zero for a frame that none lacks.
     """
-    lacks = left_out.to(losses)
-    return losses @ lacks / lacks.sum(dim=0).clamp_min(1)
+    lacks = left_out.astype(losses.dtype)
+    return losses @ lacks / lacks.sum(axis=0).clip(min=1)
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

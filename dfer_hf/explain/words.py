@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import nn
+
+from .resizing import resized
 
 # Where parts of an aligned face are, x and y as fractions of the crop's side: a place belongs to the nearest. Eyes,
 # nose and mouth are those of ArcFace's template, to which every crop is aligned.
@@ -68,8 +68,7 @@ def shares_of_parts(maps: np.ndarray) -> dict[str, float]:
     """
     if maps.size == 0 or maps.max() <= 0:
         return {}
-    total = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32)).sum(dim=0)[None, None]
-    fine = nn.functional.interpolate(total, (FINE_SIDE, FINE_SIDE), mode="bilinear")[0, 0].double().numpy()
+    fine = resized(maps.sum(axis=0), FINE_SIDE, FINE_SIDE).astype(np.float64)
     shares = (part_masks(FINE_SIDE) * fine).sum(axis=(1, 2))
     shares = 100 * shares / shares.sum()
     return dict(sorted(zip(PARTS, shares.tolist(), strict=True), key=lambda item: -item[1]))

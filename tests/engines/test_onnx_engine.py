@@ -14,8 +14,8 @@ import pytest
 
 import dfer_hf
 from dfer_hf.checkpoints import CheckpointError
-from dfer_hf.engines import NoExplanationError
 from dfer_hf.engines.onnx_engine import CLIP, DECIDE, MTCNN
+from dfer_hf.explain import UnknownMethodError
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,10 +84,12 @@ def test_the_command_answers_where_torch_cannot_be_imported(onnx_folder, tiny_ch
 def test_tables_and_overlays_need_no_torch_either(onnx_folder, clips, tmp_path):
     found = run_without_torch(
         "predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, "--csv", tmp_path / "a.csv",
-        "--overlay", tmp_path / "seen.webm",
+        "--overlay", tmp_path / "seen.webm", "--json", tmp_path / "a.json",
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert "short.webm: " in found.stdout
+    # Masks take minutes, so that an overlay alone has none.
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["faces"][0]["explanation"] is None
     assert (tmp_path / "a.csv").stat().st_size > 100
     assert (tmp_path / "seen.webm").stat().st_size > 100
 
@@ -95,9 +97,9 @@ def test_tables_and_overlays_need_no_torch_either(onnx_folder, clips, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--explain", "layercam"], 'the engine "onnx" only answers'),
-        (["--target", "fear"], 'the engine "onnx" only answers'),
-        (["--maps", "maps.npz"], 'the engine "onnx" only answers'),
+        (["--explain", "layercam"], "the engine \"onnx\" offers, one of masks, got 'layercam'"),
+        (["--target", "joy"], "got 'joy'"),
+        (["--instead-of", "fear"], "Name both"),
         (["--device", "cuda"], "Expected the CPU"),
     ],
 )
@@ -123,10 +125,9 @@ def _answer(predictor, path):
     return predictor(path).to_json()
 
 
-def test_explanations_and_parts_of_torch_are_refused(onnx_predictor, clips):
-    for asked in ({"explain": True}, {"target": "fear"}):
-        with pytest.raises(NoExplanationError, match="only answers"):
-            onnx_predictor(clips / "short.webm", **asked)
+def test_methods_and_parts_of_torch_are_refused(onnx_predictor, clips):
+    with pytest.raises(UnknownMethodError, match="one of masks"):
+        onnx_predictor(clips / "short.webm", explain="layercam")
     with pytest.raises(AttributeError, match="has a model"):
         _ = onnx_predictor.model
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import dfer_hf
-from dfer_hf.explain import Target, grad_cam, layer_cam
+from dfer_hf.explain import Target, contrast_of, grad_cam, layer_cam
+from dfer_hf.explain.gradients import log_odds
 
 LAYER = "trunk.encoder.stages.2"
 TARGET = Target("fear", "surprise")
@@ -27,7 +28,7 @@ class Asked(nn.Module):
 
     def forward(self, frames):
         logits = self.model(pixel_values_videos=frames[None]).logits
-        return TARGET.resolve(self.model, logits).log_odds(logits)[:, None]
+        return log_odds(contrast_of(TARGET, self.model, logits), logits)[:, None]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from dfer_hf.explain import (
 )
 from dfer_hf.explain.attention import attention_rollout
 from dfer_hf.explain.key_points import key_point_evidence
-from dfer_hf.explain.masks import blurred, mask_maps, random_masks
+from dfer_hf.explain.mask_evidence import evidence_of_pixel_values
 
 FAST_METHODS = [name for name in SPATIAL_METHODS if name != "masks"]
 
@@ -125,32 +125,25 @@ def record_nodes(model, clips):
     return seen[0]
 
 
-def test_a_blurred_frame_keeps_its_mean_and_loses_its_detail():
-    clips = torch.rand(1, 2, 3, 40, 40)
-    fill = blurred(clips)
-    assert fill.shape == clips.shape
-    assert (fill.mean(dim=(-2, -1)) - clips.mean(dim=(-2, -1))).abs().max() < 0.02
-    assert fill.std() < 0.2 * clips.std()
-    torch.testing.assert_close(blurred(torch.ones(1, 1, 3, 40, 40)), torch.ones(1, 1, 3, 40, 40))
-
-
-def test_masks_are_soft_ellipses_over_half_the_frames():
-    masks = random_masks(50, 6, torch.Generator().manual_seed(0))
-    assert masks.min() == 0
-    assert masks.max() == 1
-    covered = masks.amax(dim=(2, 3)) > 0
-    assert (covered.sum(dim=1) <= 3).all()
-    assert covered.float().mean() > 0.45
-    share = masks[covered].mean(dim=(1, 2))
-    assert 0.03 < share.mean() < 0.2
-
-
 def test_masks_find_the_place_and_the_frames_that_count(corner_model):
     clips = torch.zeros(1, 4, 3, 16, 16)
     clips[:, 2:, :, :4, :4] = 1.0
     clips[:, :, :, 6:8, 6:8] = 1.0
-    found = mask_maps(corner_model(), clips, Target("upper"), num_masks=300)
+    found = evidence_of_pixel_values(corner_model(), clips, Target("upper"), num_masks=300)
     maps = found.scaled_maps[0]  # (frames, side, side)
     counts, idle = maps[2:, :6, :6].mean(), maps[2:, 14:, 14:].mean()
     assert counts > 3 * idle
     assert maps[3].mean() > 2 * maps[0].mean()
+
+
+@pytest.mark.parametrize("system", ["frame_resnet", "r3d"])
+def test_masks_explain_clips_apart_whether_or_not_frames_are_encoded_alone(system):
+    model = tiny(system)
+    config = model.config
+    shape = (2, config.num_frames, 3, config.image_size, config.image_size)
+    clips = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    found = evidence_of_pixel_values(model, clips, num_masks=6)
+    alone = evidence_of_pixel_values(model, clips[1:], num_masks=6)
+    assert found.maps.max() > 0
+    torch.testing.assert_close(found.maps[1], alone.maps[0], rtol=1e-2, atol=1e-4)
+    assert (found.encoded is not None) == model.sees_frames_apart

@@ -30,6 +30,7 @@ from dfer_hf.explain import (
     ExplainOptions,
     PlaceEvidence,
     answer_without,
+    contrast_of,
     encode_and_answer,
     frame_effects,
     grad_cam,
@@ -118,8 +119,8 @@ def score_places(
     """Blur what maps mark, and everything else."""
 
     def mean_probability(shown: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        answers = [model(pixel_values_videos=cover(shown, hidden, maps, share)).logits for share in SHARES]
-        return torch.stack([contrast.probability(logits) for logits in answers]).mean(dim=0)
+        answers = [model(pixel_values_videos=cover(shown, hidden, maps, share)).logits.numpy() for share in SHARES]
+        return torch.from_numpy(np.mean([contrast.probability(logits) for logits in answers], axis=0))
 
     return Score(mean_probability(fill, clips), mean_probability(clips, fill))
 
@@ -140,9 +141,9 @@ def score_frames(model: DferPreTrainedModel, clips: torch.Tensor, effects: torch
         place = effect.argsort(descending=True).argsort()
         of_clip = Contrast(contrast.towards[index, None], contrast.against[index, None])
         left_out = torch.cat([place >= counts, place < counts])  # (2 shares, frames)
-        logits = answer_without(model, clips[index, None], left_out)
-        scores.append(of_clip.probability(logits)[0].view(2, -1).mean(dim=1))
-    insertion, deletion = torch.stack(scores, dim=1)
+        logits = answer_without(model, clips[index, None], left_out.numpy())
+        scores.append(of_clip.probability(logits)[0].reshape(2, -1).mean(axis=1))
+    insertion, deletion = torch.from_numpy(np.stack(scores, axis=1))
     return Score(insertion, deletion)
 
 
@@ -155,7 +156,7 @@ def find_method(model: DferPreTrainedModel, name: str) -> Explain:
         ValueError: If a layer is named for a method that looks at none.
     """
     method, _, layer = name.partition(":")
-    ExplainOptions(method).check(model)
+    ExplainOptions(method).check(methods_for(model), model.config, offered_by=type(model).__name__)
     if not layer:
         return lambda model, clips: SPATIAL_METHODS[method].explain(model, clips, ANSWER)
     # Its error says which part of the name does not exist.
@@ -206,7 +207,7 @@ def measure(
         pixels = clips.batch(indices, model.config.image_size)["pixel_values_videos"]
         with torch.no_grad():
             output, encoded = encode_and_answer(model, pixels)
-        contrast, fill = ANSWER.resolve(model, output.logits), blurred(pixels)
+        contrast, fill = contrast_of(ANSWER, model, output.logits), torch.from_numpy(blurred(pixels.numpy()))
         in_space = partial(score_places, model, pixels, fill, contrast=contrast)
         for name, method in explain.items():
             maps, by_chance = method(model, pixels).maps, method(random_model, pixels).maps
@@ -241,7 +242,7 @@ def _effects(
     """What the answers `logits` lose without each frame, `(clips, num_frames)`."""
     left_out = quarter_runs(clips.shape[1])
     after = contrast.log_odds(answer_without(model, clips, left_out))
-    return frame_effects(contrast.log_odds(logits)[:, None] - after, left_out)
+    return torch.from_numpy(frame_effects(contrast.log_odds(logits.numpy())[:, None] - after, left_out))
 
 
 def _uninformed_maps(shape: Sequence[int], generator: torch.Generator) -> dict[str, torch.Tensor]:

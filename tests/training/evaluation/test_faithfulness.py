@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dfer_hf.explain import ANSWER, UnknownMethodError, layer_cam
+from dfer_hf.explain import ANSWER, UnknownMethodError, contrast_of, layer_cam
 from dfer_hf.hub.evaluation import explanation_table
 from dfer_hf.models.modeling_dfer import DferOutput
 from training.evaluation import faithfulness
@@ -70,7 +70,7 @@ def clips():
 
 @pytest.fixture
 def contrast(model, clips):
-    return ANSWER.resolve(model, model(clips).logits)
+    return contrast_of(ANSWER, model, model(clips).logits)
 
 
 def test_the_marked_share_of_every_frame_is_replaced():
