@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dfer_hf
@@ -92,6 +93,21 @@ def test_tables_and_overlays_need_no_torch_either(onnx_folder, clips, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["faces"][0]["explanation"] is None
     assert (tmp_path / "a.csv").stat().st_size > 100
     assert (tmp_path / "seen.webm").stat().st_size > 100
+
+
+def test_the_command_explains_where_torch_cannot_be_imported(onnx_folder, clips, tmp_path):
+    found = run_without_torch(
+        "predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, "--explain", "masks",
+        "--target", "fear", "--instead-of", "surprise", "--maps", tmp_path / "maps.npz",
+        "--overlay", tmp_path / "why.webm",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "Face 1. For fear and not surprise speak: " in found.stdout
+    with np.load(tmp_path / "maps.npz") as maps:
+        assert maps["face0_maps"].shape == (5, 28, 28)
+        assert maps["face0_maps"].max() == pytest.approx(1)
+        assert np.isfinite(maps["face0_loss_without"]).all()
+    assert (tmp_path / "why.webm").stat().st_size > 100
 
 
 @pytest.mark.parametrize(
