@@ -105,7 +105,7 @@ def _write_system(model: DferPreTrainedModel, processor: DferVideoProcessor, fol
         with torch.no_grad():
             encoded = frames(crops.flatten(0, 1)).unflatten(0, (2, num_frames))
         write_graph(frames, [crops[0]], folder / FRAMES, outputs=["encoded"], credit=credit)
-        if processor.sampling.every_frame:
+        if model.takes_any_length:
             video = [encoded, torch.tensor(25.0)]
             write_graph(EncodedVideoGraph(model), video, folder / CLIP, dynamic={0, 1}, **answers)
         else:
@@ -159,7 +159,7 @@ def _check_system(expected: Engine, graphs: Engine) -> None:
     for count in (1, 3):
         clips = [crops(num_frames) for _ in range(count)]
         compare(f"{count} clips", lambda engine, clips=clips: engine.answer(clips))
-    if expected.crop_rules.sampling.every_frame:
+    if expected.takes_any_length:
         for length in _OTHER_LENGTHS:
             video = crops(length)
             for rate in (None, 25.0):
