@@ -123,7 +123,7 @@ def test_the_command_explains_a_class_and_writes_its_maps(dfer, clips):
     ("options", "said"),
     [
         (["--target", "joy"], "got 'joy'"),
-        (["--explain", "attention"], "one of layercam"),
+        (["--explain", "attention"], "one of gradcam, layercam"),
         (["--instead-of", "fear"], "Name both"),
         (["--maps", "maps.png"], "ending in .npz"),
     ],

@@ -13,11 +13,10 @@ from .temporal import answer_variants, frame_effects, quarter_runs, rank_correla
 if TYPE_CHECKING:
     from .answering import answer_without, contrast_of, encode_and_answer
     from .gradients import PlaceEvidence, grad_cam, layer_cam
-    from .spatial import DEFAULT_METHOD, SPATIAL_METHODS, explain_places, methods_for
+    from .spatial import SPATIAL_METHODS, explain_places, methods_for
 
 __all__ = [
     "ANSWER",
-    "DEFAULT_METHOD",
     "MASKS",
     "SPATIAL_METHODS",
     "Contrast",
@@ -42,7 +41,6 @@ __all__ = [
 ]
 
 _OF_TORCH = {
-    "DEFAULT_METHOD": "spatial",
     "SPATIAL_METHODS": "spatial",
     "PlaceEvidence": "gradients",
     "answer_without": "answering",

@@ -14,8 +14,6 @@ from .mask_evidence import evidence_of_pixel_values
 from .options import MASKS, ExplainOptions
 from .targets import ANSWER, Target
 
-DEFAULT_METHOD = "layercam"
-
 
 @dataclass(frozen=True)
 class SpatialMethod:
@@ -34,7 +32,12 @@ class SpatialMethod:
 
 SPATIAL_METHODS: Mapping[str, SpatialMethod] = {
     "layercam": SpatialMethod(layer_cam, "each place of an early, fine map, by its own gradient"),
-    "gradcam": SpatialMethod(grad_cam, "the channels of the last map, by their mean gradients"),
+    "gradcam": SpatialMethod(
+        grad_cam,
+        "the channels of the last map, by their mean gradients",
+        # Its maps of the key-points GCN were measured, and show no better than chance what an answer rests on.
+        lambda model: not isinstance(model, KeypointGcnForVideoClassification),
+    ),
     "attention": SpatialMethod(
         attention_rollout,
         "attention between the places of a frame, through its layers",
@@ -52,7 +55,8 @@ SPATIAL_METHODS: Mapping[str, SpatialMethod] = {
 
 def methods_for(model: DferPreTrainedModel) -> list[str]:
     """Name the methods that are offered for a model, the default first."""
-    return [name for name, method in SPATIAL_METHODS.items() if method.fits(model)]
+    offered = [name for name, method in SPATIAL_METHODS.items() if method.fits(model)]
+    return sorted(offered, key=lambda name: name != model.map_method)
 
 
 def explain_places(
@@ -60,7 +64,7 @@ def explain_places(
     pixel_values_videos: torch.Tensor,
     target: Target = ANSWER,
     *,
-    method: str = DEFAULT_METHOD,
+    method: str | None = None,
 ) -> PlaceEvidence:
     """Show where in each frame the evidence for a target lies.
 
@@ -68,11 +72,12 @@ def explain_places(
         model: A system of this package, in evaluation; no other thread may use it meanwhile.
         pixel_values_videos: Clips, `(batch, num_frames, channels, height, width)`.
         target: What is explained.
-        method: One of `methods_for(model)`.
+        method: One of `methods_for(model)`; the first where it is left out.
 
     Raises:
         UnknownMethodError: If there is no such method, or it is not offered for the model.
         UnknownTargetError: If the target names no class and no group.
     """
+    method = method or methods_for(model)[0]
     ExplainOptions(method, target).check(methods_for(model), model.config, offered_by=type(model).__name__)
     return SPATIAL_METHODS[method].explain(model, pixel_values_videos, target)

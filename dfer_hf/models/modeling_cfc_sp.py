@@ -35,6 +35,7 @@ class CfcSpForVideoClassification(DferPreTrainedModel):
     sees_frames_apart = True
     reads_every_frame = True
     evidence_layer = "coarse_nets.0.trunk"
+    map_method = "gradcam"
     supports_gradient_checkpointing = False  # timm's HRNet has none
 
     def __init__(self, config: CfcSpConfig) -> None:

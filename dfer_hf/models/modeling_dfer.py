@@ -85,7 +85,8 @@ class DferPreTrainedModel(PreTrainedModel):
 
     Explanations look at named parts: `evidence_layer`, whose maps of each frame show the places that count;
     `last_map_layer`, the last with such maps where it is another; and `spatial_attention`, whose layers relate the
-    places of one frame, where there is such a part.
+    places of one frame, where there is such a part. `map_method` draws heat maps where no method is named: the
+    one that beat the maps of other clips most surely where the shipped checkpoint was measured.
     """
 
     takes_any_length = False
@@ -93,6 +94,7 @@ class DferPreTrainedModel(PreTrainedModel):
     evidence_layer: str
     last_map_layer: str | None = None
     spatial_attention: str | None = None
+    map_method = "layercam"
     reads_every_frame = False
 
     config: DferConfig

@@ -46,6 +46,7 @@ class FrameResNetForVideoClassification(DferPreTrainedModel):
     sees_frames_apart = True
     evidence_layer = "trunk.encoder.stages.1"
     last_map_layer = "trunk.encoder.stages.3"
+    map_method = "gradcam"
     supports_gradient_checkpointing = False  # transformers' ResNet has none
     # As part of a system with attention; see `build_trunk`.
     _supports_sdpa = True

@@ -9,7 +9,7 @@ from training.release.bench_data import ferplus_split
 from training.release.bench_room import Room
 from training.release.systems import System
 
-EVERY_NTH_STILL = 50
+EVERY_NTH_STILL = 100
 
 
 def measure_explanations(systems: Sequence[System], room: Room) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from training.evaluation.faithfulness import (
 class CornerReader(nn.Module):
     """Answers by a quarter of the frames: the upper left one of a bright clip, else the lower right."""
 
-    evidence_layer, last_map_layer, spatial_attention = "seen", None, None
+    evidence_layer, last_map_layer, spatial_attention, map_method = "seen", None, None, "layercam"
     sees_frames_apart = takes_any_length = False
 
     def __init__(self, config=None):
@@ -133,7 +133,7 @@ def test_random_weights_are_others_and_the_same_every_time():
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("smoothgrad", UnknownMethodError, "one of layercam"),
+        ("smoothgrad", UnknownMethodError, "one of .*layercam"),
         ("layercam:nowhere", AttributeError, "nowhere"),
         ("masks:seen", ValueError, "layercam or gradcam alone"),
     ],
