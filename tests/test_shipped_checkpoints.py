@@ -10,11 +10,12 @@ import pytest
 import skimage.data
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoVideoProcessor
 
 import dfer_hf
 from dfer_hf.checkpoints import RENAMED, find_checkpoint
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
+from dfer_hf.models.modeling_former_dfer import FormerDferForVideoClassification
 from dfer_hf.models.modeling_nr_dfernet import NrDfernetForVideoClassification
 
 FOLDERS = dfer_hf.shipped_checkpoints()
@@ -77,9 +78,16 @@ def test_the_frames_of_the_example_follow_the_smile_and_the_cover(predictor):
     face = predictor(ROOT / "examples" / "astronaut.webm").faces[0]
     happiness = np.array([frame.fine.probabilities["happiness"] for frame in face.frames if frame.fine])
     assert happiness.max() > 0.7
-    # Also see what is beside a frame, the one in snippets and the other over eight seconds.
-    looks_around = isinstance(predictor.model, NrDfernetForVideoClassification | CfcSpForVideoClassification)
-    assert looks_around or happiness.min() < 0.5
+    # These also see what is beside a frame: in snippets, over eight seconds, and in the whole clip.
+    look_around = NrDfernetForVideoClassification | CfcSpForVideoClassification | FormerDferForVideoClassification
+    assert isinstance(predictor.model, look_around) or happiness.min() < 0.5
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS))
+def test_a_system_reads_a_video_as_its_paper_says(name):
+    config = AutoConfig.from_pretrained(FOLDERS[name])
+    processor = AutoVideoProcessor.from_pretrained(FOLDERS[name])
+    assert processor.every_frame == dfer_hf.systems()[config.model_type.removeprefix("dfer_")].reads_every_frame
 
 
 @pytest.mark.parametrize("name", sorted(FOLDERS))

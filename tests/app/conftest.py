@@ -19,7 +19,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def workers(tiny_checkpoint):
     shipped = dfer_hf.shipped_checkpoints()
     if SHIPPED not in shipped:

@@ -215,6 +215,13 @@ def build_processor(
     return dfer_hf.DferVideoProcessor(**settings)
 
 
+def grey_processor(config: TrainConfig) -> dfer_hf.DferVideoProcessor:
+    """Make the processor of a model that learns from grey stills, or clips of them, and reads as its paper says."""
+    settings: dict[str, Any] = {"do_grayscale": True}
+    settings["every_frame"] = dfer_hf.systems()[config.system].reads_every_frame
+    return dfer_hf.DferVideoProcessor(**settings)
+
+
 def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     """Read FER+: its train split to learn from, its valid split to measure by."""
     train, valid = load_ferplus(data_root, "train"), load_ferplus(data_root, "valid")
@@ -230,10 +237,9 @@ def ferplus_data(config: TrainConfig, data_root: Path) -> Data:
     else:
         training = StillClips(stills, neutral_label=NEUTRAL)
         validation = StillClips(StillSource(valid.subset(some)), neutral_label=NEUTRAL, off_target_share=0.5)
-    grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(stills)}, "validation": {"clips": len(validation)}}
     record = {"corpus": "ferplus", "fold": None, "split": counts, "left_out": {}, "cache": None}
-    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)
+    return Data(training, validation, SEVEN_EMOTIONS, grey_processor(config), record)
 
 
 def faces_data(config: TrainConfig, data_root: Path) -> Data:
@@ -249,7 +255,6 @@ def faces_data(config: TrainConfig, data_root: Path) -> Data:
     else:
         training = MovingMix.of_banks(banks, shares=shares, balance=config.balance)
         validation = MovingMix.of_banks([valid], shares=[1.0], noise_share=0.5, most_clips=VALIDATION_CLIPS)
-    grey: dict[str, Any] = {"do_grayscale": True}
     counts = {"training": {"clips": len(training)}, "validation": {"clips": len(validation)}}
     record = {"corpus": " and ".join(config.face_shares), "fold": None, "split": counts, "left_out": {}, "cache": None}
-    return Data(training, validation, SEVEN_EMOTIONS, dfer_hf.DferVideoProcessor(**grey), record)
+    return Data(training, validation, SEVEN_EMOTIONS, grey_processor(config), record)
