@@ -7,6 +7,7 @@ import torch
 
 from ..models.modeling_dfer import DferPreTrainedModel
 from ..models.modeling_keypoint_gcn import KeypointGcnForVideoClassification
+from ..models.modeling_nr_dfernet import NrDfernetForVideoClassification
 from .attention import attention_rollout
 from .gradients import PlaceEvidence, grad_cam, layer_cam
 from .key_points import key_point_evidence
@@ -35,8 +36,8 @@ SPATIAL_METHODS: Mapping[str, SpatialMethod] = {
     "gradcam": SpatialMethod(
         grad_cam,
         "the channels of the last map, by their mean gradients",
-        # Its maps of the key-points GCN were measured, and show no better than chance what an answer rests on.
-        lambda model: not isinstance(model, KeypointGcnForVideoClassification),
+        # Measured for these, what its maps name keeps no more of an answer than what they do not.
+        lambda model: not isinstance(model, KeypointGcnForVideoClassification | NrDfernetForVideoClassification),
     ),
     "attention": SpatialMethod(
         attention_rollout,
