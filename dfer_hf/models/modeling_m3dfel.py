@@ -88,6 +88,7 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
     config: M3dfelConfig
     config_class = M3dfelConfig
     evidence_layer = "trunk.frame_maps"
+    map_method = "gradcam"
     # As the trunk's batch norms want it.
     supports_gradient_checkpointing = False
     _can_record_outputs = {"hidden_states": BidirectionalLstmLayer, "attentions": InstanceAttention}
