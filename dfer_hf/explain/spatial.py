@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..models.modeling_dfer import DferPreTrainedModel
+from ..models.modeling_former_dfer import FormerDferForVideoClassification
 from ..models.modeling_keypoint_gcn import KeypointGcnForVideoClassification
 from ..models.modeling_nr_dfernet import NrDfernetForVideoClassification
 from .attention import attention_rollout
@@ -42,7 +43,8 @@ SPATIAL_METHODS: Mapping[str, SpatialMethod] = {
     "attention": SpatialMethod(
         attention_rollout,
         "attention between the places of a frame, through its layers",
-        lambda model: model.spatial_attention is not None,
+        # Measured for Former-DFER, it is no better than chance either.
+        lambda model: model.spatial_attention is not None and not isinstance(model, FormerDferForVideoClassification),
     ),
     "keypoints": SpatialMethod(
         key_point_evidence,

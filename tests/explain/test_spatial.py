@@ -64,9 +64,10 @@ def test_the_default_is_offered_for_every_system(model):
     assert methods_for(model)[0] == model.map_method
 
 
-def test_attention_is_offered_where_places_attend_to_each_other_and_key_points_where_there_are_some():
+def test_a_method_is_offered_where_it_can_be_and_shows_more_than_chance():
     offered = {name: methods_for(tiny(name)) for name in ("former_dfer", "nr_dfernet", "keypoint_gcn", "r3d")}
-    assert [name for name, methods in offered.items() if "attention" in methods] == ["former_dfer", "nr_dfernet"]
+    assert [name for name, methods in offered.items() if "attention" in methods] == ["nr_dfernet"]
+    assert [name for name, methods in offered.items() if "gradcam" in methods] == ["former_dfer", "r3d"]
     assert [name for name, methods in offered.items() if "keypoints" in methods] == ["keypoint_gcn"]
 
 
@@ -84,8 +85,8 @@ def test_attention_of_a_system_without_any_between_places_is_refused_by_name():
 def test_attention_depends_on_what_is_asked():
     model = tiny("former_dfer", image_size=64)
     clips = torch.randn(1, model.config.num_frames, 3, 64, 64)
-    one = explain_places(model, clips, Target("fear"), method="attention").scaled_maps
-    other = explain_places(model, clips, Target("happiness"), method="attention").scaled_maps
+    one = attention_rollout(model, clips, Target("fear")).scaled_maps
+    other = attention_rollout(model, clips, Target("happiness")).scaled_maps
     assert one.shape[-1] == math.ceil(64 / 16)
     assert (one - other).abs().max() > 0.01
 
