@@ -1,10 +1,10 @@
 """Dynamic facial expression recognition: published systems as Hugging Face models, from video file to explanation."""
 
-import importlib
 from typing import TYPE_CHECKING
 
 from . import registration
 from .checkpoints import shipped_checkpoints
+from .used_names import import_when_used
 
 if TYPE_CHECKING:
     from .faces.video_processing_dfer import DferVideoProcessor
@@ -42,17 +42,6 @@ def systems() -> dict[str, type]:
     }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _IMPORTED_WHEN_USED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_IMPORTED_WHEN_USED[name]}", __name__), name)
-    # Found without this function from now on.
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = import_when_used(globals(), _IMPORTED_WHEN_USED)
 
 registration.register()

@@ -3,9 +3,9 @@
 Targets, leaving out, masks and words are for every engine; what needs a torch model is imported when it is used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
+from ..used_names import import_when_used
 from .options import MASKS, ExplainOptions, UnknownMethodError
 from .targets import ANSWER, Contrast, EmptyContrastError, Target, UnknownTargetError
 from .temporal import answer_variants, frame_effects, quarter_runs, rank_correlation, runs
@@ -53,14 +53,4 @@ _OF_TORCH = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _OF_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_OF_TORCH[name]}", __name__), name)
-    # Found without this function from now on.
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = import_when_used(globals(), _OF_TORCH)
