@@ -10,7 +10,8 @@ import numpy as np
 
 from .engines import ClipAnswers, Engine
 from .explain import ExplainOptions, quarter_runs
-from .faces.crop_stream import CroppedFrame, FaceCrop, box_area
+from .faces.boxes import box_area
+from .faces.crop_stream import CroppedFrame, FaceCrop
 from .faces.quality import sharpness
 from .video.sampling import Sampling, frame_rate
 

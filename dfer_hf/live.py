@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from .face_summary import decide_clip
 from .faces import Detection, MtcnnFaceDetector
 from .faces.alignment import align
-from .faces.crop_stream import box_area
+from .faces.boxes import box_area
 from .faces.low_light import brighten
 from .prediction import FramePrediction
 from .video.sampling import frame_rate

@@ -1,6 +1,12 @@
-"""Compare boxes of left, top, right and bottom."""
+"""Measure and compare boxes of left, top, right and bottom."""
 
 import numpy as np
+
+
+def box_area(box: tuple[float, float, float, float]) -> float:
+    """Area of one box in square pixels."""
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..video.reader import Frame
 from .alignment import align
+from .boxes import box_area
 from .detection import FaceDetector, NoFaceFoundError, RefiningFaceDetector
 from .low_light import METHOD, brighten
 from .tracking import TrackedFrame, track_faces
@@ -121,12 +122,6 @@ def _track(frames: Iterable[Frame], detector: FaceDetector) -> Iterator[TrackedF
 def rank(track_id: int, num_frames: int, total_area: float) -> tuple[int, float, int]:
     """Order of importance: the main face is the one seen in most frames, then the largest, then the first."""
     return num_frames, total_area / num_frames, -track_id
-
-
-def box_area(box: tuple[float, float, float, float]) -> float:
-    """Area of left, top, right, bottom in square pixels."""
-    left, top, right, bottom = box
-    return (right - left) * (bottom - top)
 
 
 def no_face_found(name: str, num_frames: int) -> NoFaceFoundError:

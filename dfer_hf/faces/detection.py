@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import cv2
 import numpy as np
 
+from .boxes import areas, box_area
+
 # MTCNN's first network looks at 12x12 pixels, one such cell every two pixels.
 _PROPOSAL_CELL = 12
 _PROPOSAL_STRIDE = 2
@@ -263,7 +265,7 @@ class MtcnnFaceDetector:
         for index in kept:
             face = Detection(tuple(boxes[index].tolist()), points[index], float(scores[index]))
             found[owners[index]].append(face)
-        return [sorted(faces, key=_area, reverse=True) for faces in found]
+        return [sorted(faces, key=lambda face: box_area(face.box), reverse=True) for faces in found]
 
     def _pyramid(self, width: int, height: int) -> Iterator[tuple[int, int]]:
         """Sizes at which the first network's cell covers faces of `min_face_pixels` and every larger one."""
@@ -381,7 +383,7 @@ def _suppress(
 
     The overlap is intersection over union, or over the smaller box if `of_smaller`.
     """
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    sizes = areas(boxes)
     order = np.argsort(-scores, kind="stable")
     kept = []
     while len(order):
@@ -389,11 +391,6 @@ def _suppress(
         kept.append(best)
         overlaps = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(boxes[best, :2], boxes[rest, :2])
         shared = np.maximum(overlaps, 0).prod(axis=1)
-        total = np.minimum(areas[best], areas[rest]) if of_smaller else areas[best] + areas[rest] - shared
+        total = np.minimum(sizes[best], sizes[rest]) if of_smaller else sizes[best] + sizes[rest] - shared
         order = rest[(owners[rest] != owners[best]) | (shared <= max_overlap * total)]
     return np.array(kept, dtype=int)
-
-
-def _area(detection: Detection) -> float:
-    left, top, right, bottom = detection.box
-    return (right - left) * (bottom - top)

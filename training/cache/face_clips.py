@@ -15,7 +15,8 @@ from torchvision.transforms.v2 import functional
 
 from dfer_hf.faces import FaceDetector, MtcnnFaceDetector, NoFaceFoundError
 from dfer_hf.faces.alignment import CROP_SIZE
-from dfer_hf.faces.crop_stream import WORKING_SIDE, CroppedFrame, box_area, crop_faces, crop_settings, rank
+from dfer_hf.faces.boxes import box_area
+from dfer_hf.faces.crop_stream import WORKING_SIDE, CroppedFrame, crop_faces, crop_settings, rank
 from dfer_hf.faces.low_light import METHOD, brighten
 from dfer_hf.video import Frame, VideoLimits, read_frames
 from training.cache.shards import ClipDetails, frame_bytes

@@ -14,7 +14,8 @@ import torch
 
 from dfer_hf.faces import FaceDetector
 from dfer_hf.faces.alignment import CROP_SIZE, align
-from dfer_hf.faces.crop_stream import WORKING_SIDE, box_area, crop_faces
+from dfer_hf.faces.boxes import box_area
+from dfer_hf.faces.crop_stream import WORKING_SIDE, crop_faces
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from dfer_hf.video import Frame, read_frames
 from training.data.movable_faces import movable_ferplus
