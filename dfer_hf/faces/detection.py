@@ -175,14 +175,7 @@ class MtcnnFaceDetector:
         return self._find(images, None)
 
     def refine(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> list[list[Detection]]:
-        """Find the faces near boxes, by the second and the third network alone.
-
-        Args:
-            images: As for `detect`.
-            boxes: Where faces are expected in each image, `(K, 4)`: left, top, right and bottom in its pixels.
-
-        Returns:
-            One list for every image, empty where no box has a face.
+        """Find the faces near boxes, by the second and the third network alone; see `RefiningFaceDetector.refine`.
 
         Raises:
             ImportError: If facenet-pytorch is not installed.
