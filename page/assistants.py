@@ -28,7 +28,12 @@ def is_assistant(request: gr.Request) -> bool:
 
 
 def on_its_own(request: gr.Request) -> gr.Request:
-    """The request without its session: all tools share one, where the next file would take the place of the last."""
+    """The request, and an assistant's without its session.
+
+    All tools share one, where the next file would take the place of the last.
+    """
+    if not is_assistant(request):
+        return request
     return gr.Request(request.request, request.username, None, **request.kwargs)
 
 

@@ -37,19 +37,9 @@ class Handlers:
         self.workers, self.pages = workers, OpenPages(Path(get_upload_folder()))
 
     def analyse(
-        self,
-        video: str | None,
-        model: str,
-        heat_map: bool,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
+        self, video: str | None, model: str, heat_map: bool, request: gr.Request, progress: gr.Progress
     ) -> tuple[Any, ...]:
-        """Find the faces in a video or image and read their expressions.
-
-        Returns the video with faces marked, a note as HTML, the probabilities of expressions and of their groups over
-        the clip, the timeline as HTML, a table with one row per frame, the frames that counted most as HTML, and
-        everything as JSON, CSV and HTML files.
-        """
+        """Find the faces in a video or image and read their expressions; `Service.analyse` says what is returned."""
         shown, answer = self._answer(
             video, Answer(model, Path(video or ""), Path()), request, progress, heat_map=heat_map
         )
@@ -101,16 +91,9 @@ class Handlers:
         return note, *show(face), *files
 
     def compare(
-        self,
-        video: str | None,
-        models: list[str],
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
+        self, video: str | None, models: list[str], request: gr.Request, progress: gr.Progress
     ) -> tuple[Any, ...]:
-        """Let several models answer a video or image.
-
-        Returns their answers, timelines and agreement as HTML, and everything as JSON and HTML files.
-        """
+        """Let several models answer a video or image; `Service.compare` says what is returned."""
         with self.analysis(video, request) as (folder, page):
             answer = self.workers.compare(
                 models,

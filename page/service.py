@@ -88,9 +88,9 @@ class Service:
             csv: a row for each frame of every face
             report: everything as a page that stands alone
         """
-        if not is_assistant(request):
-            return self.handlers.analyse(video, model, heat_map, request, progress)
         results = self.handlers.analyse(video, model, heat_map, on_its_own(request), progress)
+        if not is_assistant(request):
+            return results
         # Drawn for people, and long: an assistant finds it in the files.
         overlay, note, fine, coarse, _, _, _, *files = results
         return overlay, note, fine, coarse, None, None, None, *files
@@ -113,9 +113,7 @@ class Service:
             json: the same, frame by frame
             report: the same as a page that stands alone
         """
-        return self.handlers.compare(
-            video, models, on_its_own(request) if is_assistant(request) else request, progress
-        )
+        return self.handlers.compare(video, models, on_its_own(request), progress)
 
     def explain(
         self,
@@ -141,8 +139,7 @@ class Service:
             maps: heat maps of all faces as a NumPy archive
         """
         workers = self.handlers.workers
-        request = on_its_own(request) if is_assistant(request) else request
-        with self.handlers.analysis(video, request) as (folder, page):
+        with self.handlers.analysis(video, on_its_own(request)) as (folder, page):
             faces = workers.in_turn(
                 explain_file,
                 model,
