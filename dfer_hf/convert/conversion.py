@@ -85,8 +85,11 @@ def convert(source: Source, tensors: Tensors, labels: Sequence[str] | None = Non
         renamed = {name: pair for name, pair in renamed.items() if not pair[0].startswith(source.head)}
     found = source.adapt(dict(renamed.values()))
     state = {source.put_first + name: tensor for name, tensor in found.items()}
-    drawn = [f"{part}." for part in source.lacks] + [source.put_first + source.head] * has_new_head
-    _load(model, state, strangers, tuple(drawn))
+    # What our names of each part begin with.
+    drawn = {part: f"{part}." for part in source.lacks}
+    if has_new_head:
+        drawn["classifier"] = source.put_first + source.head
+    _load(model, state, strangers, tuple(drawn.values()))
     mean, std = source.normalisation
     processor = DferVideoProcessor(
         size={"height": config.image_size, "width": config.image_size},
@@ -96,8 +99,7 @@ def convert(source: Source, tensors: Tensors, labels: Sequence[str] | None = Non
         frames_per_segment=source.frames_per_segment,  # pyright: ignore[reportCallIssue]  its own fields
         every_frame=model_class.reads_every_frame,  # pyright: ignore[reportCallIssue]
     )
-    parts = (*source.lacks, *(["classifier"] if has_new_head else []))
-    return Converted(model.eval(), processor, tuple(left_out), parts)
+    return Converted(model.eval(), processor, tuple(left_out), tuple(drawn))
 
 
 def _rename(

@@ -75,6 +75,17 @@ def r3d_name(key: str) -> str:
     return f"classifier.{rest}" if head == "fc" else f"trunk.{key}"
 
 
+def transformer_layer_name(key: str) -> str:
+    """Name a tensor of a layer of Former-DFER's transformers, which GCA+IAL has too.
+
+    >>> transformer_layer_name("layers.1.0.fn.norm.bias")
+    'layers.1.norm_before_attention.bias'
+    """
+    place, layer_part = key.removeprefix("layers.").split(".", 1)
+    name, _, tensor = layer_part.rpartition(".")
+    return f"layers.{place}.{TRANSFORMER_LAYER[name]}.{tensor}"
+
+
 def former_dfer_name(key: str) -> str:
     """Name a tensor of Former-DFER (zengqunzhao/Former-DFER, models/ST_Former.py)."""
     part, _, rest = key.partition(".")
@@ -85,9 +96,7 @@ def former_dfer_name(key: str) -> str:
     if rest in embeddings:
         return f"{ours}.{embeddings[rest]}"
     if rest.startswith("spatial_transformer.layers."):
-        place, layer_part = rest.removeprefix("spatial_transformer.layers.").split(".", 1)
-        name, _, tensor = layer_part.rpartition(".")
-        return f"{ours}.layers.{place}.{TRANSFORMER_LAYER[name]}.{tensor}"
+        return f"{ours}.{transformer_layer_name(rest.removeprefix('spatial_transformer.'))}"
     if part == "t_former":
         raise LookupError(key)
     return f"trunk.{backbone_name(rest)}"
@@ -108,9 +117,7 @@ def gca_ial_name(key: str) -> str:
     if part == "layer4":
         return backbone_name(f"layer1.{rest}").replace("encoder.stages.0.layers", "fusion.dynamic_branch")
     ours = {"pos_transformer": "fusion.static_transformer", "temporal_transformer": "temporal_transformer"}[part]
-    place, layer_part = rest.removeprefix("layers.").split(".", 1)
-    name, _, tensor = layer_part.rpartition(".")
-    return f"{ours}.layers.{place}.{TRANSFORMER_LAYER[name]}.{tensor}"
+    return f"{ours}.{transformer_layer_name(rest)}"
 
 
 def m3dfel_name(key: str) -> str:
