@@ -11,6 +11,7 @@ import torch
 
 from ..explain import MASKS, ExplainOptions, answer_without, explain_places, methods_for
 from ..explain.mask_evidence import mask_evidence
+from ..explain.spatial import refuse_unoffered
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
 from .answers import ClipAnswers, ExplainedClip
 from .rules import AnswerRules, CropRules
@@ -60,7 +61,7 @@ class TorchEngine:
 
     def check(self, options: ExplainOptions) -> None:
         """Refuse an explanation that the model does not offer; see `ExplainOptions.check`."""
-        options.check(self.methods, self.answer_rules, offered_by=type(self.model).__name__)
+        refuse_unoffered(options, self.model)
 
     def settle(self) -> None:
         """Get ready for work in this process, which may have been forked from the one that loaded the model.

@@ -62,6 +62,11 @@ def methods_for(model: DferPreTrainedModel) -> list[str]:
     return sorted(offered, key=lambda name: name != model.map_method)
 
 
+def refuse_unoffered(options: ExplainOptions, model: DferPreTrainedModel) -> None:
+    """Refuse an explanation that is not offered for a model; see `ExplainOptions.check`."""
+    options.check(methods_for(model), model.config, offered_by=type(model).__name__)
+
+
 def explain_places(
     model: DferPreTrainedModel,
     pixel_values_videos: torch.Tensor,
@@ -82,5 +87,5 @@ def explain_places(
         UnknownTargetError: If the target names no class and no group.
     """
     method = method or methods_for(model)[0]
-    ExplainOptions(method, target).check(methods_for(model), model.config, offered_by=type(model).__name__)
+    refuse_unoffered(ExplainOptions(method, target), model)
     return SPATIAL_METHODS[method].explain(model, pixel_values_videos, target)

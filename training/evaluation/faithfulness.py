@@ -40,6 +40,7 @@ from dfer_hf.explain import (
     rank_correlation,
 )
 from dfer_hf.explain.masks import blurred
+from dfer_hf.explain.spatial import refuse_unoffered
 from dfer_hf.hub.evaluation import explanation_table
 from dfer_hf.models.modeling_dfer import DferPreTrainedModel
 from training.data.clips_from_stills import StillClips
@@ -156,7 +157,7 @@ def find_method(model: DferPreTrainedModel, name: str) -> Explain:
         ValueError: If a layer is named for a method that looks at none.
     """
     method, _, layer = name.partition(":")
-    ExplainOptions(method).check(methods_for(model), model.config, offered_by=type(model).__name__)
+    refuse_unoffered(ExplainOptions(method), model)
     if not layer:
         return lambda model, clips: SPATIAL_METHODS[method].explain(model, clips, ANSWER)
     # Its error says which part of the name does not exist.
