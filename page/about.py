@@ -17,7 +17,7 @@ from dfer_hf.checkpoints import CARD, CONFIG, shipped_checkpoints
 from dfer_hf.hub.card import RESULTS
 from dfer_hf.hub.evaluation import NOTHING
 from dfer_hf.hub.metadata import SOURCES
-from dfer_hf.hub.zoo import ZOO_HEAD, ZOO_SAYS, zoo_rows
+from dfer_hf.hub.zoo import ZOO_HEAD, ZOO_SAYS, zoo_row
 from dfer_hf.taxonomy import SEVEN_EMOTIONS
 from dfer_hf.visualize.text import LIMITS_OF_USE
 
@@ -111,6 +111,11 @@ def about_html(names: Sequence[str]) -> str:
     """
     meaning, law = (re.split(r"(?<=\.) (?=[A-Z])", paragraph) for paragraph in LIMITS_OF_USE)
     folders = {name: folder for name, folder in shipped_checkpoints().items() if name in names}
+    cards = {
+        folder: ModelCard((folder / CARD).read_text(encoding="utf-8"))
+        for folder in folders.values()
+        if (folder / CARD).is_file()
+    }
     parts = [
         ("What an answer says", _sentences(meaning)),
         ("What the answers are bad at", _list(LIMITS)),
@@ -118,7 +123,10 @@ def about_html(names: Sequence[str]) -> str:
         ("Before you analyse people", _list(BEFORE)),
         ("What happens to files", _sentences(FILES)),
         ("The systems", _systems(folders)),
-        ("The models of this page", _figures(folders) + "".join(map(_model, folders.values()))),
+        (
+            "The models of this page",
+            _figures(cards) + "".join(_model(folder.name, card) for folder, card in cards.items()),
+        ),
     ]
     return "".join(f"<h2>{title}</h2>{text}" for title, text in parts if text)
 
@@ -138,17 +146,18 @@ def _systems(folders: dict[str, Path]) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _figures(folders: dict[str, Path]) -> str:
+def _figures(cards: dict[Path, ModelCard]) -> str:
     """What was measured, as two tables; nothing where there are no results."""
-    measured = {
-        folder / CARD: json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        for folder in folders.values()
-        if (folder / RESULTS).is_file() and (folder / CARD).is_file()
-    }
+    measured = [
+        (json.loads((folder / RESULTS).read_text(encoding="utf-8")), card)
+        for folder, card in cards.items()
+        if (folder / RESULTS).is_file()
+    ]
     if not measured:
         return ""
-    recall = [[results["checkpoint"], *_recall(results["benches"])] for results in measured.values()]
-    return _table(ZOO_HEAD, zoo_rows(measured), says=ZOO_SAYS) + _table(
+    rows = [zoo_row(results, card) for results, card in measured]
+    recall = [[results["checkpoint"], *_recall(results["benches"])] for results, _ in measured]
+    return _table(ZOO_HEAD, rows, says=ZOO_SAYS) + _table(
         ("checkpoint", *(emotion.value for emotion in SEVEN_EMOTIONS)), recall, says=RECALL_SAYS
     )
 
@@ -158,17 +167,13 @@ def _recall(benches: dict[str, Any]) -> list[str]:
     return [f"{found[emotion]:.0f}" if emotion in found else NOTHING for emotion in SEVEN_EMOTIONS]
 
 
-def _model(folder: Path) -> str:
+def _model(name: str, card: ModelCard) -> str:
     """What a checkpoint learnt from, to unfold: its data with their licences, and its card's own words."""
-    card = folder / CARD
-    if not card.is_file():
-        return ""
-    text = card.read_text(encoding="utf-8")
-    data = getattr(ModelCard(text).data, "datasets", None) or []
-    learnt = "".join(f"<li>{escape(': '.join(SOURCES.get(name, (name,))))}</li>" for name in data)
-    words = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in trained_on(text))
+    data = getattr(card.data, "datasets", None) or []
+    learnt = "".join(f"<li>{escape(': '.join(SOURCES.get(source, (source,))))}</li>" for source in data)
+    words = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in trained_on(card.text))
     return (
-        f'<details><summary><span translate="no">{escape(folder.name)}</span> <span>data, licences and training</span>'
+        f'<details><summary><span translate="no">{escape(name)}</span> <span>data, licences and training</span>'
         f'</summary><div translate="no" lang="en"><ul>{learnt}</ul>{words}</div></details>'
     )
 

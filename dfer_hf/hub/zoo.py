@@ -17,23 +17,20 @@ ZOO_SAYS = "UAR is mean recall in percent, of FER+'s valid split and of clips ma
 """What stands below the table."""
 
 
-def zoo_rows(measured: Measured) -> list[list[str]]:
-    """Name, size, two figures, data and licence of each checkpoint: the columns of `ZOO_HEAD`."""
-    rows = []
-    for path, results in measured.items():
-        benches, name = results["benches"], results["checkpoint"]
-        cost, data = benches.get("cost"), ModelCard(path.read_text(encoding="utf-8")).data
-        stills = benches.get("ferplus", {}).get("aligned", {}).get("uar")
-        noisy = benches.get("clips", {}).get("by_share", {}).get("50%", {}).get("uar")
-        rows.append([
-            name,
-            f"{cost['parameters'] / 1e6:.1f} M" if cost else NOTHING,
-            f"{cost['megabytes']:.1f}" if cost else NOTHING,
-            *(NOTHING if figure is None else f"{figure:.1f}" for figure in (stills, noisy)),
-            ", ".join(getattr(data, "datasets", None) or [NOTHING]),
-            getattr(data, "license", None) or NOTHING,
-        ])  # fmt: skip
-    return rows
+def zoo_row(results: Mapping[str, Any], card: ModelCard) -> list[str]:
+    """Name, size, two figures, data and licence of a checkpoint: the columns of `ZOO_HEAD`."""
+    benches, data = results["benches"], card.data
+    cost = benches.get("cost")
+    stills = benches.get("ferplus", {}).get("aligned", {}).get("uar")
+    noisy = benches.get("clips", {}).get("by_share", {}).get("50%", {}).get("uar")
+    return [
+        results["checkpoint"],
+        f"{cost['parameters'] / 1e6:.1f} M" if cost else NOTHING,
+        f"{cost['megabytes']:.1f}" if cost else NOTHING,
+        *(NOTHING if figure is None else f"{figure:.1f}" for figure in (stills, noisy)),
+        ", ".join(getattr(data, "datasets", None) or [NOTHING]),
+        getattr(data, "license", None) or NOTHING,
+    ]
 
 
 def render_zoo(measured: Measured, *, root: str) -> str:
@@ -43,7 +40,8 @@ def render_zoo(measured: Measured, *, root: str) -> str:
         measured: Cards and results.
         root: Way from the page to the root of the repository, such as `../`, or empty.
     """
-    rows = ([f"[{name}]({root}model_cards/{name}/README.md)", *others] for name, *others in zoo_rows(measured))
+    found = (zoo_row(results, ModelCard(path.read_text(encoding="utf-8"))) for path, results in measured.items())
+    rows = ([f"[{name}]({root}model_cards/{name}/README.md)", *others] for name, *others in found)
     return "\n".join([*markdown_table(ZOO_HEAD, rows), "", ZOO_SAYS, ""])
 
 
