@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,3 +177,11 @@ def hub(tmp_path) -> Iterator[LoopbackHub]:
     """A Hub on loopback that this process talks to, as the user `me`, with an empty cache."""
     with serving(tmp_path / "cache") as hub:
         yield hub
+
+
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """Seconds that this thread would have slept. Other threads sleep as ever: pages of other tests may have some."""
+    seconds, here, sleep = [], threading.get_ident(), time.sleep
+    monkeypatch.setattr(time, "sleep", lambda wait: (seconds.append if threading.get_ident() == here else sleep)(wait))
+    return seconds

@@ -1,7 +1,6 @@
 """The Hub on loopback answers the real client as the Hub does."""
 
 import hashlib
-import time
 from pathlib import Path
 
 import pytest
@@ -108,9 +107,7 @@ def test_a_card_whose_metadata_makes_no_sense_is_refused(api):
 
 
 @pytest.mark.usefixtures("uploaded")
-def test_the_client_waits_and_tries_again_where_it_is_rate_limited(hub, api, monkeypatch):
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+def test_the_client_waits_and_tries_again_where_it_is_rate_limited(hub, api, waits):
     hub.refuse("GET .*/tree/", 429, times=2)
     hub.refuse("POST /api/collections", 429)
     assert len(list(api.list_repo_tree("me/mine"))) == 4

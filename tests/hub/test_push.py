@@ -1,7 +1,6 @@
 """What is pushed to the Hub, what is sent a second time, and what is refused before anything is sent."""
 
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -99,9 +98,7 @@ def test_what_an_earlier_version_left_is_deleted_and_what_others_put_there_is_no
     assert {"modeling_old.py", "noise.png"}.isdisjoint(hub.repositories["me/mine"].files)
 
 
-def test_a_limit_on_requests_is_waited_for(hub, push, monkeypatch):
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+def test_a_limit_on_requests_is_waited_for(hub, push, waits):
     for request in ("repos/create", "/commit/", "validate-yaml", "/preupload/"):
         hub.refuse(request, 429, times=2)
     push()
