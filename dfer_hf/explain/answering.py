@@ -82,11 +82,10 @@ def answer_without(
         clips, is_encoded = model.encode_frames(clips), True
 
     def answer(places: np.ndarray) -> np.ndarray:
-        chosen = clips[:, torch.from_numpy(places).to(clips.device)].flatten(0, 1)  # (batch·variants, kept, ...)
-        if is_encoded:
-            output = model.answer_encoded(chosen, frames_per_second=frames_per_second)
-        else:
-            output = model(pixel_values_videos=chosen)
+        chosen = torch.from_numpy(places).to(clips.device)  # (variants, kept)
+        if not is_encoded:
+            return _to_array(model.answer_rearranged(clips, chosen))
+        output = model.answer_encoded(clips[:, chosen].flatten(0, 1), frames_per_second=frames_per_second)
         return _to_array(output.logits).reshape(len(clips), len(places), -1)
 
     return answer_variants(answer, left_out, num_clips=len(clips), takes_any_length=model.takes_any_length)

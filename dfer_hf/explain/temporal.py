@@ -88,9 +88,11 @@ def answer_variants(
     """
     if not len(left_out) or left_out.all(axis=1).any():
         raise ValueError("Expected variants of the clip that each keep a frame, got none, or one that keeps none.")
+    # At the ends of a clip several variants are one.
+    left_out, same = np.unique(left_out, axis=0, return_inverse=True)
     variants, places = zip(*_batches(left_out, num_clips, shorten=takes_any_length), strict=True)
     answers = np.concatenate([answer(part) for part in places], axis=1)
-    return answers[:, np.argsort(np.concatenate(variants))]
+    return answers[:, np.argsort(np.concatenate(variants))][:, same.ravel()]
 
 
 def _batches(left_out: np.ndarray, num_clips: int, *, shorten: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -196,6 +196,19 @@ class DferPreTrainedModel(PreTrainedModel):
         del labels, frames_per_second
         return DferOutput(logits=self.encode_frames(encoded))
 
+    def answer_rearranged(self, pixel_values_videos: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Answer clips that are made of the frames of others, such as to replace some of them.
+
+        Args:
+            pixel_values_videos: The others, `(batch, num_frames, channels, height, width)`.
+            places: Which frame of theirs is where, `(variants, frames)`.
+
+        Returns:
+            Logits, `(batch, variants, num_labels)`.
+        """
+        clips = pixel_values_videos[:, places]
+        return self(pixel_values_videos=clips.flatten(0, 1)).logits.unflatten(0, clips.shape[:2])
+
     def check_pixel_values(self, pixel_values_videos: torch.Tensor) -> None:
         """Refuse clips the model was not made for.
 

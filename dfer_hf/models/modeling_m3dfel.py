@@ -137,13 +137,19 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
             ValueError: If a shape, a label or a pixel value is not what the configuration says.
         """
         self.check_pixel_values(pixel_values_videos)
-        batch_size, bag_size = pixel_values_videos.shape[0], self.config.bag_size
-        instance_length = self.config.num_frames // bag_size
-        instances = pixel_values_videos.unflatten(1, (bag_size, instance_length)).flatten(0, 1).transpose(1, 2)
-        features, shares = self.trunk(instances)  # (batch·bag, length, C), (length,)
-        features = (shares[:, None] * features).sum(dim=1).to(features.dtype)
-        features = features.unflatten(0, (batch_size, bag_size))  # F: (batch, bag, C)
+        instances = pixel_values_videos.unflatten(1, (self.config.bag_size, -1))
+        return self.answer_instances(self.encode_instances(instances), labels)
 
+    def encode_instances(self, instances: torch.Tensor) -> torch.Tensor:
+        """Encode instances by themselves, `(batch, count, length, channels, height, width)` to `(batch, count, C)`."""
+        features, shares = self.trunk(instances.flatten(0, 1).transpose(1, 2))  # (batch·count, length, C), (length,)
+        features = (shares[:, None] * features).sum(dim=1).to(features.dtype)
+        return features.unflatten(0, instances.shape[:2])
+
+    def answer_instances(self, features: torch.Tensor, labels: torch.Tensor | None = None) -> DferOutput:
+        """Answer as `forward` does, from the encoded instances of each clip, F of `(batch, bag, C)`."""
+        batch_size, bag_size = len(features), self.config.bag_size
+        instance_length = self.config.num_frames // bag_size
         hidden = self.lstm(features)  # X: (batch, bag, hidden)
         attended, _ = self.attention(hidden)  # A
         gates = self.norm(attended).sigmoid()
@@ -173,6 +179,14 @@ class M3dfelForVideoClassification(DferPreTrainedModel):
             frame_weights=weights.repeat_interleave(instance_length, dim=1),
             loss_parts=loss_parts,
         )
+
+    def answer_rearranged(self, pixel_values_videos: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Answer clips of other orders of frames; an instance that several of them have is encoded once."""
+        bag_size = self.config.bag_size
+        instances, which = places.unflatten(1, (bag_size, -1)).flatten(0, 1).unique(dim=0, return_inverse=True)
+        features = self.encode_instances(pixel_values_videos[:, instances])  # (batch, distinct instances, C)
+        bags = features[:, which].unflatten(1, (-1, bag_size))
+        return self.answer_instances(bags.flatten(0, 1)).logits.unflatten(0, bags.shape[:2])
 
     def instance_parts(self, gated: torch.Tensor) -> torch.Tensor:
         """Take Eq. 5 apart: what each gated instance of `(batch, bag, hidden)` adds to Z, without the bias."""

@@ -54,6 +54,21 @@ def test_encoded_frames_are_not_encoded_again(model, clips):
     assert sum(counted) == clips.shape[0] * clips.shape[1]
 
 
+def test_an_instance_that_variants_share_is_encoded_once():
+    config = SYSTEMS["m3dfel"].config_class.from_preset("tiny", num_frames=8)
+    model = SYSTEMS["m3dfel"](config).eval()
+    left_out = np.zeros((3, config.num_frames), dtype=bool)
+    left_out[0, 0] = left_out[1, -1] = left_out[2, -1] = True
+    counted, hook = count_passes(model)
+    clips = torch.rand(2, config.num_frames, config.num_channels, config.image_size, config.image_size)
+    logits = answer_without(model, clips, left_out)
+    hook.remove()
+    # Those of the clip itself, one that starts otherwise and one that ends otherwise, of two clips.
+    assert sum(counted) == 2 * (config.bag_size + 2)
+    assert (logits[:, 1] == logits[:, 2]).all()
+    assert (logits[:, 0] != logits[:, 1]).any()
+
+
 def test_batches_change_nothing(model, clips, monkeypatch):
     if model.config.model_type not in {"dfer_cfc_sp", "dfer_keypoint_gcn"}:
         pytest.skip("One system of each kind is enough.")
