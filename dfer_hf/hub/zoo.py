@@ -51,6 +51,7 @@ def render_costs(measured: Measured) -> str:
         "checkpoint",
         "CPU seconds for a second of video",
         "over the frame recogniser",
+        "explained over not",
         "memory at most",
         "versions",
     ]
@@ -62,6 +63,7 @@ def render_costs(measured: Measured) -> str:
                 results["checkpoint"],
                 f"{cost['cpu_seconds_of_video_second']:.2f}",
                 f"{cost['whole_way_over_plain']:.2f}",
+                f"{cost['explained_over_plain']:.2f}",
                 f"{cost['peak_megabytes']} MB",
                 ", ".join(f"{name} {version}" for name, version in versions.items() if name != "numpy"),
             ])  # fmt: skip
