@@ -10,7 +10,7 @@ FROM python:3.12-slim
 ARG PIP_EXTRA_INDEX_URL
 
 WORKDIR /srv/dfer
-COPY pyproject.toml README.md LICENSE dfer_cli.py dfer_start.py app.py ./
+COPY pyproject.toml README.md LICENSE dfer_cli.py dfer_inputs.py dfer_start.py app.py ./
 COPY dfer_hf dfer_hf
 COPY page page
 COPY model_cards model_cards

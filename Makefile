@@ -8,7 +8,7 @@ PORT ?=
 PYTEST ?=
 CONSTRAINTS ?=
 DATA ?=
-PATHS = dfer_hf dfer_cli.py dfer_start.py training tests examples app.py page docs/tools
+PATHS = dfer_hf dfer_cli.py dfer_inputs.py dfer_start.py training tests examples app.py page docs/tools
 
 python := "$(VENV)/bin/python"
 quiet_app := GRADIO_ANALYTICS_ENABLED=False

@@ -61,8 +61,10 @@ def export(options: argparse.Namespace) -> int:
     """Write a Hub repository's folder, print what it holds, and return the exit code.
 
     Raises:
-        UsageError: If there is no such model, or the folder cannot be written.
+        UsageError: If there is no such model, the folder cannot be written, or the options do not go together.
     """
+    if options.onnx_weights != "single" and not options.onnx:
+        raise UsageError(f"--onnx-weights {options.onnx_weights} is for graphs: add --onnx")
     logging.disable_progress_bar()
     system, _, preset = options.source.partition(":")
     is_fresh = system in systems()
@@ -83,7 +85,7 @@ def export(options: argparse.Namespace) -> int:
             card = Path(find_checkpoint(options.source)) / CARD
             card = card if card.is_file() else None
         if options.onnx:
-            files = export_onnx(model, processor, options.folder)
+            files = export_onnx(model, processor, options.folder, weights=options.onnx_weights)
         else:
             files = export_repository(model, processor, options.folder, card=card)
     except (OSError, ValueError, ImportError) as error:

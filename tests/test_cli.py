@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import dfer_cli
 import dfer_hf
+import dfer_inputs
 from dfer_hf import cli
 from dfer_hf.file_run import limits_of
 from dfer_hf.output_files import CsvFile, JsonFile
@@ -323,7 +324,7 @@ def test_files_that_disappear_after_they_were_listed_are_errors(clips, tiny_chec
         shutil.copy(clips / "short.webm", Path("folder", name))
     words = ["predict", "folder", "--csv", "out.csv", "--model", str(tiny_checkpoint), "--device", "cpu"]
     options = dfer_cli.build_parser().parse_args(words)
-    options.files = dfer_cli.find_inputs(options.paths)
+    options.files = dfer_inputs.find_inputs(options.paths)
     shutil.rmtree("folder")
     assert cli.predict(options) == 1
     assert [bool(row["error"]) for row in read_csv("out.csv")] == [True, True]

@@ -29,15 +29,16 @@ from .onnx_graphs import (
     OnnxExportError,
     write_graph,
 )
+from .onnx_weights import MOST_DIFFERENCE, shrink_weights
 
-MOST_DIFFERENCE = 1e-4
-"""Between a probability, a weight or a movement of ONNX Runtime and of torch."""
 MTCNN_CREDIT = "MTCNN (Zhang et al. 2016) with the weights of facenet-pytorch 2.5.3 (MIT license, Timothy Esler)"
 
 _OTHER_LENGTHS = (1, 5, 23)
 
 
-def export_onnx(model: DferPreTrainedModel, processor: DferVideoProcessor, folder: Path) -> list[Path]:
+def export_onnx(
+    model: DferPreTrainedModel, processor: DferVideoProcessor, folder: Path, *, weights: str = "single"
+) -> list[Path]:
     """Write graphs and a plain JSON file, from which the engine "onnx" answers without torch.
 
     What encodes each frame by itself and what answers from that are graphs of their own, where the system has the two
@@ -48,6 +49,7 @@ def export_onnx(model: DferPreTrainedModel, processor: DferVideoProcessor, folde
         model: The system.
         processor: Its video processor.
         folder: Where to; made if missing.
+        weights: How the system's are stored, one of `onnx_weights.MOST_DIFFERENCE`: "single", "half" or "int8".
 
     Returns:
         The files, sorted.
@@ -70,7 +72,10 @@ def export_onnx(model: DferPreTrainedModel, processor: DferVideoProcessor, folde
         _write_system(model, processor, written)
         answers, crops = AnswerRules.of(model.config), CropRules.of(processor)
         write_manifest(written, answers, crops, system=str(model.config.model_type), credit=MTCNN_CREDIT)
-        _check_system(TorchEngine(model, processor), OnnxEngine(written))
+        for name in (FRAMES, CLIP):
+            if (written / name).is_file():
+                shrink_weights(written / name, weights)
+        _check_system(TorchEngine(model, processor), OnnxEngine(written), MOST_DIFFERENCE[weights])
         _write_mtcnn(written)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ONNX_FILES:
@@ -136,10 +141,10 @@ def _write_mtcnn(folder: Path) -> None:
         for shape in [images.shape, *others]:
             pixels = generator.integers(0, 256, shape, dtype=np.uint8)
             for own, expected in zip(graph(pixels), network(pixels), strict=True):
-                _compare(f"{name} of {shape}", own, expected)
+                _compare(f"{name} of {shape}", own, expected, MOST_DIFFERENCE["single"])
 
 
-def _check_system(expected: Engine, graphs: Engine) -> None:
+def _check_system(expected: Engine, graphs: Engine, most_difference: float) -> None:
     """Compare what two engines say of clips: one, several, and of other lengths where any is taken.
 
     Raises:
@@ -154,7 +159,9 @@ def _check_system(expected: Engine, graphs: Engine) -> None:
     def compare(what: str, answer: Callable[[Engine], ClipAnswers]) -> None:
         own, of_torch = answer(graphs), answer(expected)
         for field in fields(ClipAnswers):
-            _compare(f"{field.name} of {what}", getattr(own, field.name), getattr(of_torch, field.name))
+            _compare(
+                f"{field.name} of {what}", getattr(own, field.name), getattr(of_torch, field.name), most_difference
+            )
 
     for count in (1, 3):
         clips = [crops(num_frames) for _ in range(count)]
@@ -170,16 +177,16 @@ def _check_system(expected: Engine, graphs: Engine) -> None:
                     )[0],
                 )
     rows = generator.dirichlet(np.ones(num_labels), 64)
-    _compare("decisions", graphs.decide(rows), expected.decide(rows))
+    _compare("decisions", graphs.decide(rows), expected.decide(rows), 0)
 
 
-def _compare(what: str, own: np.ndarray, expected: np.ndarray) -> None:
+def _compare(what: str, own: np.ndarray, expected: np.ndarray, most_difference: float) -> None:
     if own.shape != expected.shape:
         raise OnnxExportError(f"Expected {what} of shape {expected.shape} from ONNX Runtime, got {own.shape}.")
     difference = float(np.abs(own - expected).max(initial=0.0))
     # NaN is not below either.
-    if not difference <= MOST_DIFFERENCE:
+    if not difference <= most_difference:
         raise OnnxExportError(
-            f"Expected {what} from ONNX Runtime as from torch, within {MOST_DIFFERENCE:g}, but they differ by "
+            f"Expected {what} from ONNX Runtime as from torch, within {most_difference:g}, but they differ by "
             f'{difference:.2g}. Nothing was written; use the engine "torch" for this system.'
         )

@@ -12,7 +12,7 @@ from .. import __version__
 from ..checkpoints import shipped_folder
 
 NAME = "dfer_hf"
-COMMANDS = ("dfer_cli.py", "dfer_start.py")
+COMMANDS = ("dfer_cli.py", "dfer_inputs.py", "dfer_start.py")
 CARDS, EXAMPLES, PAGE = "model_cards", "examples", "page"
 # A fixed time, so that the same files make the same wheel.
 _MADE_AT = (2026, 1, 1, 0, 0, 0)

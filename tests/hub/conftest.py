@@ -72,7 +72,7 @@ import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("dfer_hf", "dfer_cli", "training"):
+        if name.partition(".")[0] in ("dfer_hf", "dfer_cli", "dfer_inputs", "training"):
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocker())

@@ -119,7 +119,8 @@ def test_the_wheel_is_whole_and_its_record_true(tmp_path):
     assert sorted(recorded) == sorted(names)
     expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("dfer_hf/**/*.py")}
     assert expected <= set(names)
-    assert {"dfer_cli.py", "dfer_hf/py.typed", "dfer_hf/model_cards/dfer-first/model.safetensors"} <= set(names)
+    assert {"dfer_cli.py", "dfer_inputs.py", "dfer_start.py", "dfer_hf/py.typed"} <= set(names)
+    assert "dfer_hf/model_cards/dfer-first/model.safetensors" in names
     assert not [name for name in names if name.endswith((".pyc", ".pyi")) or "/page/" in name]
     before = wheel.read_bytes()
     assert write_wheel(tmp_path).read_bytes() == before

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfer_cli import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from dfer_inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from training.datasets.corpus import CorpusError
 from training.datasets.labels import emotion_of_word
 

@@ -1,0 +1,64 @@
+"""What an hour of video costs in `dfer batch`: `python tests/benchmarks/batch.py [--graphs FOLDER]`.
+
+The clips are made here: one face moving slowly in 1280×720 at 30 frames a second. Time is that of the whole command
+and of its workers, start-up included; CPU seconds hold on a machine that has other work to do, wall seconds do not.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from video import FRAMES_PER_SECOND, make_clip, measure
+
+DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
+BY_ONNX = """
+import sys
+from dfer_hf.batch import BatchPredictor
+rows = BatchPredictor(sys.argv[1], engine="onnx", device="cpu")(sys.argv[2:])
+assert all(row["fine"] for row in rows), rows
+"""
+
+
+def main() -> None:
+    """Make the clips, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=4, help="how many; as many as cores or more")
+    parser.add_argument("--seconds", type=float, default=75, help="length of each")
+    parser.add_argument("--model", default="dfer-aen-small", help="which checkpoint")
+    parser.add_argument("--graphs", type=Path, help="what `dfer export --onnx` wrote of it, to measure that too")
+    arguments = parser.parse_args()
+    figures: dict[str, object] = {
+        "versions": {name: version(name) for name in ("torch", "transformers", "opencv-python-headless", "av")},
+        "load before": os.getloadavg()[0],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        clips = [Path(folder) / f"{index}.mp4" for index in range(arguments.clips)]
+        for index, clip in enumerate(clips):
+            # Of other lengths, as copies are not analysed twice.
+            make_clip(clip, arguments.seconds + index / FRAMES_PER_SECOND)
+        hours = arguments.clips * arguments.seconds / 3600
+        ways = {
+            f"torch, {workers} worker{'s' * (workers > 1)}": (
+                *(*DFER, "batch", folder, "--model", arguments.model, "--device", "cpu", "--quiet"),
+                *("--workers", str(workers), "--output", Path(folder) / f"rows{workers}"),
+            )
+            for workers in (1, 2)
+        }
+        if arguments.graphs:
+            ways["onnx, 1 process"] = (sys.executable, "-c", BY_ONNX, arguments.graphs, *clips)
+        for way, command in ways.items():
+            spent = measure(*command)
+            spent["cpu_hours_per_hour_of_video"] = round(spent["cpu_seconds"] / 3600 / hours, 3)
+            figures[way] = spent
+            sys.stdout.write(json.dumps({way: spent}) + "\n")
+            sys.stdout.flush()
+    figures["load after"] = os.getloadavg()[0]
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
