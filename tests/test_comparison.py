@@ -156,7 +156,7 @@ def test_a_bad_clip_is_an_error_in_every_output(dfer, tiny_checkpoint, other_che
     assert (code, printed) == (1, "")
     assert "text.mp4: Expected" in errors
     assert "Expected" in json.loads(Path("out.json").read_text(encoding="utf-8"))["error"]
-    assert "<h2>text.mp4</h2>" in Path("out.html").read_text(encoding="utf-8")
+    assert ">text.mp4</h2>" in Path("out.html").read_text(encoding="utf-8")
 
 
 def test_one_model_or_a_folder_cannot_be_compared(dfer, tiny_checkpoint, clips):

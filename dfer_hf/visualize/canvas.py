@@ -10,7 +10,8 @@ from .colours import GroupLook
 WIDTH, HEIGHT = 1000.0, 100.0
 # However short the time that a face was seen, so wide is its band drawn.
 _NARROWEST = 6.0
-_PATTERN_STEP = 12.0
+_PATTERN_STEP, _BARRED_STEP = 12.0, 24.0
+AREA_OPACITY = 0.85
 _INK = "currentColor"
 
 
@@ -34,14 +35,18 @@ class Canvas:
 
     def area(self, values: np.ndarray, fill: str) -> str:
         """One filled curve of values from 0 to 1."""
-        return self.background + self._band(np.zeros_like(values), values, fill, opacity=0.55) + self._line(values)
+        return (
+            self.background
+            + self._band(np.zeros_like(values), values, fill, opacity=AREA_OPACITY)
+            + self._line(values)
+        )
 
     def signed_area(self, values: np.ndarray, fill: str) -> str:
         """A curve filled down or up to the line of zero; the largest and smallest value, and zero, reach the edges."""
         low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
         span = (high - low) or 1.0
         zero = np.full_like(values, -low / span)
-        drawn = self._band(zero, (values - low) / span, fill, opacity=0.55)
+        drawn = self._band(zero, (values - low) / span, fill, opacity=AREA_OPACITY)
         return self.background + drawn + self._line((values - low) / span) + self._line(zero, css="zero")
 
     def stack(self, bands: Mapping[str, np.ndarray], looks: Mapping[str, GroupLook]) -> str:
@@ -89,7 +94,8 @@ class Canvas:
         drawn = ""
         for run in self.runs:
             xs = self._places(run)
-            at = np.arange(xs[0] + _PATTERN_STEP / 4, xs[-1], _PATTERN_STEP)
+            step = _BARRED_STEP if css == "barred" else _PATTERN_STEP
+            at = np.arange(xs[0] + step / 4, xs[-1], step)
             top, bottom = (np.interp(at, xs, self._edge(edge, run)) for edge in (high, low))
             drawn += "".join(f"M{x:.1f} {y:.1f}V{end:.1f}" for x, y, end in zip(at, top, bottom, strict=True))
         return f'<path class="{css}" d="{drawn}"/>'

@@ -7,7 +7,7 @@ from ..taxonomy import Sentiment
 
 Colour = tuple[int, int, int]
 
-PATTERNS = ("plain", "dotted", "lined")
+PATTERNS = ("plain", "dotted", "lined", "dashed", "barred")
 """How a group's band is filled, so that bands are told apart without colour."""
 
 
@@ -37,31 +37,34 @@ _OF_SENTIMENT: dict[str, GroupLook] = {
     Sentiment.NEUTRAL.value: GroupLook((160, 160, 160), (108, 108, 108), "dotted"),
     Sentiment.NEGATIVE.value: GroupLook((86, 180, 233), (0, 105, 160), "lined"),
 }
-_OF_OTHERS: tuple[GroupLook, ...] = (
-    GroupLook((0, 158, 115), (0, 115, 84), "plain"),
-    GroupLook((204, 121, 167), (160, 64, 116), "dotted"),
-    GroupLook((240, 228, 66), (120, 108, 0), "lined"),
-    GroupLook((230, 110, 30), (184, 76, 0), "plain"),
-    GroupLook((70, 150, 220), (0, 96, 155), "dotted"),
+_OF_OTHERS: tuple[tuple[Colour, Colour], ...] = (
+    ((0, 158, 115), (0, 115, 84)),
+    ((204, 121, 167), (160, 64, 116)),
+    ((240, 228, 66), (120, 108, 0)),
+    ((230, 110, 30), (184, 76, 0)),
+    ((70, 150, 220), (0, 96, 155)),
 )
+
+OF_NO_GROUP = _OF_SENTIMENT[Sentiment.NEUTRAL.value]
+"""How is drawn what belongs to no group."""
 
 
 def group_looks(groups: Iterable[str]) -> dict[str, GroupLook]:
     """Give every coarse group its look.
 
     Args:
-        groups: Names of all groups of a checkpoint. Positive, neutral and negative have fixed looks; others take
-            theirs in order, and after five the looks repeat.
+        groups: Names of all groups that are drawn together. Positive, neutral and negative have fixed looks; others
+            take colours and patterns that are left, in order. After five of them colours repeat, and patterns where
+            there are more than five groups.
     """
-    looks: dict[str, GroupLook] = {}
-    num_others = 0
-    for group in groups:
-        if group in _OF_SENTIMENT:
-            looks[group] = _OF_SENTIMENT[group]
-        else:
-            looks[group] = _OF_OTHERS[num_others % len(_OF_OTHERS)]
-            num_others += 1
-    return looks
+    groups = list(groups)
+    taken = [_OF_SENTIMENT[group].pattern for group in groups if group in _OF_SENTIMENT]
+    left = [pattern for pattern in PATTERNS if pattern not in taken] or PATTERNS
+    others = [group for group in groups if group not in _OF_SENTIMENT]
+    looks = dict(_OF_SENTIMENT)
+    for number, group in enumerate(others):
+        looks[group] = GroupLook(*_OF_OTHERS[number % len(_OF_OTHERS)], left[number % len(left)])
+    return {group: looks[group] for group in groups}
 
 
 def group_colours(groups: Iterable[str]) -> dict[str, Colour]:

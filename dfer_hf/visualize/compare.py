@@ -18,11 +18,17 @@ COMPARE_STYLE = """
   font-style: normal; font-size: 12px; line-height: 18px; color: light-dark(#fff, #141414);
   box-shadow: inset 2px 0 0 var(--band-paper); }
 .dfer-compare .lane i:empty { padding: 0; }
-.dfer-compare i.unseen { background: rgba(128, 128, 128, .25); box-shadow: none; }
-.dfer-compare i:is(.lined, .dotted)::after { content: ""; position: absolute; inset: auto 0 0; height: 5px;
-  background: linear-gradient(90deg, var(--band-paper) 1.5px, transparent 0) 0 / 6px 100%; }
+.dfer-compare .lane i.unseen { color: inherit; box-shadow: none;
+  background: repeating-linear-gradient(90deg, currentColor 0 2px, transparent 2px 7px) center / 100% 2px no-repeat,
+  rgba(128, 128, 128, .25); }
+.dfer-compare i:is(.dotted, .lined, .dashed, .barred)::after { content: ""; position: absolute; inset: auto 0 0;
+  height: 5px; background: linear-gradient(90deg, var(--band-paper) 1.5px, transparent 0) 0 / 6px 100%; }
 .dfer-compare i.dotted::after { background: radial-gradient(circle, var(--band-paper) 1.3px, transparent 1.5px)
   0 / 5px 5px; }
+.dfer-compare i.dashed::after { background: linear-gradient(90deg, var(--band-paper) 7px, transparent 0)
+  0 / 11px 2px repeat-x; }
+.dfer-compare i.barred::after { background: linear-gradient(90deg, var(--band-paper) 4px, transparent 0)
+  0 / 9px 100%; }
 .dfer-compare .rows { --value: 0rem; }
 .dfer-compare .expression { background: currentColor; }
 .dfer-compare .group { background: repeating-linear-gradient(45deg, currentColor 0 2px, transparent 2px 7px); }
@@ -75,7 +81,8 @@ def comparison_html(comparison: Comparison, *, video: str = "") -> str:
 def comparison_article(comparison: Comparison) -> str:
     """A comparison as a part of a report, with the name of its clip and what is odd about the file."""
     clip = comparison.predictions[0]
-    return f"<article>\n<h2>{escape(clip.source)}</h2>\n{notice_html(clip)}{comparison_html(comparison)}</article>\n"
+    name = f'<h2 translate="no">{escape(clip.source)}</h2>'
+    return f"<article>\n{name}\n{notice_html(clip)}{comparison_html(comparison)}</article>\n"
 
 
 def notice_html(clip: ClipPrediction) -> str:
@@ -98,8 +105,9 @@ def _answers_table(compared: FaceComparison) -> str:
 
 def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float, video: str) -> str:
     rows = []
+    # One for all systems, as their groups may be others.
+    looks = group_looks({group: None for face in compared.faces for group in face.coarse.probabilities})
     for model, face in zip(compared.models, compared.faces, strict=True):
-        looks = group_looks(face.coarse.probabilities)
         said = f"{model}. {build_timeline(face, frame_seconds=frame_seconds).in_words()}"
         blocks = _blocks(face, looks, end_seconds=end_seconds, frame_seconds=frame_seconds)
         rows.append(_row(model, blocks, described=said))
@@ -118,7 +126,6 @@ def _lanes(compared: FaceComparison, *, end_seconds: float, frame_seconds: float
         f'<span><span class="chip {agreement.value}"></span>{meaning}</span>'
         for agreement, meaning in _MEANINGS.items()
     )
-    looks = group_looks({group: None for face in compared.faces for group in face.coarse.probabilities})
     groups = "".join(f"<span>{chip_html(look)}{escape(group)}</span>" for group, look in looks.items())
     moments = moments_html(_moments(compared, frame_seconds), end_seconds, video=video)
     unseen = '<span><span class="chip unseen"></span>face not seen</span>'

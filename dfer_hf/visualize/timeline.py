@@ -9,14 +9,13 @@ import numpy as np
 
 from ..prediction import FacePrediction, FramePrediction, Scores
 from .canvas import Canvas, runs_of
-from .colours import GroupLook, group_looks
+from .colours import OF_NO_GROUP, GroupLook, group_looks
 from .text import points
 
 MAX_MOMENTS = 400
 """More frames than this are joined to equal moments."""
 
 _USUAL_FRAME_SECONDS = 0.04
-_GREY = "rgb(128, 128, 128)"
 
 TIMELINE_STYLE = """
 .dfer-timeline { container-type: inline-size; font-size: 13px; line-height: 1.3; }
@@ -35,8 +34,10 @@ TIMELINE_STYLE = """
 .dfer-timeline :is(.curve, .zero, .gap) { fill: none; stroke: currentColor; stroke-width: 1.2; }
 .dfer-timeline .gap { stroke-dasharray: 2 5; }
 .dfer-timeline .between { fill: none; stroke: var(--band-paper); stroke-width: 2; }
-.dfer-timeline path:is(.lined, .dotted) { fill: none; stroke: var(--band-paper); stroke-width: 1.5; }
+.dfer-timeline path:is(.dotted, .lined, .dashed, .barred) { fill: none; stroke: var(--band-paper); stroke-width: 1.5; }
 .dfer-timeline path.dotted { stroke-dasharray: 1.5 4; }
+.dfer-timeline path.dashed { stroke-dasharray: 7 4; }
+.dfer-timeline path.barred { stroke-width: 3; }
 .dfer-timeline .axis { grid-column: 2; position: relative; height: 18px; }
 .dfer-timeline .axis span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
 .dfer-timeline .axis span:first-child { transform: none; }
@@ -48,6 +49,10 @@ TIMELINE_STYLE = """
   background-size: 4px 100%; }
 .dfer-timeline .chip.dotted { background-image: radial-gradient(circle, var(--band-paper) 1.2px, transparent 1.4px);
   background-size: 4px 4px; }
+.dfer-timeline .chip.dashed { background-size: 4px 6px;
+  background-image: conic-gradient(at 1.5px 4px, transparent 75%, var(--band-paper) 0); }
+.dfer-timeline .chip.barred { background-image: linear-gradient(90deg, var(--band-paper) 3px, transparent 0);
+  background-size: 7px 100%; }
 .dfer-timeline .chip.unseen { background: repeating-linear-gradient(90deg, currentColor 0 2px, transparent 2px 4px)
   center / 100% 2px no-repeat, rgba(128, 128, 128, .35); }
 .dfer-timeline .moments { position: absolute; inset: 0 calc(var(--value) + 8px) 21px calc(var(--label) + 8px); }
@@ -225,7 +230,7 @@ def timeline_html(
     weights = np.where(timeline.seen, timeline.weights / peak, np.nan)
     heaviest = float(timeline.starts_seconds[timeline.weights.argmax()])
     described = f"weight of each moment, greatest at {heaviest:.1f} seconds"
-    rows.append(_row("weight", canvas.area(weights, _GREY), "", described=described, css="apart"))
+    rows.append(_row("weight", canvas.area(weights, OF_NO_GROUP.css), "", described=described, css="apart"))
     words = f"{timeline.in_words()} " if led else ""
     lost = ""
     if not np.isnan(timeline.losses).all():
@@ -249,7 +254,7 @@ def _loss_row(timeline: Timeline, end_seconds: float) -> tuple[str, str]:
         f" <em>Lost without</em> is by how many points the probability of {escape(timeline.explained)} falls when the "
         f"quarter of the clip around a moment is left out, {least} to {greatest}; below the line it rises."
     )
-    return _row("lost without", canvas.signed_area(losses, _GREY), "", described=described), said
+    return _row("lost without", canvas.signed_area(losses, OF_NO_GROUP.css), "", described=described), said
 
 
 def _row(name: str, drawing: str, value: str, *, described: str, css: str = "") -> str:
