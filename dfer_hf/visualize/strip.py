@@ -11,7 +11,7 @@ from ..prediction import FacePrediction, FramePrediction
 from ..video import Frame, FrameSpool
 from .colours import Colour, group_colours
 from .overlay import face_picture
-from .text import points
+from .text import is_noted, points
 
 MOST_PICTURES = 6
 PICTURE_SIDE, THUMBNAIL_SIDE = 200, 112
@@ -48,7 +48,7 @@ def key_frames(face: FacePrediction, *, most: int = MOST_PICTURES) -> list[Frame
 
 def costly_frames(face: FacePrediction) -> list[FramePrediction]:
     """The frames without whose quarter of the clip the probability of what is explained falls."""
-    return [frame for frame in face.frames if frame.box is not None and (frame.loss_without or 0.0) > 0]
+    return [frame for frame in face.frames if frame.box is not None and is_noted(frame.loss_without or 0.0)]
 
 
 def _importance(frame: FramePrediction) -> tuple[float, float]:
@@ -70,10 +70,10 @@ def strip_html(face: FacePrediction, frames: FrameSpool | Sequence[Frame], *, na
         colour = (255, 255, 255) if seen.coarse is None else colours[seen.coarse.label]
         when = f"{seen.time_seconds:.1f} s"
         share = f"{seen.weight:.0%} of the weight"
-        if (seen.loss_without or 0.0) > 0:
+        if is_noted(seen.loss_without or 0.0):
             share = f"falls by {points(seen.loss_without or 0.0)} without it"
         drawn = f", with what speaks for {explained} marked" if seen.heat_map is not None else ""
-        described = f"{name} at {when}: {seen.answer}, {share}{drawn}"
+        described = f"{name} at {when}: {seen.answer}; {share}{drawn}"
         picture = _data_uri(frames[seen.frame_index], seen, colour)
         items.append(
             f'<li data-seconds="{seen.time_seconds:.3f}"><img src="{picture}" alt="{escape(described)}">'

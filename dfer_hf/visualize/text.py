@@ -74,7 +74,7 @@ def explanation_notes(face: FacePrediction) -> list[str]:
         when = max(costs, key=lambda seconds: costs[seconds])
         notes.append(
             f"Without the quarter of the clip around {when:.1f} s it would {_change_in_words(-costs[when])}."
-            if costs[when] > 0
+            if is_noted(costs[when])
             else "No quarter of the clip speaks for it: without any of them it would not fall."
         )
     return notes
@@ -83,6 +83,11 @@ def explanation_notes(face: FacePrediction) -> list[str]:
 def _change_in_words(change: float) -> str:
     """How a probability changes, in points."""
     return f"{'fall' if change < 0 else 'rise'} by {points(abs(change))}"
+
+
+def is_noted(share: float) -> bool:
+    """Whether a difference of probabilities is more than nothing in the words of `points`."""
+    return round(100 * share, 1) > 0
 
 
 def points(share: float) -> str:

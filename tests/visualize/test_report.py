@@ -109,7 +109,7 @@ def test_its_pictures_show_the_face_and_say_what_they_show(make_page, prediction
     assert len(page.pictures) == len(key_frames(prediction.faces[0])) > 1
     for picture in page.pictures:
         cost = r"(falls|rises) by [\d.]+ points without it"
-        assert re.match(rf"The face at \d\.\d s: .+, {cost}, with what speaks for \w+ marked$", picture["alt"])
+        assert re.match(rf"The face at \d\.\d s: .+; {cost}, with what speaks for \w+ marked$", picture["alt"])
         image = Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2])))
         assert max(image.size) == 200
         assert np.asarray(image).std() > 20

@@ -137,6 +137,8 @@ def test_it_is_said_in_words_what_speaks_for_an_answer_and_when():
         "Without the quarter of the clip around 0.1 s it would fall by 12 points.",
     ]
     assert "No quarter of the clip speaks for it" in explanation_notes(explained([-0.1] * 4))[-1]
+    # What is written as 0.0 points is nothing.
+    assert "No quarter of the clip speaks for it" in explanation_notes(explained([0.0004, 0.0, 0.0, 0.0]))[-1]
     assert explanation_notes(face([0.5])) == []
 
 
@@ -144,6 +146,7 @@ def test_frames_that_the_answer_loses_most_without_are_shown_first():
     assert [frame.frame_index for frame in key_frames(explained([0.0, 0.125, 0.01, -0.02]), most=1)] == [1]
     # Without any of it nothing is lost: the weights are left.
     assert len(key_frames(explained([-0.1] * 4), most=4)) == 4
+    assert len(key_frames(explained([0.0004, 0.0, 0.0, 0.0]), most=4)) == 4
 
 
 def test_bands_of_groups_have_patterns_beside_colours():
