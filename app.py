@@ -6,6 +6,7 @@ Variables of the environment set the same and more: see `page/settings.py`.
 """
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -23,16 +24,19 @@ from starlette.middleware import Middleware
 
 from dfer_hf.analysis import AnalysisWorkers
 from dfer_hf.checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
+from dfer_hf.language import read_tables
 from dfer_hf.visualize import COMPARE_STYLE, LEGEND_STYLE, STRIP_STYLE, TIMELINE_STYLE
 from dfer_hf.worker import JobRefusedError
 from page.assistants import offer_tools
 from page.describe import DescribedBlocks
 from page.guards import ClosedRoutes, example_clips
 from page.handlers import Handlers
+from page.languages import IN_LANGUAGE
 from page.layout import TITLE, Layout
 from page.live import LiveCameras
 from page.service import Service, add_service, health_route
 from page.settings import SettingError, Settings
+from page.targets import WITH_TARGETS
 from page.zero import ZeroWorkers, is_on_zero
 
 DEFAULTS = Settings()
@@ -79,12 +83,18 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         answered = [page.overlay_file, page.summary, *answer, *files]
         options = {"show_progress_on": page.player, "concurrency_limit": settings.max_waiting}
         running = page.start.click(
-            service.analyse, [page.video, page.model, page.heat_map], answered, api_name="analyse", **options
+            service.analyse,
+            [page.video, page.model, page.heat_map, page.language],
+            answered,
+            js=IN_LANGUAGE,
+            api_name="analyse",
+            **options,
         )
         explaining = page.explain.click(
             handlers.explain,
-            [page.target, page.instead_of],
+            [page.target, page.instead_of, page.language],
             answered,
+            js=WITH_TARGETS,
             # `explain` is what programs ask for.
             api_name="explain_shown",
             api_visibility="private",
@@ -92,8 +102,9 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         )
         comparing = page.start_comparison.click(
             service.compare,
-            [page.video, page.models],
+            [page.video, page.models, page.language],
             [page.comparison, page.comparison_json, page.comparison_report],
+            js=IN_LANGUAGE,
             api_name="compare",
             show_progress_on=page.comparison,
             concurrency_limit=settings.max_waiting,
@@ -101,7 +112,7 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
         add_service(page, service, settings)
         quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
         hidden = [page.face, page.beside, page.below]
-        unveiled = [*hidden, page.player, page.why, page.target, page.instead_of, page.stale]
+        unveiled = [*hidden, page.player, page.why, page.targets, page.stale]
         for done in (running, explaining):
             done.success(handlers.unveil, None, unveiled, **quiet)
         comparing.success(lambda: gr.Row(visible=True), None, page.below_comparison, **quiet)
@@ -128,10 +139,10 @@ def build_demo(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> gr.Bl
 def launch_options(workers: AnalysisWorkers, settings: Settings = DEFAULTS) -> dict[str, Any]:
     """What `launch` needs to know of the page."""
     parts = Path(__file__).parent / "page"
-    names = ("german.json", "language.js", "timeline.js", "player.js", "live.js")
-    german, *scripts = ((parts / name).read_text(encoding="utf-8") for name in names)
+    names = ("language.js", "timeline.js", "player.js", "live.js")
+    scripts = ((parts / name).read_text(encoding="utf-8") for name in names)
     css = "\n".join((parts / name).read_text(encoding="utf-8") for name in ("page.css", "live.css"))
-    tables = f"const TABLES = {{ de: {german} }};"
+    tables = f"const TABLES = {json.dumps(read_tables(), ensure_ascii=False)};"
     cameras = LiveCameras(workers, most=settings.max_cameras)
     threading.Thread(target=cameras.keep_closing_idle, daemon=True).start()
     # Gradio rewrites what it takes for CSS, and does not know container queries.

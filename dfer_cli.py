@@ -17,6 +17,8 @@ from typing import NoReturn
 from dfer_inputs import find_inputs
 
 _MODEL = "shipped checkpoint, folder, or Hub id"
+# As `dfer_hf.language` has them.
+_LANGUAGES = ("en", "de")
 _MODELS = "List the systems of the package and the checkpoints with weights that come with it."
 _EXIT_CODES = """\
 exit codes: 0 every file was answered; 1 some were not, and have an error in their place; 2 wrong use of the command;
@@ -177,6 +179,7 @@ def _add_report(commands) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), metavar="FILE", help="where to (default: report.html)"
     )
+    parser.add_argument("--language", choices=_LANGUAGES, default="en", help="of the page (default: en)")
     _add_run_options(parser)
 
 

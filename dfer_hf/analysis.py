@@ -99,6 +99,7 @@ class AnalysisWorkers:
         cancelled: threading.Event,
         target: str | None = None,
         instead_of: str | None = None,
+        language: str = "en",
     ) -> ShownAnswer:
         """Analyse a file when its turn has come; write overlay, JSON, CSV and a report into `folder`.
 
@@ -111,20 +112,31 @@ class AnalysisWorkers:
             cancelled: Stops the analysis when it is set.
             target: The class or group to explain, the answer where it is left out; asks for a heat map too.
             instead_of: The class or group that the target is compared with, as in "why fear and not surprise".
+            language: In which overlay and report are, one of `dfer_hf.language.LANGUAGES`; JSON and CSV have the
+                checkpoint's own labels.
 
         Raises:
             JobRefusedError: If the file is bad, shows no face, or is over the limits, or a name stands for no class
                 and no group.
             JobCancelledError: If `cancelled` was set.
         """
-        asked = (heat_map, target or None, instead_of or None)
+        asked = (heat_map, target or None, instead_of or None, language)
         arguments = (name, self._checkpoints[name], str(video), folder, asked)
         return self.in_turn(_analyse, *arguments, video=video, on_progress=on_progress, cancelled=cancelled)
 
     def compare(
-        self, names: Sequence[str], video: str | Path, folder: Path, *, on_progress: Report, cancelled: threading.Event
+        self,
+        names: Sequence[str],
+        video: str | Path,
+        folder: Path,
+        *,
+        on_progress: Report,
+        cancelled: threading.Event,
+        language: str = "en",
     ) -> ShownComparison:
         """Let several checkpoints answer a file when its turn has come; write JSON and a page into `folder`.
+
+        The page is in `language`.
 
         Raises:
             JobRefusedError: If there are fewer than two names, or as of `analyse`.
@@ -132,7 +144,7 @@ class AnalysisWorkers:
         """
         if len(names) < 2:
             raise JobRefusedError("Choose two models or more to compare.")
-        arguments = ({name: self._checkpoints[name] for name in names}, str(video), folder)
+        arguments = ({name: self._checkpoints[name] for name in names}, str(video), folder, language)
         return self.in_turn(
             _compare, *arguments, video=video, on_progress=on_progress, cancelled=cancelled, share=len(names)
         )
@@ -239,12 +251,13 @@ def _analyse(
     checkpoint: str | Path,
     video: str,
     folder: Path,
-    asked: tuple[bool, str | None, str | None],
+    asked: tuple[bool, str | None, str | None, str],
     limits: VideoLimits,
     max_pixels: int,
 ) -> ShownAnswer:
     from .checkpoint_facts import facts_of, versions
     from .explain import Target
+    from .language import translate_page
     from .visualize import (
         clip_article,
         describe_face,
@@ -264,7 +277,7 @@ def _analyse(
     tempfile.tempdir = str(folder)
     predictor = with_all_there_is(predictors[name])
     facts = facts_of(predictor, checkpoint)
-    heat_map, target, instead_of = asked
+    heat_map, target, instead_of, language = asked
     explain = predictor.explain_options(heat_map, Target(target, instead_of) if target or instead_of else None)
     with FrameSpool(max_side=OVERLAY_SIDE) as spool, refusals():
         prediction = predictor(
@@ -283,6 +296,7 @@ def _analyse(
                 spool,
                 prediction,
                 folder / layer,
+                language=language,
                 progress=lambda share, start=start, part=part: report(start + part * share, "Drawing the answer"),
                 **options,
             )
@@ -290,7 +304,7 @@ def _analyse(
         strips = [strip_html(face, spool, name=name_face(prediction, face)) for face in prediction.faces]
         pictures = [thumbnail(face, spool) for face in prediction.faces]
     page = f"{page_head()}{article}{page_foot([facts], versions=versions())}"
-    (folder / REPORT_NAME).write_text(page, encoding="utf-8")
+    (folder / REPORT_NAME).write_text(translate_page(page, language), encoding="utf-8")
     (folder / JSON_NAME).write_text(prediction.to_json(), encoding="utf-8")
     (folder / CSV_NAME).write_bytes(prediction.to_csv().encode())
     return ShownAnswer(
@@ -330,11 +344,13 @@ def _compare(
     checkpoints: dict[str, str | Path],
     video: str,
     folder: Path,
+    language: str,
     limits: VideoLimits,
     max_pixels: int,
 ) -> ShownComparison:
     from .checkpoint_facts import facts_of, versions
     from .comparison import compare
+    from .language import translate_page
     from .visualize import COMPARE_TITLE, comparison_article, comparison_html, page_foot, page_head, warning_notes
 
     tempfile.tempdir = str(folder)
@@ -349,7 +365,8 @@ def _compare(
         )
     facts = [facts_of(predictor, path) for predictor, path in zip(chosen, checkpoints.values(), strict=True)]
     head, foot = page_head(title=COMPARE_TITLE), page_foot(facts, versions=versions())
-    (folder / REPORT_NAME).write_text(f"{head}{comparison_article(compared)}{foot}", encoding="utf-8")
+    page = translate_page(f"{head}{comparison_article(compared)}{foot}", language)
+    (folder / REPORT_NAME).write_text(page, encoding="utf-8")
     (folder / JSON_NAME).write_text(compared.to_json(), encoding="utf-8")
     return ShownComparison(warning_notes(compared.predictions[0]), comparison_html(compared, video=PREVIEW_ID))
 

@@ -18,13 +18,14 @@ DELETE_EVERY, DELETE_AGE, STALLED_AGE, LATE_AGE = 60.0, 3000.0, 60.0, 10.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page shows now: by which model, of which file, where its files lie, and what was explained."""
+    """What a page shows now: by which model, of what file, where its files lie, what it explains, and its language."""
 
     model: str
     video: Path
     folder: Path
     target: str = ""
     instead_of: str = ""
+    language: str = "en"
 
 
 @dataclass

@@ -20,6 +20,7 @@ from .file_run import (
     reason,
     work_through,
 )
+from .language import translate_page
 from .output_files import SCREEN, AnswerFile, HtmlFile, JsonFile, UsageError, check_outputs, printable
 from .prediction import error_row
 from .video import FrameSpool, probe
@@ -46,8 +47,11 @@ def report(options: argparse.Namespace) -> int:
         predictor, limits = load_predictor(options, options.model), limits_of(options)
         checkpoint = facts_of(predictor, options.model or DEFAULT_CHECKPOINT)
         bar = FileBar(len(options.files), is_shown=not options.quiet)
-        head = page_head()
-        page = HtmlFile(options.output, head=head, foot=page_foot([checkpoint], versions=versions()))
+        head, foot = (
+            translate_page(part, options.language)
+            for part in (page_head(), page_foot([checkpoint], versions=versions()))
+        )
+        page = HtmlFile(options.output, head=head, foot=foot)
 
         def write_one(file: Path, name: str) -> str:
             with FrameSpool(max_side=OVERLAY_SIDE) as spool:
@@ -57,9 +61,9 @@ def report(options: argparse.Namespace) -> int:
                     )
                     article = clip_article(found, spool, info=probe(file, limits=limits), checkpoint=checkpoint)
                 except FILE_ERRORS as error:
-                    page.add(error_article(name, reason(error)))
+                    page.add(translate_page(error_article(name, reason(error)), options.language))
                     return reason(error)
-            page.add(article)
+            page.add(translate_page(article, options.language))
             return ""
 
         return work_through(options.files, write_one, bar, [page])

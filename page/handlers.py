@@ -21,6 +21,7 @@ from .faces import faces_html
 from .guards import refusal
 from .layout import NO_ANSWER
 from .player import player_html, preview_html
+from .targets import targets_html
 
 GONE = "The answer was deleted. Analyse the video again."
 
@@ -37,18 +38,18 @@ class Handlers:
         self.workers, self.pages = workers, OpenPages(Path(get_upload_folder()))
 
     def analyse(
-        self, video: str | None, model: str, heat_map: bool, request: gr.Request, progress: gr.Progress
+        self, video: str | None, model: str, heat_map: bool, language: str, request: gr.Request, progress: gr.Progress
     ) -> tuple[Any, ...]:
         """Find the faces in a video or image and read their expressions; `Service.analyse` says what is returned."""
-        shown, answer = self._answer(
-            video, Answer(model, Path(video or ""), Path()), request, progress, heat_map=heat_map
-        )
+        asked = Answer(model, Path(video or ""), Path(), language=language)
+        shown, answer = self._answer(video, asked, request, progress, heat_map=heat_map)
         return shown.folder / OVERLAY_NAME, *self._results(shown, answer, request)
 
     def explain(
         self,
         target: str | None,
         instead_of: str | None,
+        language: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
     ) -> tuple[Any, ...]:
@@ -59,7 +60,7 @@ class Handlers:
             raise refusal(GONE)
         # Why the answer and not another, where only the other is named.
         target = target or (chosen.label if instead_of else "")
-        asked = replace(before, target=target, instead_of=instead_of or "")
+        asked = replace(before, target=target, instead_of=instead_of or "", language=language)
         shown, answer = self._answer(str(before.video), asked, request, progress, heat_map=True)
         return shown.folder / OVERLAY_NAME, *self._results(shown, answer, request)
 
@@ -77,6 +78,7 @@ class Handlers:
                 cancelled=page.cancelled,
                 target=asked.target,
                 instead_of=asked.instead_of,
+                language=asked.language,
             )
         page.faces = {face.track_id: face for face in answer.faces}
         page.answer = replace(asked, folder=folder)
@@ -91,7 +93,7 @@ class Handlers:
         return note, *show(face), *files
 
     def compare(
-        self, video: str | None, models: list[str], request: gr.Request, progress: gr.Progress
+        self, video: str | None, models: list[str], language: str, request: gr.Request, progress: gr.Progress
     ) -> tuple[Any, ...]:
         """Let several models answer a video or image; `Service.compare` says what is returned."""
         with self.analysis(video, request) as (folder, page):
@@ -101,6 +103,7 @@ class Handlers:
                 folder,
                 on_progress=lambda share, doing: progress(share, desc=doing),
                 cancelled=page.cancelled,
+                language=language,
             )
         shown = f"<h2>What each model says</h2>{paragraphs(answer.summary)}{answer.html}"
         return shown, folder / JSON_NAME, folder / REPORT_NAME
@@ -148,15 +151,13 @@ class Handlers:
             plain=plain if plain.is_file() else None,
             said=f"Your video with faces marked. {'. '.join(face.description for face in faces)}",
         )
-        targets = [*chosen.fine, *((f"{group} (group)", group) for group in chosen.coarse if group not in chosen.fine)]
         return (
             gr.HTML(faces_html(faces, chosen=chosen.track_id), visible=len(faces) > 1),
             gr.Column(visible=True),
             gr.Column(visible=True),
             player,
             why_html(chosen),
-            gr.Dropdown([("the answer", ""), *targets], value=answer.target),
-            gr.Dropdown([("anything else", ""), *targets], value=answer.instead_of),
+            targets_html(chosen.fine, chosen.coarse, target=answer.target, instead_of=answer.instead_of),
             "",
         )
 

@@ -35,7 +35,7 @@
   function translated(text) {
     const whole = exactly(text);
     if (whole !== null) return whole;
-    for (const [between, joined] of [[/(?<=[.!?]) /, " "], [/; /, "; "], [/: /, ": "], [/, (?:or )?/, ", "]]) {
+    for (const [between, joined] of [[/(?<=[.!?]) (?!\d)/, " "], [/; /, "; "], [/: /, ": "], [/, /, ", "]]) {
       const parts = text.split(between);
       if (parts.length > 1) {
         const others = parts.map(translated);
@@ -49,7 +49,7 @@
     const before = shown.get(holder)?.[key];
     const english = before && before.other === now ? before.english : now;
     const trimmed = english.trim().replace(/\s+/g, " ");
-    const other = language === "en" || !/\p{L}/u.test(trimmed) ? trimmed : translated(trimmed);
+    const other = language === "en" || !/[\p{L}%]/u.test(trimmed) ? trimmed : translated(trimmed);
     const whole = other === trimmed ? english : english.replace(english.trim(), () => other);
     shown.set(holder, { ...shown.get(holder), [key]: { english, other: whole } });
     return whole;

@@ -6,12 +6,14 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from dfer_hf.analysis import OVERLAY_ID, PREVIEW_ID
+from dfer_hf.language import LANGUAGES
 from dfer_hf.video import VideoLimits
 from dfer_hf.visualize import TABLE_HEADERS
 
 from .about import about_html
 from .faces import CHOOSE
 from .guards import example_clips
+from .languages import LANGUAGE_PICKER
 from .live import live_html
 from .player import file_url
 
@@ -20,9 +22,6 @@ others are rendered: each shows one expression as textbooks describe it, which t
 
 NO_ANSWER = "<p>Choose a video or an image, and press Analyse.</p>"
 TITLE = "Facial expressions in video"
-
-LANGUAGES = """<label>Language / Sprache <select><option value="en">English</option>
-<option value="de">Deutsch</option></select></label>"""
 
 INTRODUCTION = f"""# {TITLE}
 
@@ -69,7 +68,9 @@ class Layout:
     """The parts of the page: a clip on top, and what may be done with it in tabs below."""
 
     def __init__(self, names: list[str], limits: VideoLimits, *, has_live: bool) -> None:
-        gr.HTML(LANGUAGES, elem_id="language")
+        gr.HTML(LANGUAGE_PICKER, elem_id="language")
+        # Filled by the browser where one asks, and by programs.
+        self.language = gr.Dropdown([*LANGUAGES], value="en", label="Language", visible=False)
         gr.Markdown(INTRODUCTION)
         gr.Markdown(NOTICE, elem_id="notice")
         self._place_clip(limits)
@@ -133,8 +134,10 @@ class Layout:
         with gr.Column(visible=False) as self.below:
             with gr.Column(elem_id="why"):
                 with gr.Row():
-                    self.target = gr.Dropdown([("the answer", "")], value="", label="Why", min_width=140)
-                    self.instead_of = gr.Dropdown([("anything else", "")], value="", label="and not", min_width=140)
+                    self.targets = gr.HTML(elem_id="targets")
+                    # What is chosen there, filled by the browser.
+                    self.target = gr.Textbox("", label="Target", visible=False)
+                    self.instead_of = gr.Textbox("", label="Instead of", visible=False)
                     self.explain = gr.Button("Explain", min_width=100, scale=0)
                 self.why = gr.HTML(elem_id="explained", padding=True)
             self.strip = gr.HTML(

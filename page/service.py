@@ -66,6 +66,7 @@ class Service:
         video: str | None,
         model: str,
         heat_map: bool,
+        language: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
     ) -> tuple[Any, ...]:
@@ -75,6 +76,7 @@ class Service:
             video: The video or image, uploaded before: addresses elsewhere and paths are not followed.
             model: Name of a model, as of /models.
             heat_map: Whether to find and draw what the answer rests on as well, which takes longer.
+            language: One of en and de, of the words in overlay and report; JSON and CSV have the model's own labels.
 
         Returns:
             overlay: the video with faces and their expressions marked
@@ -88,7 +90,7 @@ class Service:
             csv: a row for each frame of every face
             report: everything as a page that stands alone
         """
-        results = self.handlers.analyse(video, model, heat_map, on_its_own(request), progress)
+        results = self.handlers.analyse(video, model, heat_map, language, on_its_own(request), progress)
         if not is_assistant(request):
             return results
         # Drawn for people, and long: an assistant finds it in the files.
@@ -99,6 +101,7 @@ class Service:
         self,
         video: str | None,
         models: list[str],
+        language: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio finds the bar by this default
     ) -> tuple[Any, ...]:
@@ -107,13 +110,14 @@ class Service:
         Args:
             video: The video or image, uploaded before: addresses elsewhere and paths are not followed.
             models: Names of two models or more, as of /models.
+            language: One of en and de, of the report; JSON has the models' own labels.
 
         Returns:
             answers: what each model says, its timelines, and for how long they agree, as HTML
             json: the same, frame by frame
             report: the same as a page that stands alone
         """
-        return self.handlers.compare(video, models, on_its_own(request), progress)
+        return self.handlers.compare(video, models, language, on_its_own(request), progress)
 
     def explain(
         self,

@@ -15,7 +15,7 @@ def test_one_page_tells_of_every_file_whatever_it_is(dfer, clips):
     assert page.endswith("</html>\n")
     assert page.count("<article>") == 5
     assert page.count("The frames that counted most") == 2
-    assert all(f"<h2>{name}</h2>" in page and f"{name}: Expected" in errors for name in BAD)
+    assert all(f">{name}</h2>" in page and f"{name}: Expected" in errors for name in BAD)
     assert "There is no card with this checkpoint" in page
 
 
@@ -37,3 +37,15 @@ def test_wrong_use_is_said_and_writes_nothing(dfer, clips):
         assert (code, printed) == (2, "")
         assert said in errors
     assert [path.name for path in Path().iterdir()] == ["clip.png"]
+
+
+def test_a_page_can_be_in_german(dfer, clips):
+    code, _, errors = dfer("report", clips / "short.webm", clips / BAD[0], "--output", "out.html", "--language", "de")
+    assert code == 1
+    page = Path("out.html").read_text(encoding="utf-8")
+    assert '<html lang="de">' in page
+    assert "Die Bilder, die am meisten zählten" in page
+    assert "Erwartet wurde" in page
+    # Messages of the command stay English.
+    assert "Expected" in errors
+    assert dfer("report", clips / "short.webm", "--language", "fr")[0] == 2

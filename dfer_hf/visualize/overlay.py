@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 
 from ..faces.alignment import place_on_frame, region_of_crop, similarity_transform
+from ..language import Language, language_called
 from ..prediction import ClipPrediction, FramePrediction
 from ..video import DEFAULT_LIMITS, Frame, VideoLimits, VideoWriter, read_frames
 from ..video.container import Source
 from .colours import Colour, group_colours
+from .lettering import FONT, drawable
 
 STILL_SECONDS = 1.0
 """How long a still image is shown."""
@@ -23,7 +25,6 @@ _STILL_FRAMES_PER_SECOND = 25.0
 _MARGIN = 0.3
 _INK: Colour = (20, 20, 20)
 _PAPER: Colour = (255, 255, 255)
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _LEVELS = np.arange(256, dtype=np.uint8)[:, None]
 # Viridis: brightness rises with the value for every eye, and no skin has its colours.
 _COLOUR_OF_LEVEL = np.ascontiguousarray(cv2.applyColorMap(_LEVELS, cv2.COLORMAP_VIRIDIS)[..., ::-1])
@@ -42,6 +43,7 @@ def write_overlay(
     *,
     sound: Source | None = None,
     heat_map_opacity: float = 0.6,
+    language: str = "en",
     max_side: int = 960,
     limits: VideoLimits = DEFAULT_LIMITS,
     progress: Callable[[float], None] | None = None,
@@ -57,17 +59,18 @@ def write_overlay(
         output_path: Where to write, a name ending in `.webm` or `.mp4`.
         sound: The file whose sound is kept; `frames` if that is a file, when left out.
         heat_map_opacity: How much the highest value covers, from 0 to 1; lower values cover less.
+        language: In which the labels are, one of `dfer_hf.language.LANGUAGES`.
         max_side: Pixels of the longer side of frames that are read from a file, at most.
         limits: What to refuse of a file, as in the analysis.
         progress: Called after every frame with the share of the video that is done, from 0 to 1.
 
     Raises:
-        ValueError: If the opacity is not within 0 and 1.
+        ValueError: If the opacity is not within 0 and 1, or the language unknown.
         VideoError: If the file cannot be read, or the output not be written.
     """
     if not 0 <= heat_map_opacity <= 1:
         raise ValueError(f"Expected heat_map_opacity from 0 to 1, got {heat_map_opacity}; 0.6 is usual.")
-    shown = cast("Iterable[Frame]", frames)
+    spoken, shown = language_called(language), cast("Iterable[Frame]", frames)
     if isinstance(frames, str | os.PathLike | bytes) or hasattr(frames, "read"):
         file = cast("Source", frames)
         sound = file if sound is None else sound
@@ -83,7 +86,8 @@ def write_overlay(
     rate = _STILL_FRAMES_PER_SECOND if is_still else prediction.frames_per_second or _STILL_FRAMES_PER_SECOND
     with VideoWriter(output_path, frames_per_second=rate, sound=sound) as writer:
         for frame in shown:
-            drawn = _draw_faces(frame, faces_by_frame[frame.index], colours, heat_map_opacity=heat_map_opacity)
+            faces = faces_by_frame[frame.index]
+            drawn = _draw_faces(frame, faces, colours, spoken, heat_map_opacity=heat_map_opacity)
             for copy in range(round(STILL_SECONDS * rate) if is_still else 1):
                 writer.write(drawn, frame.time_seconds + copy / rate)
             if progress is not None:
@@ -103,7 +107,7 @@ def draw_face(
         heat_map_opacity: How much the highest value covers, from 0 to 1.
     """
     _draw_box(rgb, seen, colour, heat_map_opacity)
-    _draw_label(rgb, seen, colour, name, [])
+    _draw_label(rgb, seen, colour, _label_of(seen, name), [])
 
 
 def _draw_box(rgb: np.ndarray, seen: FramePrediction, colour: Colour, heat_map_opacity: float) -> None:
@@ -159,7 +163,12 @@ def _in_pixels_of(frame: Frame, seen: FramePrediction) -> FramePrediction:
 
 
 def _draw_faces(
-    frame: Frame, faces: list[tuple[str, FramePrediction]], colours: dict[str, Colour], *, heat_map_opacity: float
+    frame: Frame,
+    faces: list[tuple[str, FramePrediction]],
+    colours: dict[str, Colour],
+    language: Language,
+    *,
+    heat_map_opacity: float,
 ) -> np.ndarray:
     rgb = frame.rgb.copy()
     shown = []
@@ -169,11 +178,11 @@ def _draw_faces(
         shrunk = _in_pixels_of(frame, seen)
         colour = _PAPER if seen.coarse is None else colours[seen.coarse.label]
         _draw_box(rgb, shrunk, colour, heat_map_opacity)
-        shown.append((shrunk, colour, name))
+        shown.append((shrunk, colour, language.say(_label_of(seen, name))))
     taken: list[tuple[int, int, int]] = []
     # On top of every box.
-    for shrunk, colour, name in shown:
-        _draw_label(rgb, shrunk, colour, name, taken)
+    for shrunk, colour, text in shown:
+        _draw_label(rgb, shrunk, colour, text, taken)
     return rgb
 
 
@@ -191,19 +200,26 @@ def _blend_heat_map(rgb: np.ndarray, heat_map: np.ndarray, points: np.ndarray, o
     part[:] = cv2.blendLinear(part, cv2.applyColorMap(levels, _COLOUR_OF_LEVEL), 1 - alpha, alpha)
 
 
-def _draw_label(
-    rgb: np.ndarray, seen: FramePrediction, colour: Colour, name: str, taken: list[tuple[int, int, int]]
-) -> None:
-    """Write the answer on a dark plate above the box, or where there is room beside the plates in `taken`."""
-    if seen.box is None or seen.fine is None:
-        return
+def _label_of(seen: FramePrediction, name: str = "") -> str:
+    """What is written beside a box: a name, the answer and its group; nothing where there is no answer."""
+    if seen.fine is None:
+        return ""
     group = "" if seen.coarse is None else f", {seen.coarse.label}"
-    text = f"{name}{seen.answer} {seen.fine.confidence:.0%}{group}"
+    return f"{name}{seen.answer} {seen.fine.confidence:.0%}{group}"
+
+
+def _draw_label(
+    rgb: np.ndarray, seen: FramePrediction, colour: Colour, text: str, taken: list[tuple[int, int, int]]
+) -> None:
+    """Write a label on a dark plate above the box, or where there is room beside the plates in `taken`."""
+    if seen.box is None or not text:
+        return
+    text = drawable(text)
     corner = round(seen.box[0]), round(seen.box[1])
     height, width = rgb.shape[:2]
     font_scale = max(0.45, min(height, width) / 720)
     thickness = max(1, round(font_scale * 1.2))
-    (text_width, text_height), below = cv2.getTextSize(text, _FONT, font_scale, thickness)
+    (text_width, text_height), below = cv2.getTextSize(text, FONT, font_scale, thickness)
     margin = max(4, text_height // 3)
     plate_width, plate_height = text_width + 3 * margin, text_height + below + margin
     left = max(0, min(corner[0], width - plate_width))
@@ -224,4 +240,4 @@ def _draw_label(
     cv2.rectangle(rgb, (left, top), (right, top + plate_height), _INK, cv2.FILLED)
     cv2.rectangle(rgb, (left, top), (left + margin - 1, top + plate_height), colour, cv2.FILLED)
     baseline = (left + 2 * margin, top + margin // 2 + text_height)
-    cv2.putText(rgb, text, baseline, _FONT, font_scale, _PAPER, thickness, cv2.LINE_AA)
+    cv2.putText(rgb, text, baseline, FONT, font_scale, _PAPER, thickness, cv2.LINE_AA)

@@ -93,14 +93,16 @@ def clip_article(
     """
     faces = "".join(_face_section(prediction, face, frames, checkpoint) for face in prediction.faces)
     return (
-        f"<article>\n<h2>{escape(prediction.source)}</h2>\n{facts_table(_clip_facts(prediction, info))}"
+        f'<article>\n<h2 translate="no">{escape(prediction.source)}</h2>\n'
+        f"{facts_table(_clip_facts(prediction, info))}"
         f"{notice_html(prediction)}{faces}</article>\n"
     )
 
 
 def error_article(source: str, message: str) -> str:
     """Report that a file could not be analysed, and why."""
-    return f'<article>\n<h2>{escape(source)}</h2>\n<div class="notice"><p>{escape(message)}</p></div>\n</article>\n'
+    said = f'<div class="notice"><p>{escape(message)}</p></div>'
+    return f'<article>\n<h2 translate="no">{escape(source)}</h2>\n{said}\n</article>\n'
 
 
 def _clip_facts(prediction: ClipPrediction, info: VideoInfo) -> dict[str, str]:
@@ -200,12 +202,15 @@ def _title(name: str) -> str:
 
 
 def _checkpoint_section(checkpoint: CheckpointFacts) -> str:
-    paragraphs = checkpoint.trained_on or ["There is no card with this checkpoint that says what it was trained on."]
-    said = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
+    said = "<p>There is no card with this checkpoint that says what it was trained on.</p>"
+    if checkpoint.trained_on:
+        # Cards and names of settings are in English.
+        paragraphs = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in checkpoint.trained_on)
+        said = f'<div lang="en" translate="no">{paragraphs}</div>'
     name = escape(checkpoint.name)
     return (
         f"<section>\n<h2>The model {name}</h2>\n<h3>What it was trained on</h3>\n{said}"
-        f"<h3>Settings</h3>\n{facts_table(_flat(checkpoint.settings))}</section>\n"
+        f'<h3>Settings</h3>\n<div lang="en" translate="no">{facts_table(_flat(checkpoint.settings))}</div></section>\n'
     )
 
 

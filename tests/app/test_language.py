@@ -3,29 +3,33 @@
 import json
 import re
 from dataclasses import replace
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
 
 from dfer_hf.analysis import AnalysisWorkers
 from dfer_hf.faces.quality import FaceQuality
+from dfer_hf.language import LANGUAGES, language_called, read_tables
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Sentiment
 from dfer_hf.video import VideoError, probe
 from dfer_hf.visualize import TABLE_HEADERS
+from dfer_hf.visualize.text import LIMITS_OF_USE
 
+from .browsing import browsing
 from .visits import LIMITS
 
 gradio = pytest.importorskip("gradio", reason="the app needs gradio")
 
 import app  # noqa: E402
 
-GERMAN = json.loads((Path(app.__file__).parent / "page" / "german.json").read_text(encoding="utf-8"))
+GERMAN = read_tables()["de"]
 GAP = r"\{n?\}"
 PATTERNS = [
     re.compile("(?:(?!\\. ).)+?".join(map(re.escape, re.split(GAP, english))) + "$")
     for english in GERMAN
-    if re.sub(rf"{GAP}|[ ·]", "", english)
+    # Those that say hardly more than what is in their gaps would fit anything.
+    if len(re.sub(rf"{GAP}|[ ·(),:;%×]|or|s", "", english)) > 1
 ]
 
 
@@ -59,7 +63,7 @@ def test_every_text_of_the_page_has_a_german_one(tmp_path):
     assert len(texts) > 25
     shown = [sentence for text in texts for sentence in sentences(text)]
     shown += [*SEVEN_EMOTIONS, *(sentiment.value for sentiment in Sentiment), *TABLE_HEADERS]
-    own = {"first-model", "second-model", "English", "Deutsch", "Language / Sprache"}
+    own = {"first-model", "second-model", "English", "Deutsch", "Language / Sprache", *LANGUAGES}
     assert [text for text in shown if not is_known(str(text)) and text not in own] == []
 
 
@@ -84,3 +88,31 @@ def test_what_is_said_of_a_face_that_is_seen_badly_has_a_german_text():
     problems = [*small.problems, *blurred.problems]
     assert len(problems) == 10
     assert [problem for problem in problems if not is_known(problem)] == []
+
+
+def test_what_the_page_asks_for_is_in_the_language_it_is_read_in(tmp_path):
+    demo = app.build_demo(AnalysisWorkers({"first-model": tmp_path, "second-model": tmp_path}))
+    asked = {each["api_name"]: each for each in demo.config["dependencies"]}
+    for name in ("analyse", "compare", "explain_shown"):
+        assert "document.documentElement.lang" in asked[name]["js"]
+        last = next(each for each in demo.config["components"] if each["id"] == asked[name]["inputs"][-1])
+        assert [value for value, _ in last["props"]["choices"]] == ["en", *read_tables()]
+
+
+@pytest.mark.slow
+def test_the_browser_and_the_server_say_the_same():
+    filled = [english.replace("{n}", "12.5") for english in GERMAN]
+    texts = [english.replace("{}", filling) for english in filled for filling in ("fear", "Map, 3%", "clip (1).mp4")]
+    texts += ["0.8 s: neutral, or surprise (neutral 68%, surprise 29%)", "groups over time: positive 5% to 9%"]
+    texts += LIMITS_OF_USE
+    script = (Path(app.__file__).parent / "page" / "language.js").read_text(encoding="utf-8")
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    with browsing() as browser:
+        page = browser.new_page(locale="de-DE")
+        page.set_content(
+            f"<main>{paragraphs}</main><script>const TABLES = {json.dumps(read_tables())};{script}</script>"
+        )
+        said = page.locator("main p").all_text_contents()
+    assert len(set(said) - set(texts)) > 300
+    here = [language_called("de").say(text) for text in texts]
+    assert [pair for pair in zip(texts, said, here, strict=True) if pair[1] != pair[2]] == []

@@ -88,9 +88,9 @@ def test_the_description_is_what_the_client_prints(client):
 def test_the_address_of_an_upload_is_the_upload_and_nobody_is_asked_for_it(address, clips, before):
     with (clips / "short.webm").open("rb") as content:
         path = httpx.post(f"{address}gradio_api/upload", files={"files": content}).json()[0]
-    assert "event: complete" in call(address, [named(f"{before}/gradio_api/file={path}"), "tiny", False])
+    assert "event: complete" in call(address, [named(f"{before}/gradio_api/file={path}"), "tiny", False, "en"])
     elsewhere = f"{before}/gradio_api/file={path}/../../../../../../../../etc/passwd"
-    assert "addresses and paths are not followed" in call(address, [named(elsewhere), "tiny", False])
+    assert "addresses and paths are not followed" in call(address, [named(elsewhere), "tiny", False, "en"])
 
 
 def test_assistants_read_text_and_not_python_or_html():
