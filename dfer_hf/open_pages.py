@@ -14,6 +14,8 @@ from .shown_answer import ShownFace
 
 # Seconds. An upload to which nothing was added for a minute has broken off.
 DELETE_EVERY, DELETE_AGE, STALLED_AGE, LATE_AGE = 60.0, 3000.0, 60.0, 10.0
+# Of what no page shows: programs ask again for the same upload, as for why after what, and fetch the files.
+UNSHOWN_AGE = 540.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Answer:
 class Page:
     """What one open page has on the disk, what it shows, and whether its analysis shall stop.
 
-    Of several faces it shows the one that was chosen, or the first.
+    Of several faces it shows the one that was chosen, or the first. A call that comes from no page has one for itself,
+    which is never closed.
     """
 
     upload: Path | None = None
@@ -42,12 +45,24 @@ class Page:
     answer: Answer | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     last_used: float = field(default_factory=time.time)
+    is_open: bool = True
+    num_running: int = 0
 
     @property
     def face(self) -> ShownFace | None:
         """The face that is shown, none before there is an answer."""
         first = next(iter(self.faces.values()), None)
         return first if self.chosen is None else self.faces.get(self.chosen, first)
+
+    @property
+    def places(self) -> set[Path]:
+        """Folders that its files are in."""
+        return self.folders | ({self.upload.parent.resolve()} if self.upload else set())
+
+    @property
+    def age(self) -> float:
+        """Seconds after its last use that it is given up."""
+        return DELETE_AGE if self.is_open or self.num_running else UNSHOWN_AGE
 
 
 class OpenPages:
@@ -72,11 +87,17 @@ class OpenPages:
         """What is known of a page; nothing of one that is not open."""
         return self.pages.get(session, Page())
 
-    def show(self, session: str, video: str | None) -> bool:
-        """Note which video a page shows now; return whether it is another. The one before is given up."""
+    def show(self, session: str, video: str | None, *, is_open: bool = True) -> bool:
+        """Note which video a page shows now; return whether it is another. The one before is given up.
+
+        Args:
+            session: Name of the page.
+            video: The upload.
+            is_open: Whether there is a page that will be closed.
+        """
         with self.lock:
             page = self.pages.setdefault(session, Page())
-            page.last_used = time.time()
+            page.last_used, page.is_open = time.time(), is_open
             before, page.upload = page.upload, Path(video) if video else None
             if before == page.upload:
                 return False
@@ -95,8 +116,10 @@ class OpenPages:
             if time.time() - self.just_closed.get(session, 0.0) < LATE_AGE:
                 page.cancelled.set()
             page.folders.add(folder)
+            page.num_running += 1
         folder.mkdir(parents=True)
-        with ExitStack() as failed:
+        with ExitStack() as ended, ExitStack() as failed:
+            ended.callback(self._end, page)
             failed.callback(shutil.rmtree, folder, ignore_errors=True)
             yield folder, page
             failed.pop_all()
@@ -120,11 +143,14 @@ class OpenPages:
         now = time.time()
         for session in [name for name, closed in list(self.just_closed.items()) if closed < now - LATE_AGE]:
             del self.just_closed[session]
-        for session in [name for name, page in list(self.pages.items()) if page.last_used < now - DELETE_AGE]:
+        for session in [name for name, page in list(self.pages.items()) if page.last_used < now - page.age]:
             self.close(session)
+        with self.lock:
+            shown = {place for page in self.pages.values() for place in page.places}
         for folder, _, names in os.walk(self.folder, topdown=False):
             inside = Path(folder) != self.folder
-            oldest = now - (DELETE_AGE if inside else STALLED_AGE)
+            is_shown = not shown.isdisjoint([Path(folder), *Path(folder).parents])
+            oldest = now - (STALLED_AGE if not inside else DELETE_AGE if is_shown else UNSHOWN_AGE)
             for path in [*map(Path(folder).joinpath, names), *[Path(folder)] * inside]:
                 # Gone already, or a folder with something in it.
                 with suppress(OSError):
@@ -136,6 +162,11 @@ class OpenPages:
         while True:
             time.sleep(DELETE_EVERY)
             self.delete_old()
+
+    def _end(self, page: Page) -> None:
+        with self.lock:
+            page.num_running -= 1
+            page.last_used = time.time()
 
     def _delete_unused(self, upload: Path | None) -> None:
         """Delete an upload that no other page shows, with its folder: equal files share one place."""

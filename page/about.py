@@ -34,6 +34,8 @@ BEFORE = (
 FILES = (
     "The page analyses each upload in a process of its own, keeps nothing in the browser, deletes uploads and results "
     "when it is closed and after an hour at the latest, and sends nothing anywhere.",
+    "What an assistant uploads, and what it is answered, is deleted ten minutes after its last question at the "
+    "latest.",
     "Nothing in this package recognises who somebody is: a person's number in a video starts anew when they come "
     "back.",
 )

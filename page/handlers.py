@@ -113,12 +113,12 @@ class Handlers:
         """A folder for what is made of a video, and the page; whatever goes wrong is said in plain words."""
         if video is None or not Path(video).is_file():
             raise refusal(
-                "Choose a video or image first, or again if it was deleted after an hour: upload one, record one, "
-                "or take an example clip.",
+                "Choose a video or image first, or again if it was deleted meanwhile: upload one, record one, or take "
+                "an example clip.",
                 "VideoMissingError",
             )
         session = session_of(request)
-        self.pages.show(session, video)
+        self.pages.show(session, video, is_open=bool(request.session_hash))
         with self.pages.analysis(session) as (folder, page):
             try:
                 yield folder, page

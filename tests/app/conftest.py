@@ -37,6 +37,7 @@ def address(workers, cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
         patch.setenv("GRADIO_HEARTBEAT_INTERVAL", "1")
+        patch.setattr("dfer_hf.open_pages.DELETE_EVERY", 0.5)
         # As if the hosts that Gradio trusts were this one: nothing else keeps it from fetching.
         patch.setattr("gradio.processing_utils.PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
         demo = app.build_demo(workers)

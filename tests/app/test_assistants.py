@@ -14,6 +14,7 @@ from .visits import SHIPPED, files_in, ignore_progress, wait_until
 
 pytest.importorskip("mcp", reason="needs gradio[mcp]")
 pytest.importorskip("gradio", reason="the app needs gradio")
+from gradio_client import handle_file
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
@@ -102,6 +103,29 @@ def test_what_an_assistant_sends_in_the_call_lies_where_it_is_deleted(address, c
     assert "5 frames" in note
     same = [path for path in set(files_in(cache)) - before if path.read_bytes() == (clips / "short.webm").read_bytes()]
     assert len(same) == 2
+
+
+def test_what_an_assistant_leaves_is_deleted_soon_and_what_a_visitor_has_is_not(
+    address, cache, client, clips, monkeypatch
+):
+    before = set(files_in(cache))
+    client.predict(handle_file(clips / "face.webm"), "tiny", False, api_name="/analyse")
+    kept, there = set(files_in(cache)) - before, set(files_in(cache))
+    video = uploaded(address, clips / "short.webm")
+    failed, (_, _, _, _, json_file, *_) = ask(address, "analyse", video=video, model="tiny", heat_map=False)
+    assert not failed
+    # Time to ask again, and to fetch.
+    assert not ask(address, "explain", video=video, model="tiny")[0]
+    assert read(json_file)
+    # At least overlay, JSON, CSV, report and maps.
+    assert len(set(files_in(cache)) - there) >= 5
+    monkeypatch.setattr("dfer_hf.open_pages.UNSHOWN_AGE", 1.0)
+    assert wait_until(lambda: set(files_in(cache)) <= kept, seconds=10)
+    assert len(kept) == 5
+    assert set(files_in(cache)) == kept
+    failed, (said,) = ask(address, "explain", video=video, model="tiny")
+    assert failed
+    assert said.startswith("VideoMissingError: Choose a video or image first, or again if it was deleted")
 
 
 def test_assistants_at_once_do_not_take_the_place_of_one_another(address, workers, clips):

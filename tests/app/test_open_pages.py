@@ -13,8 +13,48 @@ from dfer_hf.open_pages import OpenPages
 from .visits import files_in
 
 
-def test_leftovers_are_deleted_within_the_promised_hour():
+def test_leftovers_are_deleted_within_the_promised_times():
     assert open_pages.DELETE_EVERY + open_pages.DELETE_AGE <= 3600
+    assert open_pages.DELETE_EVERY + open_pages.UNSHOWN_AGE <= 600
+
+
+def test_what_no_page_shows_is_deleted_sooner(tmp_path):
+    shown, left, asked = (tmp_path / name for name in ("a/shown.mp4", "b/left.mp4", "c/asked.mp4"))
+    long_ago = time.time() - open_pages.UNSHOWN_AGE - 1
+    for path in (shown, left, asked):
+        path.parent.mkdir()
+        path.touch()
+        os.utime(path, (0, long_ago))
+    pages = OpenPages(tmp_path)
+    pages.show("page", str(shown))
+    pages.show("call", str(asked), is_open=False)
+    with pages.analysis("call") as (folder, page):
+        (folder / "answer.json").touch()
+        page.last_used = long_ago
+        # It waits for its turn for as long as it takes.
+        pages.delete_old()
+        assert {path.name for path in files_in(tmp_path)} == {"shown.mp4", "asked.mp4", "answer.json"}
+    # Counted from when it is answered.
+    pages.delete_old()
+    assert asked.exists()
+    assert (folder / "answer.json").exists()
+    page.last_used = long_ago
+    pages.page("page").last_used = long_ago
+    pages.delete_old()
+    assert files_in(tmp_path) == [shown]
+
+
+def test_an_upload_that_is_asked_about_twice_stays_for_the_second_answer(tmp_path):
+    upload = tmp_path / "a" / "clip.mp4"
+    upload.parent.mkdir()
+    upload.touch()
+    pages = OpenPages(tmp_path)
+    for call in ("analyse", "explain"):
+        pages.show(call, str(upload), is_open=False)
+    pages.page("analyse").last_used -= open_pages.UNSHOWN_AGE + 1
+    pages.delete_old()
+    assert list(pages.pages) == ["explain"]
+    assert upload.exists()
 
 
 def test_old_pages_and_uploads_that_broke_off_are_deleted(tmp_path):
