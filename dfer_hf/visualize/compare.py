@@ -15,6 +15,7 @@ COMPARE_STYLE = """
 .dfer-compare .lane { position: relative; height: 30px; background: rgba(128, 128, 128, .08); border-radius: 3px;
   overflow: hidden; }
 .dfer-compare .lane i { position: absolute; top: 0; bottom: 0; overflow: hidden; white-space: nowrap; padding: 6px 4px;
+  text-overflow: ellipsis;
   font-style: normal; font-size: 12px; line-height: 18px; color: light-dark(#fff, #141414);
   box-shadow: inset 2px 0 0 var(--band-paper); }
 .dfer-compare .lane i:empty { padding: 0; }
@@ -37,7 +38,7 @@ COMPARE_STYLE = """
 .dfer-compare .agreement i { padding: 0; color: inherit; box-shadow: none; }
 .dfer-compare .legend .chip { border: 1px solid currentColor; }
 .dfer-answers { border-collapse: collapse; table-layout: fixed; width: 100%; font-size: .85rem; margin: 0 0 12px; }
-.dfer-answers :is(th, td) { text-align: left; white-space: normal; padding: 4px 6px 4px 0;
+.dfer-answers.dfer-answers :is(th, td) { text-align: left; white-space: normal; padding: 4px 6px 4px 0;
   border-bottom: 1px solid rgba(128, 128, 128, .6); }
 .dfer-answers :is(th, td) { overflow-wrap: anywhere; hyphens: auto; }
 @container (max-width: 440px) {
@@ -92,13 +93,13 @@ def notice_html(clip: ClipPrediction) -> str:
 
 
 def _answers_table(compared: FaceComparison) -> str:
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("model", "answer", "probability", "group"))
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("model", "answer", "group"))
     rows = []
     for model, face in zip(compared.models, compared.faces, strict=True):
         group = f"{escape(face.coarse.label)} {face.coarse.confidence:.0%}"
         rows.append(
-            f'<tr><th scope="row">{escape(model)}</th><td><strong>{escape(face.answer)}</strong></td>'
-            f"<td>{face.fine.confidence:.0%}</td><td>{group}</td></tr>"
+            f'<tr><th scope="row">{escape(model)}</th><td><strong>{escape(face.answer)}</strong> '
+            f"{face.fine.confidence:.0%}</td><td>{group}</td></tr>"
         )
     return f'<table class="dfer-answers"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 

@@ -36,7 +36,7 @@ p { margin: 0 0 .6rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: 4px; }
 th, td { text-align: left; vertical-align: top; padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); }
-td, h2 { overflow-wrap: anywhere; }
+th, td, h2 { overflow-wrap: anywhere; hyphens: auto; }
 .tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(16rem, 100%), 1fr)); gap: 0 2rem;
   align-items: start; }
 @page { size: A4; margin: 16mm; }

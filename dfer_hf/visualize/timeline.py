@@ -245,7 +245,8 @@ def timeline_html(
 
 def _loss_row(timeline: Timeline, end_seconds: float) -> tuple[str, str]:
     """What is lost without each moment, drawn and explained."""
-    losses, known = timeline.losses, ~np.isnan(timeline.losses)
+    # As exactly as it is said.
+    losses, known = timeline.losses.round(3), ~np.isnan(timeline.losses)
     canvas = Canvas(timeline.starts_seconds, timeline.ends_seconds, end_seconds, known)
     most = float(timeline.starts_seconds[np.nanargmax(losses)])
     least, greatest = points(float(np.nanmin(losses))), points(float(np.nanmax(losses)))

@@ -117,6 +117,22 @@ def test_a_visitor_whose_browser_speaks_german_reads_german_on_a_phone(address, 
         analyse_example(page, example="Porträt", analyse="Analysieren")
         assert page.locator("#fine h2").inner_text().strip() == "Freude"
         assert re.match(r"\d.* Bilder · .* Sekunden · 1 Gesicht · ", page.locator("#summary").inner_text())
+        # What is explained is chosen in German, and the report is German, on a phone too.
+        why, instead_of = page.locator("#targets select").all()
+        assert why.locator("option").first.inner_text() == "die Antwort"
+        instead_of.select_option(label="Angst")
+        page.get_by_role("button", name="Erklären", exact=True).click()
+        page.get_by_text("Für Freude und nicht Angst sprechen: ").wait_for(timeout=240_000)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Bericht herunterladen").first.click()
+        download.value.save_as(tmp_path / "report.html")
+        report = page.context.browser.new_page(viewport={"width": 390, "height": 900})
+        report.goto((tmp_path / "report.html").as_uri())
+        assert report.locator("html").get_attribute("lang") == "de"
+        assert report.locator(".answer").inner_text() == "Freude"
+        assert "Für Freude und nicht Angst sprechen: " in report.locator("body").inner_text()
+        assert report.evaluate(WIDER) == 0
+        report.close()
         show_tab(page, "Über")
         assert "Ekel und Angst sind in den Trainingsdaten selten" in page.locator("#about").inner_text()
         page.screenshot(path=tmp_path / "german.png", full_page=True)
