@@ -41,6 +41,8 @@ COMPARE_STYLE = """
 .dfer-answers.dfer-answers :is(th, td) { text-align: left; white-space: normal; padding: 4px 6px 4px 0;
   border-bottom: 1px solid rgba(128, 128, 128, .6); }
 .dfer-answers :is(th, td) { overflow-wrap: anywhere; hyphens: auto; }
+.dfer-answers th:first-child { width: 27%; }
+.dfer-answers th:nth-child(2) { width: 38%; }
 @container (max-width: 440px) {
   .dfer-compare .rows { --value: -8px; }
   .dfer-compare .lane { grid-column: 1 / -1; }

@@ -38,7 +38,8 @@ caption { text-align: left; color: var(--soft); padding-bottom: 4px; }
 th, td { text-align: left; vertical-align: top; padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); }
 th, td, h2 { overflow-wrap: anywhere; hyphens: auto; }
 .tables { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(16rem, 100%), 1fr)); gap: 0 2rem;
-  align-items: start; }
+  align-items: start; overflow-x: auto; }
+.tables :is(th, td) { overflow-wrap: break-word; }
 @page { size: A4; margin: 16mm; }
 @media print {
   :root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #444; --plate: #f2f2f2; }
