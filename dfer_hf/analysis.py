@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .faces import NoFaceFoundError
+from .language import translate_page
 from .shown_answer import ShownAnswer, ShownComparison, ShownFace
 from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, VideoTooLargeError, probe
 from .waiting_line import WaitingLine
@@ -112,8 +113,7 @@ class AnalysisWorkers:
             cancelled: Stops the analysis when it is set.
             target: The class or group to explain, the answer where it is left out; asks for a heat map too.
             instead_of: The class or group that the target is compared with, as in "why fear and not surprise".
-            language: In which overlay and report are, one of `dfer_hf.language.LANGUAGES`; JSON and CSV have the
-                checkpoint's own labels.
+            language: Of overlay and report, one of `LANGUAGES`; JSON and CSV have the checkpoint's own labels.
 
         Raises:
             JobRefusedError: If the file is bad, shows no face, or is over the limits, or a name stands for no class
@@ -135,8 +135,6 @@ class AnalysisWorkers:
         language: str = "en",
     ) -> ShownComparison:
         """Let several checkpoints answer a file when its turn has come; write JSON and a page into `folder`.
-
-        The page is in `language`.
 
         Raises:
             JobRefusedError: If there are fewer than two names, or as of `analyse`.
@@ -203,10 +201,6 @@ def _refuse_more_than(max_pixels: int, pixels: float) -> None:
         )
 
 
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def load_predictors(checkpoints: dict[str, str | Path]) -> "dict[str, VideoPredictor]":
     """Load checkpoints in one thread, to be shared by forked processes.
 
@@ -257,7 +251,6 @@ def _analyse(
 ) -> ShownAnswer:
     from .checkpoint_facts import facts_of, versions
     from .explain import Target
-    from .language import translate_page
     from .visualize import (
         clip_article,
         describe_face,
@@ -350,7 +343,6 @@ def _compare(
 ) -> ShownComparison:
     from .checkpoint_facts import facts_of, versions
     from .comparison import compare
-    from .language import translate_page
     from .visualize import COMPARE_TITLE, comparison_article, comparison_html, page_foot, page_head, warning_notes
 
     tempfile.tempdir = str(folder)
@@ -403,5 +395,5 @@ def with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":
     if torch.cuda.is_available():
         torch.nn.Module.to(predictor.model, "cuda")
         return type(predictor)(predictor.model, predictor.processor, name=predictor.name)
-    torch.set_num_threads(_num_cores())
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     return predictor

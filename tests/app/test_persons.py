@@ -115,7 +115,7 @@ def test_a_person_moves_the_video_by_its_timeline(browser_page, clips):
     choose(browser_page, clips / "face.webm")
     browser_page.locator("#clip video").wait_for()
     browser_page.get_by_role("button", name="Analyse").click()
-    slider, video = browser_page.locator("#timeline [role=slider]"), browser_page.locator("#overlay video")
+    slider, video = browser_page.locator("#timeline [role=slider]"), browser_page.locator("#overlay .base")
     slider.wait_for()
     assert wait_until(lambda: video.evaluate("video => video.readyState") >= 2)
     for width in (1280, 390):
