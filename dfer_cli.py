@@ -92,11 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import_command(name: str) -> Callable[[argparse.Namespace], int]:
+    # By themselves: they need no torch where another engine answers.
     if name == "predict":
-        # By itself: it needs no torch where another engine answers.
         from dfer_hf.predict_command import predict
 
         return predict
+    if name == "batch":
+        from dfer_hf.batch.batch_command import batch
+
+        return batch
     from dfer_hf.cli import COMMANDS
 
     return COMMANDS[name]
@@ -157,12 +161,7 @@ def _add_predict(commands) -> None:
     add("--target", metavar="CLASS", help="explain this class or group (default: the answer)")
     add("--instead-of", metavar="CLASS", help="explain the target and not this one")
     add("--maps", type=Path, metavar="FILE", help="write heat maps into an .npz; a folder for several")
-    add(
-        "--engine",
-        choices=["torch", "onnx"],
-        help="what answers (default: torch); onnx takes a folder of `dfer export --onnx`, starts sooner, "
-        "runs on the CPU and explains by masks alone",
-    )
+    _add_engine(parser, "starts sooner, runs on the CPU and explains by masks alone")
     _add_run_options(parser)
 
 
@@ -223,7 +222,16 @@ def _add_batch(commands) -> None:
     )
     add("--on", choices=("local", "ray"), default="local", help="processes of this machine, or a Ray cluster")
     add("--workers", type=_count, metavar="N", help="how many (default: one for each core, or for each GPU)")
+    _add_engine(parser, "starts sooner, needs less memory and runs on the CPU")
     _add_run_options(parser)
+
+
+def _add_engine(parser: argparse.ArgumentParser, merits: str) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=["torch", "onnx"],
+        help=f"what answers (default: torch); onnx takes a folder of `dfer export --onnx`, {merits}",
+    )
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,6 @@ from transformers import AutoConfig, AutoModelForVideoClassification
 from transformers.utils import logging
 
 from . import systems
-from .batch.batch_command import batch
 from .checkpoints import CARD, CheckpointError, find_checkpoint, load_checkpoint, shipped_checkpoints
 from .complexity import Size, measure_preset
 from .convert.convert_command import convert_checkpoint
@@ -25,7 +24,6 @@ from .hub.space import SpaceError, write_space
 from .hub.wheel import NotInstalledError
 from .models.configuration_dfer import PrintedSize
 from .output_files import UsageError, printable, text_columns
-from .predict_command import predict
 from .report_commands import compare, report
 
 
@@ -154,10 +152,8 @@ def space(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "predict": predict,
     "report": report,
     "compare": compare,
-    "batch": batch,
     "models": list_models,
     "export": export,
     "convert": convert_checkpoint,

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 import dfer_cli
 import dfer_hf
 import dfer_inputs
-from dfer_hf import cli
 from dfer_hf.file_run import limits_of
 from dfer_hf.output_files import CsvFile, JsonFile
+from dfer_hf.predict_command import predict
 from dfer_hf.prediction import error_row
 from dfer_hf.video import DEFAULT_LIMITS, read_frames
 from tests.shared_data import SHARED_DATA
@@ -326,7 +326,7 @@ def test_files_that_disappear_after_they_were_listed_are_errors(clips, tiny_chec
     options = dfer_cli.build_parser().parse_args(words)
     options.files = dfer_inputs.find_inputs(options.paths)
     shutil.rmtree("folder")
-    assert cli.predict(options) == 1
+    assert predict(options) == 1
     assert [bool(row["error"]) for row in read_csv("out.csv")] == [True, True]
 
 

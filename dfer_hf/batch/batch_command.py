@@ -1,14 +1,11 @@
 """What `dfer batch` does: answer many files by several workers, and keep the rows as parquet."""
 
 import argparse
-import hashlib
 import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..checkpoints import DEFAULT_CHECKPOINT
 from ..file_run import FileBar, limits_of, load_predictor, outputs_are_written, work_through
@@ -22,7 +19,7 @@ from .rows import column_types
 SETTINGS = "_batch.json"
 """Says which model the rows of a folder are of; readers of parquet folders leave out what begins with `_`."""
 
-RAY = "ray"
+RAY, ONNX = "ray", "onnx"
 
 
 def batch(options: argparse.Namespace) -> int:
@@ -41,12 +38,14 @@ def batch(options: argparse.Namespace) -> int:
         # Workers may stand in another folder.
         files, folder = [_absolute(file) for file in options.files], _absolute(options.output)
         name = options.model or DEFAULT_CHECKPOINT
-        # Only workers need the device.
-        predictor = load_predictor(argparse.Namespace(**vars(options) | {"device": "cpu"}), name)
+        # Only workers need the device, which graphs refuse.
+        here = options.device if options.engine == ONNX else "cpu"
+        predictor = load_predictor(argparse.Namespace(**vars(options) | {"device": here}), name)
         _claim(folder, predictor)
         sent = BatchPredictor(
             str(_absolute(Path(name))) if Path(name).is_dir() else name,
             options.revision,
+            options.engine,
             device=options.device,
             token=options.token,
             limits=limits_of(options),
@@ -73,10 +72,16 @@ def _workers(job: Any, options: argparse.Namespace, *, most: int) -> tuple[Worke
 
         workers = RayWorkers(job, needs_gpu=(options.device or "").startswith("cuda"))
         return workers, min(options.workers or workers.num_places, most)
-    num_gpus = 0 if options.device else torch.cuda.device_count()
+    num_gpus = 0 if options.device or options.engine == ONNX else _count_gpus()
     devices = [f"cuda:{index}" for index in range(num_gpus)] or [options.device or "cpu"]
     num_workers = min(options.workers or num_gpus or (usable_cores() if devices == ["cpu"] else 1), most)
     return ProcessWorkers(job, num_workers=num_workers, devices=devices), num_workers
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _check_installed(library: str, extra: str) -> None:
@@ -122,12 +127,8 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 def _settings(predictor: VideoPredictor) -> dict[str, Any]:
     """What rows depend on; not the version, since a later one reads what an earlier one began."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(predictor.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
     classes = {"labels": predictor.labels, "groups": predictor.groups}
-    return {"model": predictor.name, "weights": digest.hexdigest(), "settings": predictor.settings, **classes}
+    return {"model": predictor.name, "weights": predictor.engine.digest(), "settings": predictor.settings, **classes}
 
 
 def _summary(crew: Crew, folder: Path) -> str:

@@ -9,8 +9,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import torch
-
 from .crew import WorkersFailedError
 from .job import BatchJob, Outcome
 
@@ -104,7 +102,8 @@ def _serve(line: Connection, job: BatchJob, num_threads: int) -> None:
     """Answer the files that come in, until the command hangs up."""
     # Ctrl-C is for the command, which ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(num_threads)
+    # Every engine asks for this when it is first loaded, which is later.
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)
     while True:
         try:
             file = line.recv()

@@ -75,6 +75,10 @@ class Engine(Protocol):
         """Names of the methods by which it draws heat maps, the default first."""
         ...
 
+    def digest(self) -> str:
+        """Hash of whatever decides on answers but for the settings, in hexadecimal."""
+        ...
+
     def settle(self) -> None:
         """Get ready for work in this process, which may have been forked from the one that loaded the model."""
         ...

@@ -1,6 +1,7 @@
 """Let ONNX Runtime answer face crops, without torch and transformers."""
 
 import functools
+import hashlib
 import importlib
 import itertools
 import json
@@ -166,6 +167,12 @@ def _open_mtcnn(folder: Path) -> tuple[Network, Network, Network]:
     return propose, refine, describe
 
 
+def _threads_wanted() -> int:
+    """As many as OMP_NUM_THREADS says, as torch does; 0 for one of each core."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
+
+
 class OnnxEngine:
     """The graphs of a folder that `dfer export --onnx` wrote.
 
@@ -193,7 +200,7 @@ class OnnxEngine:
 
     def _open(self) -> None:
         # Threads do not come along into a forked process, and one more would wait for them forever.
-        self._process, num_threads = os.getpid(), 0 if os.getpid() == _IMPORTED_IN else 1
+        self._process, num_threads = os.getpid(), _threads_wanted() if os.getpid() == _IMPORTED_IN else 1
         self._clip = Graph(self.folder / CLIP, num_threads=num_threads)
         self._decide = Graph(self.folder / DECIDE, num_threads=1)
         has_frames = (self.folder / FRAMES).is_file()
@@ -203,6 +210,12 @@ class OnnxEngine:
     def takes_any_length(self) -> bool:
         """Whether clips may have any number of frames."""
         return self._clip.num_frames is None
+
+    def digest(self) -> str:
+        """Hash of the graphs, in hexadecimal."""
+        graphs = (self.folder / name for name in (FRAMES, CLIP, DECIDE))
+        contents = [path.read_bytes() for path in graphs if path.is_file()]
+        return hashlib.sha256(b"".join(contents)).hexdigest()
 
     def settle(self) -> None:
         """Open the graphs again in a process that was forked from the one that opened them."""

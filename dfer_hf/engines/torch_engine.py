@@ -1,5 +1,6 @@
 """Let a torch model answer face crops, from any number of threads and processes."""
 
+import hashlib
 import itertools
 import os
 import threading
@@ -62,6 +63,14 @@ class TorchEngine:
     def check(self, options: ExplainOptions) -> None:
         """Refuse an explanation that the model does not offer; see `ExplainOptions.check`."""
         refuse_unoffered(options, self.model)
+
+    def digest(self) -> str:
+        """Hash of all weights, in hexadecimal."""
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def settle(self) -> None:
         """Get ready for work in this process, which may have been forked from the one that loaded the model.

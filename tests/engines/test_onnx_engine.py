@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 import dfer_hf
 from dfer_hf.checkpoints import CheckpointError
-from dfer_hf.engines.onnx_engine import CLIP, DECIDE, MTCNN
+from dfer_hf.engines.onnx_engine import CLIP, DECIDE, FRAMES, MTCNN
 from dfer_hf.explain import UnknownMethodError
+from dfer_hf.hub.onnx_weights import shrink_weights
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "astronaut.webm"
-WITHOUT_TORCH = """
+REFUSE = """
 import sys
 
 REFUSED = ("torch", "torchvision", "transformers", "facenet_pytorch", "huggingface_hub", "safetensors")
@@ -32,9 +34,8 @@ class Refuse:
             raise ImportError(f"{name} is refused")
 
 sys.meta_path.insert(0, Refuse())
-import dfer_start
-dfer_start.run()
 """
+COMMAND = "import dfer_start; dfer_start.run()"
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,16 @@ def onnx_predictor(onnx_folder):
     return dfer_hf.VideoPredictor.from_pretrained(onnx_folder, engine="onnx")
 
 
-def run_without_torch(*arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)],
-        env=environment, capture_output=True, text=True, timeout=600,
+@pytest.fixture
+def run_without_torch(tmp_path):
+    """Runs `dfer` where neither it nor its workers can import torch."""
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "sitecustomize.py").write_text(REFUSE, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(start), str(ROOT), *filter(None, sys.path)])}
+    return lambda *arguments: subprocess.run(
+        [sys.executable, "-c", COMMAND, *map(str, arguments)],
+        env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
 
 
@@ -74,7 +80,7 @@ def test_answers_are_those_of_torch(onnx_predictor, tiny_checkpoint, clips, name
     assert_same(onnx_predictor(clips / name).to_dict(), expected)
 
 
-def test_the_command_answers_where_torch_cannot_be_imported(onnx_folder, tiny_checkpoint, tmp_path):
+def test_the_command_answers_where_torch_cannot_be_imported(run_without_torch, onnx_folder, tiny_checkpoint, tmp_path):
     arguments = ("predict", EXAMPLE, "--quiet", "--json")
     found = run_without_torch(*arguments, tmp_path / "own.json", "--engine", "onnx", "--model", onnx_folder)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
@@ -82,7 +88,7 @@ def test_the_command_answers_where_torch_cannot_be_imported(onnx_folder, tiny_ch
     assert_same(json.loads((tmp_path / "own.json").read_text(encoding="utf-8")), expected)
 
 
-def test_tables_and_overlays_need_no_torch_either(onnx_folder, clips, tmp_path):
+def test_tables_and_overlays_need_no_torch_either(run_without_torch, onnx_folder, clips, tmp_path):
     found = run_without_torch(
         "predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, "--csv", tmp_path / "a.csv",
         "--overlay", tmp_path / "seen.webm", "--json", tmp_path / "a.json",
@@ -95,7 +101,28 @@ def test_tables_and_overlays_need_no_torch_either(onnx_folder, clips, tmp_path):
     assert (tmp_path / "seen.webm").stat().st_size > 100
 
 
-def test_the_command_explains_where_torch_cannot_be_imported(onnx_folder, clips, tmp_path):
+def test_workers_of_a_batch_need_no_torch_either(run_without_torch, onnx_folder, clips, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("short.webm", "still.png"):
+        shutil.copy(clips / name, folder)
+    (folder / "empty.mp4").touch()
+    arguments = ("batch", folder, "--output", tmp_path / "rows", "--workers", "2", "--engine", "onnx")
+    found = run_without_torch(*arguments, "--model", onnx_folder)
+    assert found.returncode == 1, found.stderr
+    assert "2 files answered, 1 with an error, 3 rows" in found.stdout
+    rows = {Path(row["path"]).name: row for row in parquet.read_table(tmp_path / "rows").to_pylist()}
+    expected = dfer_hf.VideoPredictor.from_pretrained(onnx_folder, engine="onnx")(clips / "short.webm")
+    assert rows["short.webm"]["confidence"] == pytest.approx(expected.faces[0].fine.confidence, abs=1e-6)
+    assert rows["empty.mp4"]["error_name"] == "EmptyVideoError"
+    assert "3 files were there" in run_without_torch(*arguments, "--model", onnx_folder).stdout
+    other = shutil.copytree(onnx_folder, tmp_path / "other" / onnx_folder.name)
+    shrink_weights(other / FRAMES, "int8")
+    refused = run_without_torch(*arguments, "--model", other)
+    assert (refused.returncode, "made with another weights" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_the_command_explains_where_torch_cannot_be_imported(run_without_torch, onnx_folder, clips, tmp_path):
     found = run_without_torch(
         "predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, "--explain", "masks",
         "--target", "fear", "--instead-of", "surprise", "--maps", tmp_path / "maps.npz",
@@ -119,7 +146,9 @@ def test_the_command_explains_where_torch_cannot_be_imported(onnx_folder, clips,
         (["--device", "cuda"], "Expected the CPU"),
     ],
 )
-def test_what_the_engine_cannot_do_is_said_without_torch(onnx_folder, clips, options, said, tmp_path, monkeypatch):
+def test_what_the_engine_cannot_do_is_said_without_torch(
+    run_without_torch, onnx_folder, clips, options, said, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     found = run_without_torch("predict", clips / "short.webm", "--engine", "onnx", "--model", onnx_folder, *options)
     assert found.returncode == 2
