@@ -155,7 +155,21 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
                 _not_found(name) if _STARTS.match(head) else NotAVideoError(f"{unlike}; convert it to mp4 or webm.")
             ) from error
         with container:
-            yield container
+            try:
+                yield container
+            finally:
+                end_decoding(container)
+
+
+def end_decoding(container: InputContainer) -> None:
+    """Wait for the threads that decode while they can get hold of Python.
+
+    They need it for each message of FFmpeg once PyAV's logging has a level, which the torchvision of torch 2.8 sets.
+    PyAV does not let go of Python while it frees a decoder, so that both would wait for each other forever.
+    """
+    for track in container.streams.video:
+        if track.codec_context is not None:
+            track.codec_context.flush_buffers()
 
 
 def read_packets(container: InputContainer, track: Track) -> "Iterator[av.Packet[Track]]":
