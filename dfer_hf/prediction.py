@@ -183,12 +183,12 @@ class FaceExplanation:
     def sentence(self) -> str:
         """The parts that carry more than their area and the movements that are seen, with their numbers."""
         parts = [
-            f"{name} {share:.0f} %"
+            f"{name} {share:.0f}%"
             for name, share in self.parts.items()
             if name != "elsewhere" and share > self.area_of_parts[name]
         ]
         movements = [
-            f"{name} {100 * strength:.0f} %" for name, strength in self.movements.items() if strength >= NOTED_MOVEMENT
+            f"{name} {100 * strength:.0f}%" for name, strength in self.movements.items() if strength >= NOTED_MOVEMENT
         ]
         said = [f"For {self.target} speak: {', '.join(parts) or 'no part of the face more than another'}"]
         return "; ".join(said + [f"seen in it: {', '.join(movements)}"] * bool(movements)) + "."

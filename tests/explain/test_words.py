@@ -68,7 +68,7 @@ def explanation(**fields):
 
 def test_a_sentence_names_what_carries_more_than_its_area_with_its_number():
     found = explanation(movements={"lip corners up": 0.71, "jaw open": 0.1})
-    assert found.sentence == "For happiness speak: mouth 48 %; seen in it: lip corners up 71 %."
+    assert found.sentence == "For happiness speak: mouth 48%; seen in it: lip corners up 71%."
     assert explanation(parts={}).sentence == "For happiness speak: no part of the face more than another."
 
 
@@ -77,4 +77,4 @@ def test_an_explanation_is_ready_for_json():
     assert found["parts_percent"] == {"mouth": 48.2, "eyes": 20.0, "elsewhere": 31.8}
     assert found["movements"] == {"jaw open": 0.3}
     assert found["weight_agreement"] == -0.25
-    assert found["sentence"].endswith("jaw open 30 %.")
+    assert found["sentence"].endswith("jaw open 30%.")

@@ -132,7 +132,7 @@ def test_what_is_lost_without_a_moment_is_drawn_and_said():
 
 def test_it_is_said_in_words_what_speaks_for_an_answer_and_when():
     assert explanation_notes(explained([0.0, 0.125, 0.01, -0.02])) == [
-        "For happiness speak: mouth 70 %.",
+        "For happiness speak: mouth 70%.",
         "Against what it is compared with, its probability is 60%.",
         "Without the quarter of the clip around 0.1 s it would fall by 12 points.",
     ]
