@@ -15,12 +15,6 @@ from pathlib import Path
 from video import FRAMES_PER_SECOND, make_clip, measure
 
 DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
-BY_ONNX = """
-import sys
-from dfer_hf.batch import BatchPredictor
-rows = BatchPredictor(sys.argv[1], engine="onnx", device="cpu")(sys.argv[2:])
-assert all(row["fine"] for row in rows), rows
-"""
 
 
 def main() -> None:
@@ -41,15 +35,17 @@ def main() -> None:
             # Of other lengths, as copies are not analysed twice.
             make_clip(clip, arguments.seconds + index / FRAMES_PER_SECOND)
         hours = arguments.clips * arguments.seconds / 3600
+        sources = {"torch": [arguments.model, "--device", "cpu"]}
+        if arguments.graphs:
+            sources["onnx"] = [arguments.graphs, "--engine", "onnx"]
         ways = {
-            f"torch, {workers} worker{'s' * (workers > 1)}": (
-                *(*DFER, "batch", folder, "--model", arguments.model, "--device", "cpu", "--quiet"),
-                *("--workers", str(workers), "--output", Path(folder) / f"rows{workers}"),
+            f"{engine}, {workers} worker{'s' * (workers > 1)}": (
+                *(*DFER, "batch", folder, "--quiet", "--workers", str(workers)),
+                *("--output", Path(folder) / f"rows-{engine}-{workers}", "--model", *source),
             )
+            for engine, source in sources.items()
             for workers in (1, 2)
         }
-        if arguments.graphs:
-            ways["onnx, 1 process"] = (sys.executable, "-c", BY_ONNX, arguments.graphs, *clips)
         for way, command in ways.items():
             spent = measure(*command)
             spent["cpu_hours_per_hour_of_video"] = round(spent["cpu_seconds"] / 3600 / hours, 3)
