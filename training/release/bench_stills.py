@@ -27,16 +27,16 @@ COMMON = ("anger", "surprise", "neutral", "happiness", "sadness")
 def measure_ferplus(systems: Sequence[System], room: Room) -> dict[str, Any]:
     """FER+'s valid split aligned by exact points, all by one frame, and found in the pictures.
 
-    Up to `STILLS_PER_CLASS` faces of each class; systems that take one frame see the whole split aligned exactly.
+    Up to `STILLS_PER_CLASS` faces of each class; systems that encode each frame by itself see the whole split aligned exactly.
     """
     split = ferplus_split(room.folder("ferplus"))
     sample, fixed = ferplus_faces(split, STILLS_PER_CLASS), ferplus_faces(split, STILLS_PER_CLASS, is_fixed=True)
     found = ferplus_pictures(split, STILLS_PER_CLASS, systems[0].predictor.detector)
-    whole = ferplus_faces(split, None) if any(system.model.takes_any_length for system in systems) else sample
+    whole = ferplus_faces(split, None) if any(system.model.sees_frames_apart for system in systems) else sample
     ways = {"aligned": sample, "fixed frame": fixed, "found": found}
     return {
         system.name: {
-            name: measure_faces(system, whole if name == "aligned" and system.model.takes_any_length else faces)
+            name: measure_faces(system, whole if name == "aligned" and system.model.sees_frames_apart else faces)
             for name, faces in ways.items()
         }
         for system in systems
