@@ -10,9 +10,9 @@ import numpy as np
 
 from .engines import ClipAnswers, Engine
 from .explain import ExplainOptions, quarter_runs
-from .faces.boxes import box_area
 from .faces.crop_stream import CroppedFrame, FaceCrop
 from .faces.quality import sharpness
+from .faces.tracking import RESUME_SECONDS
 from .video.sampling import Sampling, frame_rate
 
 CROPS_PER_CHUNK = 8
@@ -96,14 +96,16 @@ class FaceReader(ABC):
         self.seen: list[SeenFrame] = []
         self.waiting: list[np.ndarray] = []
         self.parts: list[LookedAt] = []
-        self.total_area = 0.0
 
     def add(self, frame: CroppedFrame, face: FaceCrop) -> None:
         """Take the next crop, and answer what need not wait for more."""
         self.seen.append(SeenFrame(frame.index, frame.time_seconds, face.box, face.points, face.confidence))
         self.waiting.append(face.crop)
-        self.total_area += box_area(face.box)
         self.answer_waiting()
+
+    def is_left_by(self, time_seconds: float) -> bool:
+        """Whether the person is not seen again, from what is known at a time: by then it would be somebody new."""
+        return time_seconds - self.seen[-1].time_seconds > RESUME_SECONDS
 
     @abstractmethod
     def answer_waiting(self) -> None:

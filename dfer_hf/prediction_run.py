@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .explain import ExplainOptions
-from .face_reader import FaceReader
+from .face_reader import FaceReader, FaceReading
 from .face_summary import summarise_face
+from .faces.boxes import box_area
 from .faces.crop_stream import WORKING_SIDE, crop_faces, no_face_found, rank
 from .faces.low_light import brighten
 from .faces.orientation import find_turn, looks_turned
@@ -131,6 +132,7 @@ class _Analysis:
     def run(self, on_frame: Callable[[Frame], None] | None = None) -> list[tuple[FacePrediction, ...]]:
         """Read the video, and let each predictor answer every face, the one seen longest first."""
         readers: list[dict[int, FaceReader]] = [{} for _ in self.predictors]
+        readings: list[dict[int, FaceReading]] = [{} for _ in self.predictors]
         bright = [predictor.engine.crop_rules.low_light for predictor in self.predictors]
         # Where only some brighten dark faces, they do so here.
         detector, is_shared = self.predictors[0].detector, len(set(bright)) == 1
@@ -148,11 +150,17 @@ class _Analysis:
                             own[face.track_id] = predictor.new_reader(explain=self.explain, report=self.report)
                         brightened = is_bright and not is_shared
                         own[face.track_id].add(frame, replace(face, crop=brighten(face.crop)) if brightened else face)
+                # Crops of whoever has gone would fill the memory.
+                for own, read in zip(readers, readings, strict=True):
+                    gone = [track for track, reader in own.items() if reader.is_left_by(frame.time_seconds)]
+                    read |= {track: own.pop(track).finish() for track in gone}
+        for own, read in zip(readers, readings, strict=True):
+            read |= {track: reader.finish() for track, reader in own.items()}
         # Every predictor was given the same faces.
-        tracks = sorted(readers[0], key=lambda track: _importance(track, readers[0][track]), reverse=True)
+        tracks = sorted(readings[0], key=lambda track: _importance(track, readings[0][track]), reverse=True)
         return [
-            tuple(self._predict(predictor, track, own[track]) for track in tracks)
-            for predictor, own in zip(self.predictors, readers, strict=True)
+            tuple(self._predict(predictor, track, read[track]) for track in tracks)
+            for predictor, read in zip(self.predictors, readings, strict=True)
         ]
 
     def reported_samples(self) -> Iterator[np.ndarray]:
@@ -184,8 +192,8 @@ class _Analysis:
         share = reached / duration if duration else reached / (reached + 10)
         self.progress(min(0.99, share))
 
-    def _predict(self, predictor: "VideoPredictor", track_id: int, reader: FaceReader) -> FacePrediction:
-        face = summarise_face(track_id, reader.finish(), predictor.engine, times=self.times)
+    def _predict(self, predictor: "VideoPredictor", track_id: int, reading: FaceReading) -> FacePrediction:
+        face = summarise_face(track_id, reading, predictor.engine, times=self.times)
         if not self.turns:
             return face
         return replace(face, frames=tuple(self._turn_back(frame) for frame in face.frames))
@@ -205,8 +213,8 @@ class _Analysis:
         return np.stack(places[self.turns], axis=1).astype(points.dtype)
 
 
-def _importance(track_id: int, reader: FaceReader) -> tuple[int, float, int]:
-    return rank(track_id, len(reader.seen), reader.total_area)
+def _importance(track_id: int, reading: FaceReading) -> tuple[int, float, int]:
+    return rank(track_id, len(reading.seen), sum(box_area(frame.box) for frame in reading.seen))
 
 
 class _SpreadFrames:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import dfer_hf
+from dfer_hf.face_reader import WindowReader
 from dfer_hf.models.configuration_aen import AenConfig
 from dfer_hf.models.modeling_aen import AenForVideoClassification
 from dfer_hf.video import VideoNotFoundError, read_frames
@@ -70,6 +71,24 @@ def test_every_frame_that_was_read_is_handed_on(predictor, clips):
     seen = []
     predictor(clips / "face.webm", on_frame=lambda frame: seen.append(frame.index))
     assert seen == list(range(24))
+
+
+def test_whoever_has_gone_is_answered_at_once_and_as_ever(predictor, scene, monkeypatch):
+    """Crops of everybody in a film would fill the memory."""
+    finish, seconds_read, finished = WindowReader.finish, [0.0], []
+
+    def note_and_finish(reader):
+        finished.append(seconds_read[0])
+        return finish(reader)
+
+    monkeypatch.setattr(WindowReader, "finish", note_and_finish)
+    somebody, nobody = [scene(number) for number in range(10)], np.full_like(scene(0), 90)
+    film = [*somebody, *[nobody] * 130]
+    answer = predictor(film, frames_per_second=10, on_frame=lambda frame: seconds_read.insert(0, frame.time_seconds))
+    assert finished[0] < 12
+    assert len(answer.faces) == len(finished) == 1
+    alone = predictor([*somebody, *[nobody] * 20], frames_per_second=10)
+    assert answer.faces[0].fine.probabilities == alone.faces[0].fine.probabilities
 
 
 def test_threads_share_one_predictor(predictor, clips):

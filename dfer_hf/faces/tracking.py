@@ -19,11 +19,13 @@ from .key_frames import MAX_INTERVAL_FRAMES, Moment, choose_key_frames, detect_o
 MAX_HELD_FRAMES = 64
 """Longest gap that is filled, and the interval after it; keeps slow motion from filling the memory."""
 
+RESUME_SECONDS = 3.0
+"""Who was not seen for longer is somebody new."""
+
 START_CONFIDENCE = 0.9
 """What a detection needs to start an identity; less is enough to continue one."""
 
 _MAX_GAP_FRAMES = MAX_HELD_FRAMES - MAX_INTERVAL_FRAMES
-_RESUME_SECONDS = 3.0
 _SURE_CONFIDENCE = 0.97
 # Of those who are not alone. A false face of `tests/benchmarks/video.py`, found at 0.98, 0.70 and 0.74 in turn, goes;
 # of 34 small, dark, turned or covered portraits beside a clear one all stay, in 1,170 of 1,171 frames; 0.9 loses one.
@@ -164,7 +166,7 @@ class _Tracker:
         for track in self.tracks:
             if track.is_waiting and not self._is_within_gap(track, now):
                 self._hold_after(track)
-        self.tracks = [track for track in self.tracks if now.seconds - track.seconds <= _RESUME_SECONDS]
+        self.tracks = [track for track in self.tracks if now.seconds - track.seconds <= RESUME_SECONDS]
 
     def release(self) -> Iterator[TrackedFrame]:
         """Give the frames that no later detection can change."""
