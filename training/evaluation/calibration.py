@@ -148,6 +148,32 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray 
     return FittedTemperature(temperature, before, after, at_bound)
 
 
+def match_confidence(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Find the temperature at which the mean confidence is the accuracy, within `TEMPERATURE_BOUNDS`.
+
+    The mean confidence falls as the temperature rises, so that it is found by bisection, on a logarithmic scale. The
+    likelihood, in contrast, asks for less confidence everywhere where a few answers are sure and wrong.
+
+    Args:
+        logits: Of validation clips, `(count, classes)`.
+        labels: Their true classes, `(count,)`.
+        weights: What share of a whole each clip stands for, `(count,)`; all alike where left out.
+
+    Raises:
+        ValueError: If there is no clip.
+    """
+    if not len(labels):
+        raise ValueError("Expected validation clips to fit a temperature on, got none. Cut off a larger part.")
+    values = logits.astype(np.float64)
+    accuracy = np.average(values.argmax(axis=1) == labels, weights=weights)
+    low, high = TEMPERATURE_BOUNDS
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        is_too_sure = np.average(softmax(values / middle).max(axis=1), weights=weights) > accuracy
+        low, high = (middle, high) if is_too_sure else (low, middle)
+    return round(float(np.sqrt(low * high)), 6)
+
+
 def calibration(logits: np.ndarray, labels: np.ndarray, *, temperature: float) -> dict[str, Any]:
     """ECE in percent, Brier score, negative log-likelihood and the bins they come from, at a temperature."""
     probabilities = softmax(logits.astype(np.float64) / temperature)
