@@ -27,7 +27,8 @@ COMMON = ("anger", "surprise", "neutral", "happiness", "sadness")
 def measure_ferplus(systems: Sequence[System], room: Room) -> dict[str, Any]:
     """FER+'s valid split aligned by exact points, all by one frame, and found in the pictures.
 
-    Up to `STILLS_PER_CLASS` faces of each class; systems that encode each frame by itself see the whole split aligned exactly.
+    Up to `STILLS_PER_CLASS` faces of each class; systems that encode each frame by itself see the whole split aligned
+    exactly.
     """
     split = ferplus_split(room.folder("ferplus"))
     sample, fixed = ferplus_faces(split, STILLS_PER_CLASS), ferplus_faces(split, STILLS_PER_CLASS, is_fixed=True)

@@ -43,7 +43,8 @@ BENCHES: dict[str, Bench] = {
 COMMAND = "make evaluate DATA=<folder of ferplus, muxspace and london>"
 RULES = {
     "ferplus": f"valid split; up to {bench_stills.STILLS_PER_CLASS} faces of each class, evenly spaced; systems that "
-    "encode each frame by itself see the whole split aligned exactly; confidence of every second face, as the others calibrate it",
+    "encode each frame by itself see the whole split aligned exactly; confidence of every second face, as the others "
+    "calibrate it",
     "muxspace": "people whose name's SHA-1 is divisible by ten; up to "
     f"{bench_stills.PHOTOGRAPHS_PER_CLASS} photographs of each label, evenly spaced",
     "london": "people whose number's SHA-1 is divisible by three, smiling and neutral",

@@ -16,10 +16,12 @@ from dfer_hf.faces import Detection
 from dfer_hf.models.configuration_frame_resnet import FrameResNetConfig
 from training.evaluation import calibration as command
 from training.evaluation.calibration import (
+    TEMPERATURE_BOUNDS,
     Reliability,
     brier_score,
     calibration,
     fit_temperature,
+    match_confidence,
     negative_log_likelihood,
     store_temperature,
 )
@@ -124,6 +126,20 @@ def test_clips_that_are_all_alike_fit_only_a_bound_and_say_so(answer, temperatur
     assert fitted.temperature == temperature
     with pytest.raises(ValueError, match="Expected validation clips"):
         fit_temperature(logits[:0], labels[:0])
+
+
+def test_the_mean_confidence_becomes_the_accuracy():
+    generator = np.random.default_rng(0)
+    logits, weights = generator.normal(size=(400, 7)), generator.random(400)
+    labels = np.where(generator.random(400) < 0.6, logits.argmax(axis=1), generator.integers(0, 7, 400))
+    temperature = match_confidence(logits, labels, weights)
+    accuracy = np.average(logits.argmax(axis=1) == labels, weights=weights)
+    assert np.average(softmax(logits / temperature).max(axis=1), weights=weights) == pytest.approx(accuracy, abs=1e-4)
+    assert match_confidence(2 * logits, labels, weights) == pytest.approx(2 * temperature, rel=1e-4)
+    # Nothing is sure enough where all are right.
+    assert match_confidence(logits, logits.argmax(axis=1)) == pytest.approx(TEMPERATURE_BOUNDS[0], rel=1e-3)
+    with pytest.raises(ValueError, match="got none"):
+        match_confidence(logits[:0], labels[:0])
 
 
 def test_a_stored_temperature_changes_how_sure_the_predictor_is_and_not_what_it_says(tiny_checkpoint, tmp_path, clips):
