@@ -49,7 +49,9 @@ test-oldest:
 slow: setup
 	$(offline) $(python) -m pytest -m "slow and not gpu" $(PYTEST)
 
+# Gradio writes the .pyi beside its users, and they are soon out of date.
 check: setup
+	@rm -f app.pyi page/*.pyi
 	$(python) -m ruff check $(PATHS)
 	$(python) -m ruff format --check $(PATHS)
 	"$(VENV)/bin/lint-imports" --no-cache
