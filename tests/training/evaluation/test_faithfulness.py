@@ -7,7 +7,7 @@ from torch import nn
 
 from dfer_hf.explain import ANSWER, UnknownMethodError, contrast_of, layer_cam
 from dfer_hf.hub.evaluation import explanation_table
-from dfer_hf.models.modeling_dfer import DferOutput
+from dfer_hf.models.modeling_dfer import DferOutput, DferPreTrainedModel
 from training.evaluation import faithfulness
 from training.evaluation.faithfulness import (
     Row,
@@ -27,6 +27,7 @@ class CornerReader(nn.Module):
 
     evidence_layer, last_map_layer, spatial_attention, map_method = "seen", None, None, "layercam"
     sees_frames_apart = takes_any_length = False
+    answer_rearranged = DferPreTrainedModel.answer_rearranged
 
     def __init__(self, config=None):
         super().__init__()
