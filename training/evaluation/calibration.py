@@ -7,7 +7,7 @@ probabilities on predictions of validation clips. The predictions must not be th
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,9 +125,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray 
     Raises:
         ValueError: If there is no clip.
     """
-    if not len(labels):
-        raise ValueError("Expected validation clips to fit a temperature on, got none. Cut off a larger part.")
-    values = logits.astype(np.float64)
+    values = _as_values(logits)
     of_truth = values[np.arange(len(labels)), labels]
 
     def slope(inverse: float) -> float:
@@ -136,14 +134,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray 
 
     low, high = (1 / bound for bound in reversed(TEMPERATURE_BOUNDS))
     at_bound = slope(low) >= 0 or slope(high) <= 0
-    if at_bound:
-        inverse = low if slope(low) >= 0 else high
-    else:
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (low, middle) if slope(middle) > 0 else (middle, high)
-        inverse = (low + high) / 2
-    temperature = round(1 / inverse, 6)
+    temperature = _lowest_temperature(lambda inverse: slope(inverse) >= 0)
     before, after = (negative_log_likelihood(logits, labels, value, weights) for value in (1.0, temperature))
     return FittedTemperature(temperature, before, after, at_bound)
 
@@ -151,8 +142,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray 
 def match_confidence(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Find the temperature at which the mean confidence is the accuracy, within `TEMPERATURE_BOUNDS`.
 
-    The mean confidence falls as the temperature rises, so that it is found by bisection, on a logarithmic scale. The
-    likelihood, in contrast, asks for less confidence everywhere where a few answers are sure and wrong.
+    The mean confidence falls as the temperature rises, so that it is found by bisection. The likelihood, in contrast,
+    asks for less confidence everywhere where a few answers are sure and wrong.
 
     Args:
         logits: Of validation clips, `(count, classes)`.
@@ -162,16 +153,27 @@ def match_confidence(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray
     Raises:
         ValueError: If there is no clip.
     """
-    if not len(labels):
-        raise ValueError("Expected validation clips to fit a temperature on, got none. Cut off a larger part.")
-    values = logits.astype(np.float64)
+    values = _as_values(logits)
     accuracy = np.average(values.argmax(axis=1) == labels, weights=weights)
-    low, high = TEMPERATURE_BOUNDS
+    return _lowest_temperature(
+        lambda inverse: bool(np.average(softmax(values * inverse).max(axis=1), weights=weights) > accuracy)
+    )
+
+
+def _as_values(logits: np.ndarray) -> np.ndarray:
+    """Logits in double precision, of which there have to be some."""
+    if not len(logits):
+        raise ValueError("Expected validation clips to fit a temperature on, got none. Cut off a larger part.")
+    return logits.astype(np.float64)
+
+
+def _lowest_temperature(is_too_sure: Callable[[float], bool]) -> float:
+    """Find the lowest temperature within its bounds that is not too sure, by bisection of its inverse."""
+    low, high = (1 / bound for bound in reversed(TEMPERATURE_BOUNDS))
     for _ in range(60):
-        middle = float(np.sqrt(low * high))
-        is_too_sure = np.average(softmax(values / middle).max(axis=1), weights=weights) > accuracy
-        low, high = (middle, high) if is_too_sure else (low, middle)
-    return round(float(np.sqrt(low * high)), 6)
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_too_sure(middle) else (middle, high)
+    return round(2 / (low + high), 6)
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray, *, temperature: float) -> dict[str, Any]:
