@@ -1,7 +1,6 @@
 """Look at files and analyse them in processes of their own: what a page shows, as plain values."""
 
 import logging
-import os
 import tempfile
 import threading
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .faces import NoFaceFoundError
+from .job_limits import usable_cores
 from .language import translate_page
 from .shown_answer import ShownAnswer, ShownComparison, ShownFace
 from .video import DEFAULT_LIMITS, Frame, FrameSpool, VideoError, VideoLimits, VideoTooLargeError, probe
@@ -395,5 +395,5 @@ def with_all_there_is(predictor: "VideoPredictor") -> "VideoPredictor":
     if torch.cuda.is_available():
         torch.nn.Module.to(predictor.model, "cuda")
         return type(predictor)(predictor.model, predictor.processor, name=predictor.name)
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     return predictor

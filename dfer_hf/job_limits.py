@@ -40,6 +40,11 @@ def hold_to(limits: JobLimits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def private_bytes(pid: int) -> int:
     """Resident memory of a process that belongs to no file."""
     resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3]

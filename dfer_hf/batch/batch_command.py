@@ -9,11 +9,12 @@ from typing import Any
 
 from ..checkpoints import DEFAULT_CHECKPOINT
 from ..file_run import FileBar, limits_of, load_predictor, outputs_are_written, work_through
+from ..job_limits import usable_cores
 from ..output_files import UsageError, partial_path, printable
 from ..predictor import VideoPredictor
 from .batch_predictor import BatchPredictor
 from .crew import Crew, Workers, WorkersFailedError
-from .process_workers import ProcessWorkers, usable_cores
+from .process_workers import ProcessWorkers
 from .rows import column_types
 
 SETTINGS = "_batch.json"

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from ..job_limits import usable_cores
 from .crew import WorkersFailedError
 from .job import BatchJob, Outcome
 
@@ -91,11 +92,6 @@ class ProcessWorkers:
         worker = self.workers.pop(number)
         worker.process.join()
         worker.line.close()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _serve(line: Connection, job: BatchJob, num_threads: int) -> None:
