@@ -29,8 +29,12 @@ from .onnx_graphs import (
     OnnxExportError,
     write_graph,
 )
-from .onnx_weights import MOST_DIFFERENCE, shrink_weights
 
+MOST_DIFFERENCE = {"single": 1e-4, "half": 1e-2, "int8": 0.1}
+"""Ways to store weights, and how far a probability, a weight or a movement may be from torch's with each.
+
+Answers to noise, by which graphs are compared, differ more than those to faces.
+"""
 MTCNN_CREDIT = "MTCNN (Zhang et al. 2016) with the weights of facenet-pytorch 2.5.3 (MIT license, Timothy Esler)"
 
 _OTHER_LENGTHS = (1, 5, 23)
@@ -49,7 +53,7 @@ def export_onnx(
         model: The system.
         processor: Its video processor.
         folder: Where to; made if missing.
-        weights: How the system's are stored, one of `onnx_weights.MOST_DIFFERENCE`: "single", "half" or "int8".
+        weights: How the system's are stored, one of `MOST_DIFFERENCE`.
 
     Returns:
         The files, sorted.
@@ -72,9 +76,13 @@ def export_onnx(
         _write_system(model, processor, written)
         answers, crops = AnswerRules.of(model.config), CropRules.of(processor)
         write_manifest(written, answers, crops, system=str(model.config.model_type), credit=MTCNN_CREDIT)
-        for name in (FRAMES, CLIP):
-            if (written / name).is_file():
-                shrink_weights(written / name, weights)
+        if weights != "single":
+            # It needs onnx, which is of an extra.
+            from .onnx_weights import shrink_weights
+
+            for name in (FRAMES, CLIP):
+                if (written / name).is_file():
+                    shrink_weights(written / name, weights)
         _check_system(TorchEngine(model, processor), OnnxEngine(written), MOST_DIFFERENCE[weights])
         _write_mtcnn(written)
         folder.mkdir(parents=True, exist_ok=True)
