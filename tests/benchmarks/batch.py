@@ -1,4 +1,4 @@
-"""What an hour of video costs in `dfer batch`: `python tests/benchmarks/batch.py [--graphs FOLDER]`.
+"""What an hour of video costs in `dfer batch`: `python -m tests.benchmarks.batch [--graphs FOLDER]`.
 
 The clips are made here: one face moving slowly in 1280×720 at 30 frames a second. Time is that of the whole command
 and of its workers, start-up included; CPU seconds hold on a machine that has other work to do, wall seconds do not.
@@ -12,7 +12,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from video import FRAMES_PER_SECOND, make_clip, measure
+from tests.benchmarks.video import FRAMES_PER_SECOND, make_clip, measure
 
 DFER = (sys.executable, "-c", "import dfer_start; dfer_start.run()")
 
