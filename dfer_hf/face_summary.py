@@ -26,16 +26,13 @@ def summarise_face(track_id: int, reading: FaceReading, engine: Engine, *, times
         engine: What decides.
         times: Time in seconds of every frame of the video.
     """
-    rules, looked_at = engine.answer_rules, reading.looked_at
+    looked_at = reading.looked_at
     positions = np.arange(len(reading.seen))
     seconds = np.array([frame.time_seconds for frame in reading.seen])
     # Probabilities of every seen frame, (seen, labels), from those of the frames that were looked at.
     known = seconds[looked_at.positions]
     raw = np.stack([np.interp(seconds, known, column) for column in looked_at.fine.T], axis=1)
-    fine = _calibrated(raw, rules.temperature)
-    membership = np.eye(len(rules.groups))[rules.group_of_label]  # (labels, groups)
-    decide = _Decision(engine)
-    frame_answers = decide(raw, fine, fine @ membership)
+    frame_answers = _Decision(engine)(raw)
     clip, clip_groups, is_unsure = decide_clip(engine, reading.fine, reading.coarse)
     after = np.searchsorted(known, seconds).clip(1, max(1, len(known) - 1))
     # Of the two around each frame, the one that is nearer; of a single one, that one.
@@ -90,15 +87,14 @@ def decide_clip(engine: Engine, fine: np.ndarray, coarse: np.ndarray) -> tuple[S
     Args:
         engine: What answered.
         fine: Probabilities of the fine classes before the temperature, `(labels,)`.
-        coarse: Likewise of the groups, `(groups,)`.
+        coarse: Likewise of the groups, by the system's own answer to them, `(groups,)`.
 
     Returns:
         Fine class, group, and whether the answer is unsure.
     """
-    temperature = engine.answer_rules.temperature
-    calibrated = (_calibrated(part[None], temperature) for part in (fine, coarse))
-    (decided,) = _Decision(engine)(fine[None], *calibrated)
-    return decided
+    ((scores, groups, is_unsure),) = _Decision(engine)(fine[None])
+    own_group = list(groups.probabilities)[coarse.argmax()]
+    return scores, groups, is_unsure or own_group != groups.label
 
 
 def _explain(
@@ -141,23 +137,24 @@ class _Decision:
 
     def __init__(self, engine: Engine) -> None:
         rules = engine.answer_rules
-        self.engine, self.set_threshold = engine, rules.set_threshold
-        self.labels, self.groups = rules.label_names, list(rules.groups)
-        self.group_of_label = rules.group_of_label
+        self.engine, self.rules = engine, rules
+        self.groups = list(rules.groups)
+        self.membership = np.eye(len(self.groups))[rules.group_of_label]  # (labels, groups)
 
-    def __call__(self, raw: np.ndarray, fine: np.ndarray, coarse: np.ndarray) -> list[tuple[Scores, Scores, bool]]:
-        """Decide for each row, by probabilities before the temperature.
+    def __call__(self, raw: np.ndarray) -> list[tuple[Scores, Scores, bool]]:
+        """Decide for each row of probabilities before the temperature, `(rows, labels)`.
 
-        An answer is not sure where its prediction set holds another class, or another group is more probable.
+        A group is as probable as its classes together. An answer is not sure where its prediction set holds another
+        class, or another group is more probable.
         """
-        answers = []
-        for chosen, fine_row, coarse_row in zip(self.engine.decide(raw).tolist(), fine, coarse, strict=True):
-            group = self.group_of_label[chosen]
-            probabilities = dict(zip(self.labels, fine_row.tolist(), strict=True))
-            scores = Scores(probabilities, self.labels[chosen], set_threshold=self.set_threshold)
-            groups = Scores(dict(zip(self.groups, coarse_row.tolist(), strict=True)), self.groups[group])
-            is_unsure = len(scores.prediction_set) > 1 or groups.lead < 0
-            answers.append((scores, groups, is_unsure))
+        rules, answers = self.rules, []
+        fine = _calibrated(raw, rules.temperature)
+        for chosen, fine_row, group_row in zip(self.engine.decide(raw), fine, fine @ self.membership, strict=True):
+            probabilities = dict(zip(rules.label_names, fine_row.tolist(), strict=True))
+            scores = Scores(probabilities, rules.label_names[chosen], set_threshold=rules.set_threshold)
+            of_groups = dict(zip(self.groups, group_row.tolist(), strict=True))
+            groups = Scores(of_groups, self.groups[rules.group_of_label[chosen]])
+            answers.append((scores, groups, len(scores.prediction_set) > 1 or groups.lead < 0))
         return answers
 
 

@@ -95,7 +95,7 @@ class FramePrediction:
         time_seconds: Time of the frame from the start of the clip.
         box: Where the face is; None where it was not seen.
         fine: Fine classes; None without a face, which is not the same as neutral.
-        coarse: Groups of them; None without a face.
+        coarse: Groups of them, each as probable as its classes together; None without a face.
         weight: Share of the face's answer that rests on this frame; the weights of a face sum to 1.
         is_interpolated: Whether the model did not see this frame, and its scores lie between those of two that it saw.
         is_unsure: Whether the prediction set holds several classes, or another group is more probable.
@@ -215,10 +215,10 @@ class FacePrediction:
     Args:
         track_id: Number of the person in the clip, from 0 in order of appearance.
         fine: Fine classes of the whole clip.
-        coarse: Groups of them.
+        coarse: Groups of them, each as probable as its classes together.
         frames: Every frame from the face's first to its last, gaps included.
-        is_unsure: Whether the prediction set holds several classes, another group is more probable, or the face is
-            seen too badly.
+        is_unsure: Whether the prediction set holds several classes, another group is more probable or is what the
+            system answers, or the face is seen too badly.
         quality: How well the face is seen; None where nobody measured it.
         explanation: What speaks for the answer; None if not asked.
     """
