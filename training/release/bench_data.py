@@ -68,6 +68,14 @@ class BenchClips:
     asked: Asked
     off_target: np.ndarray
 
+    @classmethod
+    def join(cls, parts: Sequence["BenchClips"]) -> "BenchClips":
+        """Put clips of several kinds and shares together."""
+        crops, off_target = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("crops", "off_target")
+        )
+        return cls(crops, Asked.join([part.asked for part in parts]), off_target)
+
 
 def spread(labels: np.ndarray, per_class: int | None, among: np.ndarray | None = None) -> np.ndarray:
     """Choose up to `per_class` places of each class, evenly spaced among the places allowed; all where it is None."""
@@ -179,11 +187,13 @@ def noise_bench(faces: FerPlus, per_class: int) -> Iterator[tuple[str, float, Be
         yield kind, share, _make_clips(faces, clips, chosen)
 
 
-def calibration_clips(faces: FerPlus, per_class: int) -> Iterator[BenchClips]:
+def calibration_clips(
+    faces: FerPlus, per_class: int, *, shares: Sequence[float] = (0.0, min(NOISE_SHARES))
+) -> Iterator[BenchClips]:
     """Clips of the other faces, without noise and with a little: most clips show what they are called after."""
     chosen = spread(faces.labels, per_class, np.arange(0, len(faces), 2))
     for _, share, clips in _cells(faces):
-        if share <= min(NOISE_SHARES):
+        if share in shares:
             yield _make_clips(faces, clips, chosen)
 
 

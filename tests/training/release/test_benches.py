@@ -15,12 +15,16 @@ from training.release import (
     bench_stills,
     calibrate,
     evaluate_all,
+    smoothing,
 )
+from training.release.bench_corruptions import uar
 from training.release.bench_data import class_weights, spread
 from training.release.bench_room import DataMissingError, Room
 from training.release.evaluation_figures import draw_checkpoint
 from training.release.scoring import Asked, confidence, difference, scorecard
 from training.release.systems import RECOGNISER, ClipOutputs
+
+from .conftest import build_system
 
 
 def outputs_of(logits):
@@ -175,3 +179,16 @@ def test_a_bench_without_its_data_is_left_out_and_keeps_its_figures(systems, roo
 def test_missing_data_is_named(tmp_path):
     with pytest.raises(DataMissingError, match="Expected the dataset muxspace"):
         Room(tmp_path).folder("muxspace")
+
+
+def test_windows_are_compared_on_equal_encodings_and_the_checkpoint_keeps_its_own(room):
+    system = build_system("cfc_sp", "tiny-cfc", coarse_nets=["resnet"], fine_nets=["resnet"], smoothing_window=2)
+    split = bench_data.ferplus_split(room.folder("ferplus"))
+    cells = list(bench_data.calibration_clips(split, 1, shares=(0.5,)))
+    clips = bench_data.BenchClips.join(cells)
+    assert len(clips.crops) == len(clips.asked) == len(clips.off_target) == sum(len(cell.crops) for cell in cells)
+    measured = smoothing.measure(system, clips, (0, 2))
+    assert system.model.config.smoothing_window == 2
+    decided = system.answer_clips(clips.crops).decided
+    assert measured[2]["uar"] == pytest.approx(100 * uar(decided, clips.asked.labels), abs=1e-3)
+    assert measured[0] != measured[2]
