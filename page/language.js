@@ -8,7 +8,7 @@
 
   const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   // `{}` is for words of one sentence, `{n}` for a number.
-  const GAP = /\{n?\}/, WORDS = "((?:(?!\\. ).)+?)", NUMBER = "(-?[\\d.]+)";
+  const GAP = /\{n?\}/, WORDS = "((?:(?!\\. ).)+?)", NUMBER = "(-?[\\d.]+)", DECIMAL = /^-?\d+\.\d+$/;
   const bare = (text) => text.split(GAP).join("");
   const PATTERNS = {};
   for (const [name, table] of Object.entries(TABLES)) {
@@ -22,6 +22,8 @@
   function exactly(text) {
     const table = TABLES[language];
     if (Object.hasOwn(table, text)) return table[text];
+    // What a table has for this number shows with what sign its language writes decimals.
+    if (DECIMAL.test(text)) return text.replace(".", (table["0.0"] ?? "0.0")[1]);
     for (const [pattern, other] of PATTERNS[language]) {
       const found = pattern.exec(text);
       if (!found) continue;
@@ -49,7 +51,7 @@
     const before = shown.get(holder)?.[key];
     const english = before && before.other === now ? before.english : now;
     const trimmed = english.trim().replace(/\s+/g, " ");
-    const other = language === "en" || !/[\p{L}%]/u.test(trimmed) ? trimmed : translated(trimmed);
+    const other = language === "en" || !(/[\p{L}%]/u.test(trimmed) || DECIMAL.test(trimmed)) ? trimmed : translated(trimmed);
     const whole = other === trimmed ? english : english.replace(english.trim(), () => other);
     shown.set(holder, { ...shown.get(holder), [key]: { english, other: whole } });
     return whole;

@@ -14,8 +14,11 @@ LANGUAGES: tuple[str, ...] = ("en", *_FILES)
 # `{}` is for words of one sentence, `{n}` for a number.
 _GAP = re.compile(r"\{n?\}")
 _WORDS, _NUMBER = r"((?:(?!\. ).)+?)", r"(-?[\d.]+)"
-# Numbers alone are the same everywhere; percentages are not.
-_SAID = re.compile(r"[^\W\d_]|%")
+_DECIMAL = re.compile(r"-?\d+\.\d+")
+_ZERO = "0.0"
+"""What a table has for it shows with what sign its language writes decimals."""
+# Whole numbers alone are the same everywhere; percentages are not.
+_SAID = re.compile(rf"[^\W\d_]|%|^{_DECIMAL.pattern}$")
 # Sentences, items of a list, and the parts of an item: where a text is split, and how the parts are joined again.
 _SPLITS = (
     (re.compile(r"(?<=[.!?]) (?!\d)"), " "),
@@ -42,6 +45,7 @@ class Language:
         # The more is said beside the gaps, the better it fits.
         with_gaps.sort(key=lambda english: -len(_GAP.sub("", english)))
         self._patterns = [(_pattern(english), table[english]) for english in with_gaps]
+        self._decimal_sign = table.get(_ZERO, _ZERO)[1]
         self._translated = lru_cache(_MOST_REMEMBERED)(self._translate)
 
     def say(self, text: str) -> str:
@@ -67,6 +71,8 @@ class Language:
         """What the table has for this very text."""
         if text in self.table:
             return self.table[text]
+        if _DECIMAL.fullmatch(text):
+            return text.replace(".", self._decimal_sign)
         for pattern, other in self._patterns:
             found = pattern.fullmatch(text)
             if found is not None:

@@ -8,6 +8,7 @@ from dfer_hf.language import LANGUAGES, Language, UnknownLanguageError, language
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Sentiment
 
 TABLE = {
+    "0.0": "0,0",
     "fear": "Angst",
     "anger": "Ärger",
     "{}, or {}": "{} oder {}",
@@ -23,12 +24,14 @@ TABLE = {
     [
         ("fear", "Angst"),
         ("  fear\n", "  Angst\n"),
-        ("Not seen. fear for 1.5 s.", "Nicht zu sehen. Angst 1.5 s lang."),
+        ("Not seen. fear for 1.5 s.", "Nicht zu sehen. Angst 1,5 s lang."),
         # What says more beside its gaps fits better.
-        ("fear for 1.5 s, at most.", "Angst höchstens 1.5 s lang."),
+        ("fear for 1.5 s, at most.", "Angst höchstens 1,5 s lang."),
         ("1: fear, or anger 42%, anger", "1: Angst oder Ärger 42 %, Ärger"),
         ("fear for long.", "fear for long."),
-        ("2.5", "2.5"),
+        ("2.5", "2,5"),
+        ("25", "25"),
+        ("torch 2.8, 2.14.1", "torch 2.8, 2.14.1"),
         ("", ""),
     ],
 )
