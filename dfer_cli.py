@@ -237,7 +237,7 @@ def _add_engine(parser: argparse.ArgumentParser, merits: str) -> None:
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="+", type=Path, metavar="PATH", help="a video, an image, a folder of them, or a .txt list")
-    add("--recursive", action="store_true", help="look into the folders of folders too")
+    add("--recursive", action="store_true", help="look into the folders of folders too, linked ones included")
     add("--model", metavar="NAME", help=f"{_MODEL}; see `dfer models`")
     _add_hub_options(parser)
 

@@ -58,9 +58,14 @@ def _files_of_list(path: Path) -> list[Path]:
 
 def _files_of_folder(folder: Path, *, recursive: bool) -> list[Path]:
     files: list[Path] = []
+    visited: set[str] = set()
     # A folder that cannot be listed stands in the list itself, and is answered with an error.
-    for place, folders, names in os.walk(folder, onerror=lambda error: files.append(Path(error.filename))):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+    walk = os.walk(folder, onerror=lambda error: files.append(Path(error.filename)), followlinks=True)
+    for place, folders, names in walk:
+        real = os.path.realpath(place)
+        # Links may lead back to where they are.
+        folders[:] = [name for name in folders if recursive and real not in visited and not name.startswith(".")]
+        visited.add(real)
         paths = (Path(place, name) for name in names if not name.startswith("."))
         files.extend(path for path in paths if path.suffix.lower() in SUFFIXES)
     if not files:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -29,6 +30,13 @@ def partial_path(target: Path) -> Path:
     return target.with_name(_fitting_name(target.stem, f".partial{target.suffix}"))
 
 
+def take_place(written: Path, target: Path) -> None:
+    """Put a file that is whole where it belongs, with the permissions of the one that is there."""
+    with suppress(OSError):
+        shutil.copymode(target, written)
+    written.replace(target)
+
+
 def _fitting_name(stem: str, suffix: str) -> str:
     """A file name, shortened where file systems would refuse it."""
     name = stem + suffix
@@ -45,7 +53,8 @@ class AnswerFile(ABC, Generic[Entry]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # What a link stands for is written, and not the link.
+        self.path = path = path if path == SCREEN else Path(os.path.realpath(path))
         # Renaming would put a plain file in the place of a device or a pipe.
         in_place = path == SCREEN or (path.exists() and not path.is_file())
         self.written_to = path if in_place else partial_path(path)
@@ -65,7 +74,7 @@ class AnswerFile(ABC, Generic[Entry]):
                 self.finish()
                 self.stream.flush()
             if error_type is None and self.written_to != self.path:
-                self.written_to.replace(self.path)
+                take_place(self.written_to, self.path)
             is_whole = error_type is None
         finally:
             if not is_whole and self.written_to != self.path:
@@ -182,6 +191,12 @@ def file_for_each(output: Path | None, files: Sequence[Path], suffixes: Sequence
     """
     if output is None:
         return {}
+    if output == SCREEN:
+        raise UsageError(f"Expected a file ending in {' or '.join(suffixes)}, or a folder, got '-'. Name one.")
+    if len(files) > 1 and output.suffix.lower() in suffixes and not output.is_dir():
+        raise UsageError(
+            f"Expected a folder for the outputs of {len(files)} files, got {str(output)!r}. Name a folder."
+        )
     if len(files) == 1 and output.suffix and not output.is_dir():
         if output.suffix.lower() not in suffixes:
             raise UsageError(f"Expected an output ending in {' or '.join(suffixes)}, got {str(output)!r}. Name it so.")
@@ -216,7 +231,7 @@ def check_outputs(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> Non
             raise UsageError(f"The output {str(path)!r} would overwrite an input. Name another file.")
         if os.path.realpath(path) in seen:
             raise UsageError(f"Two outputs would both be written to {str(path)!r}. Name another one.")
-        if path.is_dir() or not path.parent.is_dir():
+        if path != SCREEN and (path.is_dir() or not path.parent.is_dir()):
             raise UsageError(f"Expected a file in a folder that exists as output, got {str(path)!r}.")
         seen.add(os.path.realpath(path))
 

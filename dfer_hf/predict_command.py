@@ -36,7 +36,7 @@ from .output_files import (
 from .prediction import ClipPrediction, error_row
 from .predictor import VideoPredictor
 from .video import FrameSpool
-from .visualize import summarise, write_overlay
+from .visualize import length_of, summarise, write_overlay
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def predict(options: argparse.Namespace) -> int:
         check_outputs(options.files, [options.json, options.csv, *overlays.values(), *all_maps.values()])
         predictor, say = load_predictor(options, options.model), _reporter(options)
         explain = _explain_options(options, predictor)
-        is_batch = len(options.paths) > 1 or options.paths[0].is_dir()
+        is_batch = len(options.paths) > 1 or options.files != options.paths
         outputs: list[AnswerFile[Answer]] = [JsonFile(options.json, as_list=is_batch)] if options.json else []
         outputs += [CsvFile(options.csv)] if options.csv else []
         bar = FileBar(len(options.files), is_shown=not options.quiet)
@@ -80,7 +80,7 @@ def _explain_options(options: argparse.Namespace, predictor: VideoPredictor) -> 
     Raises:
         UsageError: If the model does not offer the method, or has no such class.
     """
-    is_asked = bool(options.target or options.instead_of)
+    is_asked = options.target is not None or options.instead_of is not None
     draws = options.overlay and predictor.engine.methods[0] != MASKS
     explain = options.explain or bool(options.maps or draws)
     found = predictor.explain_options(explain, Target(options.target, options.instead_of) if is_asked else None)
@@ -166,6 +166,6 @@ def _table(prediction: ClipPrediction) -> str:
         seconds = f"{face.frames[0].time_seconds:.1f}-{face.frames[-1].time_seconds:.1f}"
         scores = (face.answer, fine, face.coarse.label, coarse)
         rows.append((str(face.track_id + 1), *scores, seconds, f"{face.coverage:.0%}"))
-    head = f"{prediction.source}: {prediction.num_frames} frames in {prediction.duration_seconds:.1f} s, "
+    head = f"{prediction.source}: {length_of(prediction)}, "
     notes = (f"  {printable(note)}" for note in summarise(prediction)[1:])
     return "\n".join([f"{head}answered by {prediction.model}", text_columns(rows), *notes])

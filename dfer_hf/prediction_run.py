@@ -91,7 +91,7 @@ def predict_together(
             answers = turned if turned[0] else answers
             notes[told:] = [_TURNED.format(90 * turns)]
     if not answers[0]:
-        raise no_face_found(video.name, len(analysis.times))
+        raise no_face_found(video.quoted, len(analysis.times))
     if progress is not None:
         progress(1.0)
     times = analysis.times

@@ -63,6 +63,10 @@ class VideoPredictor:
         self._settle_on(TorchEngine(model, processor), name, detector, max_analysed_rate)
 
     def _settle_on(self, engine: Engine, name: str, detector: FaceDetector, max_analysed_rate: float | None) -> None:
+        if max_analysed_rate is not None and not max_analysed_rate > 0:
+            raise ValueError(
+                f"Expected `max_analysed_rate` above 0, or None for every frame, got {max_analysed_rate}."
+            )
         self.engine, self.name, self.detector = engine, name, detector
         self.max_analysed_rate = max_analysed_rate
 

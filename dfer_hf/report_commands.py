@@ -1,13 +1,16 @@
 """What `dfer report` and `dfer compare` do: write what was found as a page to read."""
 
 import argparse
+import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from .checkpoint_facts import facts_of, versions
-from .checkpoints import DEFAULT_CHECKPOINT, shipped_checkpoints
+from .checkpoints import DEFAULT_CHECKPOINT, find_checkpoint, shipped_checkpoints
 from .comparison import Comparison
 from .comparison import compare as compare_models
 from .file_run import (
@@ -23,12 +26,14 @@ from .file_run import (
 from .language import translate_page
 from .output_files import SCREEN, AnswerFile, HtmlFile, JsonFile, UsageError, check_outputs, printable
 from .prediction import error_row
+from .predictor import VideoPredictor
 from .video import FrameSpool, probe
 from .visualize import (
     COMPARE_TITLE,
     clip_article,
     comparison_article,
     error_article,
+    length_of,
     name_face,
     page_foot,
     page_head,
@@ -82,7 +87,7 @@ def compare(options: argparse.Namespace) -> int:
         if len(names) < 2:
             raise UsageError(f"Expected two models or more to compare, got {len(names)}. Name them after --models.")
         check_outputs(options.files, [options.json, options.html])
-        predictors, limits = [load_predictor(options, name) for name in names], limits_of(options)
+        predictors, limits = _load_each(options, names), limits_of(options)
         checkpoints = [facts_of(predictor, name) for predictor, name in zip(predictors, names, strict=True)]
         bar = FileBar(1, is_shown=not options.quiet)
         data = [JsonFile(options.json, as_list=False)] if options.json else []
@@ -112,10 +117,29 @@ def compare(options: argparse.Namespace) -> int:
         return work_through(options.files, compare_one, bar, outputs)
 
 
+def _load_each(options: argparse.Namespace, names: Sequence[str]) -> list[VideoPredictor]:
+    """Load models that answer by names of their own: as they were typed, where folders have the same name.
+
+    Raises:
+        UsageError: If one cannot be had, or is named twice.
+    """
+    predictors = [load_predictor(options, name) for name in names]
+    found = Counter(os.path.realpath(path) if Path(path).is_dir() else path for path in map(find_checkpoint, names))
+    if max(found.values()) > 1:
+        raise UsageError(
+            f"Expected each model once to compare, got one twice among {', '.join(names)}. Name each once."
+        )
+    counts = Counter(predictor.name for predictor in predictors)
+    for predictor, name in zip(predictors, names, strict=True):
+        if counts[predictor.name] > 1:
+            predictor.name = printable(name)
+    return predictors
+
+
 def _lines(compared: Comparison) -> list[str]:
     """What the systems say, as lines for the screen."""
     clip = compared.predictions[0]
-    lines = [f"{clip.source}: {clip.num_frames} frames in {clip.duration_seconds:.1f} s"]
+    lines = [f"{clip.source}: {length_of(clip)}"]
     width = max(map(len, compared.models))
     for face in compared.faces:
         lines.append(f"  {name_face(clip, face.faces[0])}")

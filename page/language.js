@@ -47,11 +47,19 @@
     return text;
   }
 
+  // Names of files in quotation marks are the same in every language, whatever they hold.
+  const QUOTED = /(?<![\p{L}\p{N}_])(?:'[^'\n]*'|"[^"\n]*")(?![\p{L}\p{N}_])/gu, FIRST_MARK = 0xe000;
+  function said(text) {
+    const quoted = [];
+    const marked = text.replace(QUOTED, (name) => String.fromCharCode(FIRST_MARK + quoted.push(name) - 1));
+    return quoted.reduce((other, name, place) => other.replace(String.fromCharCode(FIRST_MARK + place), () => name), translated(marked));
+  }
+
   function spoken(holder, key, now) {
     const before = shown.get(holder)?.[key];
     const english = before && before.other === now ? before.english : now;
     const trimmed = english.trim().replace(/\s+/g, " ");
-    const other = language === "en" || !(/[\p{L}%]/u.test(trimmed) || DECIMAL.test(trimmed)) ? trimmed : translated(trimmed);
+    const other = language === "en" || !(/[\p{L}%]/u.test(trimmed) || DECIMAL.test(trimmed)) ? trimmed : said(trimmed);
     const whole = other === trimmed ? english : english.replace(english.trim(), () => other);
     shown.set(holder, { ...shown.get(holder), [key]: { english, other: whole } });
     return whole;

@@ -1,6 +1,7 @@
 """One clip by several systems: each answers as it would alone, and where they agree."""
 
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -150,6 +151,18 @@ def test_the_command_prints_and_writes_what_the_systems_say(dfer, tiny_checkpoin
     assert "They agree on the expression for" in page.text
 
 
+def test_folders_of_one_name_are_told_apart_by_what_was_typed(dfer, tiny_checkpoint, other_checkpoint, clips):
+    models = ["first/checkpoint", "second/checkpoint"]
+    for folder, copy in zip((tiny_checkpoint, other_checkpoint), models, strict=True):
+        shutil.copytree(folder, copy)
+    code, _, errors = dfer(
+        "compare", clips / "short.webm", "--models", *models, "--json", "out.json", "--html", "out.html"
+    )
+    assert (code, errors) == (0, "")
+    assert json.loads(Path("out.json").read_text(encoding="utf-8"))["models"] == models
+    assert "The model second/checkpoint" in Page(Path("out.html").read_text(encoding="utf-8")).text
+
+
 def test_a_bad_clip_is_an_error_in_every_output(dfer, tiny_checkpoint, other_checkpoint, clips):
     models = ("--models", tiny_checkpoint, other_checkpoint, "--device", "cpu")
     code, printed, errors = dfer("compare", clips / "text.mp4", *models, "--json", "out.json", "--html", "out.html")
@@ -162,6 +175,7 @@ def test_a_bad_clip_is_an_error_in_every_output(dfer, tiny_checkpoint, other_che
 def test_one_model_or_a_folder_cannot_be_compared(dfer, tiny_checkpoint, clips):
     for arguments, said in (
         ((clips / "still.png", "--models", tiny_checkpoint), "two models"),
+        ((clips / "still.png", "--models", tiny_checkpoint, tiny_checkpoint), "each model once"),
         ((clips,), "one file"),
     ):
         code, printed, errors = dfer("compare", *arguments)

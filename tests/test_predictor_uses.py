@@ -1,7 +1,9 @@
 """What a predictor takes, and where it works: any source of frames, in threads and other processes."""
 
 import io
+import mmap
 import multiprocessing
+import os
 import pickle
 import threading
 
@@ -14,7 +16,53 @@ import dfer_hf
 from dfer_hf.face_reader import WindowReader
 from dfer_hf.models.configuration_aen import AenConfig
 from dfer_hf.models.modeling_aen import AenForVideoClassification
-from dfer_hf.video import VideoNotFoundError, read_frames
+from dfer_hf.video import Frame, FrameSpool, VideoNotFoundError, read_frames
+
+PIXELS = np.zeros((60, 60, 3), np.uint8)
+
+
+@pytest.mark.parametrize("rate", [0, -15, float("nan"), float("inf")])
+def test_a_rate_that_no_frames_have_is_refused(predictor, rate):
+    with pytest.raises(ValueError, match="finite and above 0"):
+        predictor([PIXELS, PIXELS], frames_per_second=rate)
+
+
+@pytest.mark.parametrize("rate", [0, -5, float("nan")])
+def test_a_rate_of_analysis_that_picks_no_frame_is_refused(tiny_checkpoint, rate):
+    with pytest.raises(ValueError, match="`max_analysed_rate` above 0"):
+        dfer_hf.VideoPredictor.from_pretrained(tiny_checkpoint, max_analysed_rate=rate)
+
+
+def test_frames_that_were_shrunk_are_answered_in_pixels_of_the_original(predictor, prediction, clips):
+    with FrameSpool(max_side=100) as spool:
+        for frame in read_frames(clips / "face.webm"):
+            spool.add(frame)
+        answer = predictor(spool)
+    assert answer.faces[0].quality.size_pixels == pytest.approx(prediction.faces[0].quality.size_pixels, rel=0.1)
+    boxes, expected = (np.array([frame.box for frame in found.faces[0].frames]) for found in (answer, prediction))
+    np.testing.assert_allclose(boxes, expected, atol=6)
+
+
+def test_a_mapped_file_is_a_file(predictor, prediction, clips):
+    with (clips / "face.webm").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        answer = predictor(mapped)
+    assert answer.faces[0].fine.probabilities == pytest.approx(prediction.faces[0].fine.probabilities, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F", "La"])
+def test_a_picture_of_any_mode_is_answered_as_the_file_is(predictor, clips, mode):
+    with Image.open(clips / "still.png") as picture:
+        grey = np.array(picture.convert("L"))
+    sixteen = grey.astype(np.uint16) * 257
+    made = {
+        "I;16": lambda: Image.fromarray(sixteen),
+        "I": lambda: Image.fromarray(sixteen.astype(np.int32)),
+        "F": lambda: Image.fromarray((grey / 255).astype(np.float32)),
+        "La": lambda: Image.fromarray(grey).convert("LA").convert("La"),
+    }[mode]()
+    assert made.mode == mode
+    expected = predictor(np.repeat(grey[..., None], 3, axis=2)).faces[0].fine.probabilities
+    assert predictor(made).faces[0].fine.probabilities == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "array", "list", "iterator", "frames"])
@@ -55,6 +103,10 @@ def test_a_picture_is_a_clip_of_one_frame(predictor, clips):
         (np.zeros((4, 60, 60, 3), np.float32), "float32"),
         (np.zeros((60, 60), np.uint8), r"\(60,\)|shape"),
         (17, "got int"),
+        (io.StringIO("text"), "mode 'rb'"),
+        (io.BufferedReader(io.FileIO(os.pipe()[0])), "pass the bytes"),
+        ([Frame(0, 1.0, PIXELS), Frame(1, 0.5, PIXELS)], "order of their times, got one at 0.5 s after 1.0 s"),
+        ([Frame(0, float("nan"), PIXELS)], "order of their times"),
     ],
 )
 def test_what_holds_no_frames_is_refused(predictor, source, said):

@@ -19,6 +19,9 @@ _ZERO = "0.0"
 """What a table has for it shows with what sign its language writes decimals."""
 # Whole numbers alone are the same everywhere; percentages are not.
 _SAID = re.compile(rf"[^\W\d_]|%|^{_DECIMAL.pattern}$")
+# Names of files in quotation marks are the same in every language, whatever they hold.
+_QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*")(?!\w)""")
+_FIRST_MARK = 0xE000
 # Sentences, items of a list, and the parts of an item: where a text is split, and how the parts are joined again.
 _SPLITS = (
     (re.compile(r"(?<=[.!?]) (?!\d)"), " "),
@@ -53,7 +56,11 @@ class Language:
         trimmed = " ".join(text.split())
         if not self.table or not _SAID.search(trimmed):
             return text
-        other = self._translated(trimmed)
+        quoted = _QUOTED.findall(trimmed)
+        marks = map(chr, range(_FIRST_MARK, _FIRST_MARK + len(quoted)))
+        other = self._translated(_QUOTED.sub(lambda _: next(marks), trimmed))
+        for place, name in enumerate(quoted):
+            other = other.replace(chr(_FIRST_MARK + place), name)
         return text if other == trimmed else text.replace(text.strip(), other, 1)
 
     def _translate(self, text: str) -> str:

@@ -137,7 +137,7 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
         NotAVideoError: It is of no kind that is read here.
         CorruptVideoError: Its header cannot be read.
     """
-    options = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
+    options = {} if max_pixels is None else pixels_at_most(max_pixels)
     with real_file(stream) as file:
         file.seek(0)
         head = file.read(400)
@@ -159,6 +159,11 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
                 yield container
             finally:
                 end_decoding(container)
+
+
+def pixels_at_most(count: float) -> dict[str, str]:
+    """FFmpeg's option that decodes no larger picture; it can say no more than an int of C."""
+    return {"max_pixels": str(min(int(count), 2**31 - 1))}
 
 
 def end_decoding(container: InputContainer) -> None:
@@ -218,11 +223,12 @@ def read_timing(container: InputContainer, track: VideoStream) -> Timing:
     """Take count and length from the index, else from the header; nothing of a header that is known to be wrong."""
     entries, seconds = track.index_entries, _track_seconds(track)
     if track.frames and len(entries) > 1 and container.format.name in _INDEXED:
-        count = len(entries)
-        span = float((entries[count - 1].timestamp - entries[0].timestamp) * (track.time_base or 0))
-        # The header of an AVI only repeats the number of frames, which is often wrong.
-        header = 0.0 if container.format.name == "avi" else seconds
-        return Timing(count, max(header, span * count / (count - 1)), is_indexed=True)
+        # A film that was cut without being encoded again has pictures that are only there to decode others.
+        num_all, count = len(entries), sum(not entry.is_discard for entry in entries)
+        span = float((entries[num_all - 1].timestamp - entries[0].timestamp) * (track.time_base or 0))
+        # The header of an AVI only repeats the number of frames, which is often wrong; that of a cut film counts all.
+        header = 0.0 if container.format.name == "avi" or count < num_all else seconds
+        return Timing(count, max(header, span * count / (num_all - 1)), is_indexed=True)
     seconds = seconds or (container.duration or 0) / av.time_base
     if container.format.name in _BROADCAST or not seconds:
         return Timing(None, None)

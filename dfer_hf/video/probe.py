@@ -67,8 +67,8 @@ class VideoLimits:
         if limit is not None and value is not None and value > limit:
             field = "max_seconds" if field == "max_frames" else field
             raise VideoTooLargeError(
-                f"Expected at most {limit:g} {unit}, got {name} with {value:g}; shorten or shrink the video, "
-                f"or raise {field}.",
+                f"Expected at most {plain_number(limit)} {unit}, got {name} with {plain_number(value)}; "
+                f"shorten or shrink the video, or raise {field}.",
                 limit=field,
             )
 
@@ -95,6 +95,11 @@ class VideoLimits:
         self.check(name, "max_seconds", timing.seconds, "seconds")
         self.check(name, "max_frames_per_second", timing.rate, "frames per second")
         self.check(name, "max_decoded_pixels", (timing.num_frames or 0) * pixels, "pixels in all frames")
+
+
+def plain_number(number: float) -> str:
+    """A number as people write it, without a power of ten."""
+    return f"{number:.0f}" if number >= 1000 else f"{number:g}"
 
 
 DEFAULT_LIMITS = VideoLimits()
@@ -156,7 +161,9 @@ def probe(source: Source, *, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
     name = name_source(source)
     path = Path(os.fsdecode(source)) if isinstance(source, str | os.PathLike) else None
     with open_file(source) as stream:
-        size_bytes = stream.seek(0, os.SEEK_END)
+        # Not every file says where it went.
+        stream.seek(0, os.SEEK_END)
+        size_bytes = stream.tell()
         if size_bytes == 0:
             raise EmptyVideoError(f"Expected a video, got {name} with 0 bytes; copy or upload it again.")
         limits.check(name, "max_bytes", size_bytes, "bytes")

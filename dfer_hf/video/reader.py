@@ -26,12 +26,13 @@ from .container import (
     nothing_decodable,
     open_container,
     open_file,
+    pixels_at_most,
     read_packets,
     square_size,
     start_clock,
 )
 from .errors import VideoTooLargeError, VideoWarning
-from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, probe
+from .probe import DEFAULT_LIMITS, VideoInfo, VideoLimits, plain_number, probe
 from .stills import BREAKS_OFF, PICTURE_ERRORS, decode_pictures, has_more_pages, open_picture, picture_turn
 from .tone_mapping import HLG, PQ, map_to_sdr
 from .turns import Turn
@@ -149,7 +150,7 @@ def _read_film(
     codec.thread_type = "AUTO"
     codec.thread_count = min(_MAX_DECODING_THREADS, os.cpu_count() or 1)
     if limits.max_pixels is not None:
-        codec.options = {"max_pixels": str(_PIXELS_OVER_LIMIT * limits.max_pixels)}
+        codec.options = pixels_at_most(_PIXELS_OVER_LIMIT * limits.max_pixels)
     clock, damage, index = start_clock(container, track), _Damage(), 0
     # Whatever decodes ends before its container is closed, even where a traceback keeps it.
     with (
@@ -344,7 +345,7 @@ def _check_progress(info: VideoInfo, index: int, seconds: float, limits: VideoLi
     elif max_frames is not None and index >= max_frames:
         field, allowed = "max_seconds", f"{max_frames} frames"
     elif max_pixels is not None and (index + 1) * info.width * info.height > max_pixels:
-        field, allowed = "max_decoded_pixels", f"{max_pixels:g} pixels in all frames"
+        field, allowed = "max_decoded_pixels", f"{plain_number(max_pixels)} pixels in all frames"
     else:
         return
     raise VideoTooLargeError(

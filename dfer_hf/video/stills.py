@@ -90,12 +90,12 @@ def decode_pictures(picture: Image.Image) -> Iterator[tuple[Image.Image, float]]
     for index in shown_pictures(picture):
         if index:
             picture.seek(index)
-        yield _to_rgb(picture), seconds
+        yield to_rgb(picture), seconds
         duration = picture.info.get("duration") or 0
         seconds += duration / 1000 if duration / 1000 >= _SHORTEST_SECONDS else _USUAL_SECONDS
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image) -> Image.Image:
     """Make 8-bit RGB of any mode and drop the transparency."""
     try:
         picture.load()
@@ -109,6 +109,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         # Whole numbers above 255 have 16 bits; other ranges end at 1, 255, or somewhere above.
         highest = max(highest, 65535 if highest > 255 and picture.mode[0] == "I" else 255 if highest > 1 else 1)
         return Image.fromarray((values.clip(0) * (255 / highest)).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("La", "RGBa"):
+        picture = picture.convert(picture.mode.upper())
     # Pillow warns of palettes whose colours are partly transparent unless they pass through RGBA.
     return (picture.convert("RGBA") if "transparency" in picture.info else picture).convert("RGB")
 

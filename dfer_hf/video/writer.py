@@ -3,6 +3,7 @@
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -117,7 +118,7 @@ class VideoWriter:
         """
         if self._output is not None:
             with self._as_write_error():
-                self._output.finish(self.path, end_seconds=(self._ticks + self._step) / _TICKS_PER_SECOND)
+                self._output.finish(end_seconds=(self._ticks + self._step) / _TICKS_PER_SECOND)
             self._output = None
 
     def _discard(self) -> None:
@@ -150,7 +151,9 @@ class _Output:
         with suppress(FileNotFoundError):
             path.lstat()
         self._kind = path.suffix.lower()[1:]
-        self._part = path.with_name(f".{secrets.token_hex(8)}.part")
+        # What a link stands for is written, and not the link.
+        self._target = Path(os.path.realpath(path))
+        self._part = self._target.with_name(f".{secrets.token_hex(8)}.part")
         # FFmpeg has a buffer of its own.
         self._file = self._part.open("xb", buffering=0)
         self.seek, self.tell = self._file.seek, self._file.tell
@@ -197,12 +200,14 @@ class _Output:
         frame.pts, frame.time_base = ticks, Fraction(1, _TICKS_PER_SECOND)
         self._mux(self._stream.encode(frame), until_seconds=ticks / _TICKS_PER_SECOND)
 
-    def finish(self, path: Path, *, end_seconds: float) -> None:
+    def finish(self, *, end_seconds: float) -> None:
         self._mux(self._stream.encode(None), until_seconds=end_seconds)
         self._close()
         if self._error is not None:
             raise self._error
-        self._part.replace(path)
+        with suppress(OSError):
+            shutil.copymode(self._target, self._part)
+        self._part.replace(self._target)
 
     def discard(self) -> None:
         self._error = self._error or OSError("discarded")

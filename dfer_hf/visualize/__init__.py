@@ -6,7 +6,16 @@ from .legend import HEAT_MAP_NOTE, LEGEND_STYLE, heat_map_bar_html
 from .overlay import draw_face, write_overlay
 from .report import clip_article, error_article, page_foot, page_head
 from .strip import STRIP_STYLE, strip_html, thumbnail
-from .text import TABLE_HEADERS, describe_face, explanation_notes, name_face, summarise, table_rows, warning_notes
+from .text import (
+    TABLE_HEADERS,
+    describe_face,
+    explanation_notes,
+    length_of,
+    name_face,
+    summarise,
+    table_rows,
+    warning_notes,
+)
 from .timeline import TIMELINE_STYLE, Timeline, build_timeline, timeline_html
 
 __all__ = [
@@ -29,6 +38,7 @@ __all__ = [
     "group_colours",
     "group_looks",
     "heat_map_bar_html",
+    "length_of",
     "name_face",
     "page_foot",
     "page_head",

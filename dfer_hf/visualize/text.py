@@ -43,13 +43,21 @@ def face_notes(face: FacePrediction, name: str) -> list[str]:
     return unsure_notes(face, name) + coverage_notes(face, name)
 
 
+def length_of(prediction: ClipPrediction) -> str:
+    """How much of it there is, for a line on the screen."""
+    if prediction.num_frames == 1:
+        return "1 picture"
+    return f"{prediction.num_frames} frames in {prediction.duration_seconds:.1f} s"
+
+
 def unsure_notes(face: FacePrediction, name: str) -> list[str]:
     """Say why a face's answer is not sure, if it is not."""
     if not face.is_unsure:
         return []
     problems = face.quality.problems if face.quality else ()
-    reasons = ", ".join(problems) or "more than one expression is probable"
-    return [f"{name}: {face.answer}, since {reasons}."]
+    is_spread = len(face.fine.prediction_set) > 1 or face.coarse.lead < 0
+    otherwise = "more than one expression is probable" if is_spread else "the system itself names another group"
+    return [f"{name}: {face.answer}, since {', '.join(problems) or otherwise}."]
 
 
 def coverage_notes(face: FacePrediction, name: str) -> list[str]:

@@ -104,6 +104,8 @@ def test_the_browser_and_the_server_say_the_same():
     filled = [english.replace("{n}", "12.5") for english in GERMAN]
     texts = [english.replace("{}", filling) for english in filled for filling in ("fear", "Map, 3%", "clip (1).mp4")]
     texts += ["0.8 s: neutral, or surprise (neutral 68%, surprise 29%)", "groups over time: positive 5% to 9%"]
+    names = ("'Dr. No, fear.mp4'", '"it\'s 1.5.mp4"')
+    texts += [f"Expected a face in {name}, but none was found in 9 frames." for name in names]
     texts += ["0.4", "-12.50", "7", "0.0 s", "2.14.1", *LIMITS_OF_USE]
     script = (Path(app.__file__).parent / "page" / "language.js").read_text(encoding="utf-8")
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in texts)

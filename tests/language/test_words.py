@@ -29,6 +29,10 @@ TABLE = {
         ("fear for 1.5 s, at most.", "Angst höchstens 1,5 s lang."),
         ("1: fear, or anger 42%, anger", "1: Angst oder Ärger 42 %, Ärger"),
         ("fear for long.", "fear for long."),
+        # Names of files stay as they are, whatever they say.
+        ("'anger, fear. mp4' for 1.5 s.", "'anger, fear. mp4' 1,5 s lang."),
+        ('Not seen. "it\'s fear.mp4" for 2 s.', 'Nicht zu sehen. "it\'s fear.mp4" 2 s lang.'),
+        ("Peter's fear", "Peter's fear"),
         ("2.5", "2,5"),
         ("25", "25"),
         ("torch 2.8, 2.14.1", "torch 2.8, 2.14.1"),

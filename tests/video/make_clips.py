@@ -156,6 +156,20 @@ def trim_mp4(path: Path, milliseconds: int) -> Path:
     return patch(path, b"elst", 8, struct.pack(">I", milliseconds))
 
 
+def cut_without_encoding(path: Path, target: Path, *, frames: int) -> Path:
+    """Copy an MP4's packets and show it from a frame on, as `ffmpeg -ss … -c copy` and trimming on a phone do."""
+    with av.open(str(path)) as whole, av.open(str(target), "w") as cut:
+        film = whole.streams.video[0]
+        copied = cut.add_stream_from_template(film)
+        offset = int(frames / film.average_rate / film.time_base)
+        for packet in whole.demux(film):
+            if packet.dts is None:
+                continue
+            packet.pts, packet.dts, packet.stream = packet.pts - offset, packet.dts - offset, copied
+            cut.mux(packet)
+    return target
+
+
 def set_mp4_frame_count(path: Path, num_frames: int) -> Path:
     return patch(path, b"stts", 8, struct.pack(">I", num_frames))
 

@@ -420,7 +420,7 @@ def test_files_that_lead_elsewhere_or_nowhere_are_refused(tmp_path, text):
 def test_a_gif_of_many_large_frames_is_refused_by_its_header():
     picture = b"\x21\xf9\x04\0\x04\0\0\0\x2c" + struct.pack("<4HB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
     head = b"GIF89a" + struct.pack("<2H3B", 4000, 4000, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    with pytest.raises(VideoTooLargeError, match=r"at most 1e\+10 pixels in all frames") as caught:
+    with pytest.raises(VideoTooLargeError, match=r"at most 10000000000 pixels in all frames") as caught:
         probe(head + 3000 * picture + b";", limits=VideoLimits(max_decoded_pixels=10**10))
     assert caught.value.limit == "max_decoded_pixels"
 

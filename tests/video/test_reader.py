@@ -187,6 +187,18 @@ def test_trimmed_mp4_is_not_taken_for_truncated(tmp_path):
     assert 10 <= len(read_quietly(path)) <= 12
 
 
+def test_what_was_cut_off_without_encoding_again_is_neither_counted_nor_missed(tmp_path):
+    """An edit list leaves the pictures out that are only there to decode the first that is shown."""
+    options = {"g": "250", "bf": "2"}
+    whole = clips.encode_clip(tmp_path / "whole.mp4", "libx264", num_frames=40, options=options)
+    cut = clips.cut_without_encoding(whole, tmp_path / "cut.mp4", frames=15)
+    info = probe(cut, limits=VideoLimits(max_seconds=1.1))
+    assert info.num_frames == info.num_indexed_frames == 25
+    assert info.duration_seconds == pytest.approx(1.0, abs=0.05)
+    numbers = [clips.number_of(frame.rgb) for frame in read_quietly(cut)]
+    assert numbers == [clips.number_of(frame.rgb) for frame in read_frames(whole)][15:]
+
+
 def test_truncated_gif_yields_its_start_and_warns(tmp_path):
     path = clips.write_gif(tmp_path / "cut.gif", [100] * 10)
     whole = path.read_bytes()

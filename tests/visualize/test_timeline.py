@@ -86,6 +86,18 @@ def test_words_headline_and_table_name_the_class_that_was_decided_on():
     assert said[1] == "The face: not sure, perhaps happiness, since more than one expression is probable."
 
 
+def test_a_reason_that_is_not_true_is_not_given():
+    """A system that answers groups by itself, such as AEN, may name another one than the group of its class."""
+    fine, coarse = (
+        Scores({"happiness": 0.8, "fear": 0.2}, "happiness"),
+        Scores({"positive": 0.8, "negative": 0.2}, "positive"),
+    )
+    frame = FramePrediction(0, 0.0, (0.0, 0.0, 9.0, 9.0), fine, coarse, weight=1.0)
+    other = FacePrediction(0, fine, coarse, (frame,), is_unsure=True)
+    said = summarise(ClipPrediction("clip.mp4", "tiny", 1, 0.0, None, (other,)))
+    assert said[1] == "The face: not sure, perhaps happiness, since the system itself names another group."
+
+
 def test_a_picture_has_no_time():
     still = face([0.5])
     assert describe_face(still) == "Face 1: happiness 60%"

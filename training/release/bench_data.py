@@ -188,9 +188,10 @@ def noise_bench(faces: FerPlus, per_class: int) -> Iterator[tuple[str, float, Be
 
 
 def calibration_clips(
-    faces: FerPlus, per_class: int, *, shares: Sequence[float] = (0.0, min(NOISE_SHARES))
+    faces: FerPlus, per_class: int, *, shares: Sequence[float] | None = None
 ) -> Iterator[BenchClips]:
-    """Clips of the other faces, without noise and with a little: most clips show what they are called after."""
+    """Clips of the other faces with so much noise; by default none and a little, as most clips show what they say."""
+    shares = (0.0, min(NOISE_SHARES)) if shares is None else shares
     chosen = spread(faces.labels, per_class, np.arange(0, len(faces), 2))
     for _, share, clips in _cells(faces):
         if share in shares:
