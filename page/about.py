@@ -37,7 +37,7 @@ FILES = (
     "What an assistant uploads, and what it is answered, is deleted ten minutes after its last question at the "
     "latest.",
     "Nothing in this package recognises who somebody is: a person's number in a video starts anew when they come "
-    "back.",
+    "back after more than three seconds.",
 )
 """These sentences stand in docs/responsible-use.md, too."""
 

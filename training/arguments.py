@@ -39,6 +39,26 @@ class Command:
         return f"{self.summary[0].upper()}{self.summary[1:]}."
 
 
+def one_or_more(word: str) -> int:
+    """Read a whole number of 1 or more."""
+    return _number_from(word, 1)
+
+
+def none_or_more(word: str) -> int:
+    """Read a whole number of 0 or more."""
+    return _number_from(word, 0)
+
+
+def _number_from(word: str, least: int) -> int:
+    try:
+        number = int(word)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, got {word!r}")
+    return number
+
+
 def read_command_line(name: str, words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the words of one command, those of the process where none are given."""
     command = COMMANDS[name]
@@ -58,12 +78,14 @@ def run_module(name: str) -> int:
 
 def run_command(program: str, name: str, arguments: argparse.Namespace) -> int:
     """Run a command, and turn what a wrong recipe, folder or cache raises into one line; returns the exit code."""
+    from huggingface_hub.errors import StrictDataclassError
+
     try:
         return importlib.import_module(COMMANDS[name].module).main(arguments)
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")
         return 130
-    except (ValueError, OSError, ArithmeticError, ImportError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, StrictDataclassError) as error:
         if arguments.traceback:
             raise
         advice = '. Run `pip install --editable ".[train]"`.' if isinstance(error, ModuleNotFoundError) else ""
@@ -78,7 +100,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, help="one of its folds, counted from 1; all where none is given")
     parser.add_argument("--deep", action="store_true", help="decode every frame; takes long")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found into a file")
-    parser.add_argument("--workers", type=int, default=8, help="clips looked at at a time; 8 by default")
+    parser.add_argument("--workers", type=one_or_more, default=8, help="clips looked at at a time; 8 by default")
 
 
 def add_prepare(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +125,7 @@ def add_cropping(parser: argparse.ArgumentParser) -> None:
         help="side of the crops (default: 112), with corpus any",
     )
     parser.add_argument("--low-light", action="store_true", help="brighten dark faces, for AFEW")
-    parser.add_argument("--processes", type=int, default=1, help="clips prepared at once")
+    parser.add_argument("--processes", type=one_or_more, default=1, help="clips prepared at once")
     parser.add_argument("--device", default="cpu", help="where faces are detected, as torch names it")
     parser.add_argument("--retry", action="store_true", help="try clips again that failed before")
 
@@ -117,7 +139,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="run folder; give it again to resume")
     add_workers(parser)
     add_settings(parser)
-    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument("--seed", type=none_or_more, help="another seed than the recipe's")
     parser.add_argument("--compile", action="store_true", help="compile the model")
     parser.add_argument(
         "--trackers",
@@ -134,7 +156,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Declare the number of processes that read clips, which changes no result."""
-    parser.add_argument("--workers", type=int, default=0, help="processes that read clips (default: none)")
+    parser.add_argument("--workers", type=none_or_more, default=0, help="processes that read clips (default: none)")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -165,11 +187,13 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
         "--lora", dest="trainable", action="store_const", const="lora", help="train the head and adapters, with peft"
     )
     parser.set_defaults(trainable="all")
-    parser.add_argument("--epochs", type=int, default=10, help="how often the clips are gone through (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--epochs", type=one_or_more, default=10, help="how often the clips are gone through (default: 10)"
+    )
+    parser.add_argument("--seed", type=none_or_more, default=0, help="of everything random (default: 0)")
     add_settings(parser)
     add_workers(parser)
-    parser.add_argument("--processes", type=int, default=1, help="clips whose faces are cut out at once")
+    parser.add_argument("--processes", type=one_or_more, default=1, help="clips whose faces are cut out at once")
     parser.add_argument("--device", default="cpu", help="where faces are detected, as torch names it")
 
 
@@ -187,7 +211,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--allow-seen", action="store_true", help="measure clips that the run has learnt from too; results say so"
     )
     parser.add_argument("--parquet", action="store_true", help="write predictions.parquet instead of .csv")
-    parser.add_argument("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
+    parser.add_argument("--batch-size", type=one_or_more, default=DEFAULT_BATCH_SIZE, help="clips of a batch")
     add_workers(parser)
 
 

@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ from training.datasets.folder import OWN_CLASSES
 from training.datasets.labels import emotion_of_word
 from training.engine.run_folder import RunFolder, locate_checkpoint
 from training.evaluate import evaluate
-from training.prepare import prepare
+from training.evaluation.results import RESULTS
+from training.prepare import detector_on, prepare
 from training.train import train
 
 CACHE = "cache"
@@ -104,7 +106,9 @@ def finetune(
         raise FinetuneError(f"Expected clips that show a face in {clips}, got none. See what is said of each above.")
     train(config, clips, output, prepared_root=output / CACHE, num_workers=num_workers)
     run = RunFolder(output)
-    if split.test and not run.evaluation.exists():
+    if split.test and not (run.evaluation / RESULTS).is_file():
+        # What an earlier try left is not whole.
+        shutil.rmtree(run.evaluation, ignore_errors=True)
         evaluate(run.folder, OWN_CLASSES.name, clips, output / CACHE, num_workers=num_workers)
     return run
 
@@ -226,7 +230,7 @@ def main(arguments: argparse.Namespace) -> int:
         num_epochs=arguments.epochs,
         seed=arguments.seed,
         settings=arguments.settings,
-        detector=MtcnnFaceDetector(device=arguments.device),
+        detector=detector_on(arguments.device),
         num_processes=arguments.processes,
         num_workers=arguments.workers,
     )

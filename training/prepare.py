@@ -186,21 +186,34 @@ def _refuse_equal_names(clips: Sequence[Clip]) -> None:
         raise CacheError(f"Expected each clip once, got {twice!r} again. Give clips names of their own.")
 
 
+def detector_on(device: str) -> MtcnnFaceDetector:
+    """The usual detector, on a device.
+
+    Raises:
+        CacheError: If this machine has no such device.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    # Which of them says that there is no such device depends on torch's build.
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise CacheError(f"Expected a device of this machine, as torch names it, got {device!r}: {first}") from error
+    return MtcnnFaceDetector(device=device)
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Prepare a corpus; 0 where the cache holds some of it, 1 where not."""
     # Imports every dataset, which nothing else here needs.
     from training.datasets.registry import find_corpus
 
-    if arguments.processes < 1:
-        raise CacheError(f"Expected --processes of 1 or more, got {arguments.processes}.")
-    corpus = find_corpus(arguments.corpus)
+    corpus, detector = find_corpus(arguments.corpus), detector_on(arguments.device)
     report = prepare(
         corpus_clips(corpus, arguments.root, arguments.fold),
         arguments.output,
         corpus=corpus.name,
-        cropper=FaceCropper(
-            arguments.alignment, arguments.low_light, MtcnnFaceDetector(device=arguments.device), arguments.crop_size
-        ),
+        cropper=FaceCropper(arguments.alignment, arguments.low_light, detector, arguments.crop_size),
         num_processes=arguments.processes,
         retry=arguments.retry,
     )

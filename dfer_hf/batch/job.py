@@ -66,7 +66,8 @@ class BatchJob:
         was_there = _is_final(rows)
         if not was_there:
             copied = parts.rows_of_copy(content_hash)
-            if _is_final(copied):
+            # An error names its file, and is found again soon.
+            if _is_final(copied) and not copied[0]["error"]:
                 rows = [row | {"path": path_text(path)} for row in copied]
             else:
                 rows = self.predictor.rows_of(path, content_hash=content_hash)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from .. import systems
 from ..checkpoint_reading import tensor_faults
@@ -75,7 +76,7 @@ def convert(source: Source, tensors: Tensors, labels: Sequence[str] | None = Non
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = model_class(config)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
         raise ConversionError(f"Expected sizes of {source.origin}, got {fields}: {error}") from error
     left_out = [name for name in tensors if re.fullmatch(source.left_out, name)]
     renamed, strangers = _rename(source, {name: tensors[name] for name in tensors if name not in left_out}, fields)

@@ -57,13 +57,18 @@ def convert_checkpoint(options: argparse.Namespace) -> int:
         raise UsageError(f"{str(options.checkpoint)!r} cannot be converted: {sentence(error)}") from error
     folder: Path = options.folder
     with outputs_are_written():
+        card, text = folder / CARD, _card(source, converted, options)
+        if card.is_file() and not _is_of(card.read_text(encoding="utf-8"), text):
+            raise UsageError(
+                f"Expected a new folder, or one of the same weights and classes, but {str(card)!r} is of others. "
+                "Name another folder, or take the card away."
+            )
         try:
             files = export_repository(converted.model, converted.processor, folder)
         except ValueError as error:
             raise UsageError(sentence(error)) from error
-        card = folder / CARD
         if not card.exists():
-            card.write_text(_card(source, converted, options), encoding="utf-8")
+            card.write_text(text, encoding="utf-8")
             files.append(card)
     num_tensors = len(converted.model.state_dict())
     print(f"{folder}: {num_tensors} tensors of {source.origin}, {len(files)} files")  # noqa: T201
@@ -93,6 +98,13 @@ def _card(source: Source, converted: Converted, options: argparse.Namespace) -> 
         file=options.checkpoint.name,
         head=_NEW_HEAD.format(parts=_in_words(converted.drawn).capitalize()) if converted.drawn else "",
     )
+
+
+def _is_of(card: str, text: str) -> bool:
+    """Whether a card, in which somebody may have written since, says of the weights what `text` does."""
+    is_told_unready = _NEW_HEAD.split("{")[0].strip()
+    (origin,) = [line for line in text.splitlines() if "converted by `dfer convert" in line]
+    return origin in card and (is_told_unready in card) == (is_told_unready in text)
 
 
 def _in_words(parts: Sequence[str]) -> str:

@@ -212,9 +212,9 @@ class OnnxEngine:
         return self._clip.num_frames is None
 
     def digest(self) -> str:
-        """Hash of the graphs, in hexadecimal."""
-        graphs = (self.folder / name for name in (FRAMES, CLIP, DECIDE))
-        contents = [path.read_bytes() for path in graphs if path.is_file()]
+        """Hash of the graphs and of their rules, in hexadecimal."""
+        files = (self.folder / name for name in (MANIFEST, FRAMES, CLIP, DECIDE))
+        contents = [path.read_bytes() for path in files if path.is_file()]
         return hashlib.sha256(b"".join(contents)).hexdigest()
 
     def settle(self) -> None:

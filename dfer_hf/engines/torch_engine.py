@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from .answers import ClipAnswers, ExplainedClip
 from .rules import AnswerRules, CropRules
 
 _IMPORTED_IN = os.getpid()
+_SAYS_NOTHING = ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path", "name_or_path")
+"""Of a configuration: nothing that an answer depends on."""
 # Torch's threads wait for each other less often than with one at a time.
 _CLIPS_PER_BATCH = 2
 
@@ -65,8 +68,10 @@ class TorchEngine:
         refuse_unoffered(options, self.model)
 
     def digest(self) -> str:
-        """Hash of all weights, in hexadecimal."""
-        found = hashlib.sha256()
+        """Hash of all weights and of what the configuration and the processor say, in hexadecimal."""
+        said = [self.model.config.to_diff_dict(), self.processor.to_dict()]
+        kept = [{name: value for name, value in of.items() if name not in _SAYS_NOTHING} for of in said]
+        found = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             found.update(name.encode())
             found.update(tensor.cpu().contiguous().numpy().tobytes())

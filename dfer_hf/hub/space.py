@@ -59,6 +59,8 @@ def write_space(folder: Path, *, hardware: str = "zero", namespace: str | None =
     app = next((file for file in (page / APP, page.parent / APP) if file.is_file()), None)
     if app is None:
         raise SpaceError(f"Expected the page's {APP} beside the package, found none. Install dfer-hf again.")
+    # Files of the passing folder beside it may not lie in it, as they would beside `.`.
+    folder = folder.resolve()
     check_is_ours(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:

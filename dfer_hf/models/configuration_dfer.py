@@ -62,7 +62,8 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
         group_names: Order of the coarse classes, which JSON does not keep of `groups`; follows from it when left out.
         temperature: What logits are divided by before they become probabilities, fitted on validation clips so that
             confidence is accuracy (Guo et al. 2017, Sec. 4.2). No model reads it: whoever takes the softmax does, and
-            the answer stays the same.
+            the answer stays the same. It and `set_threshold` go back to their defaults where a checkpoint gets other
+            classes.
         coarse_first: Whether the answer is the most probable class of the most probable group, rather than of all.
         set_threshold: Least probability with which a class is in an answer's prediction set, calibrated so that the
             true class is in it nine times out of ten (Sadinle, Lei and Wasserman 2019, Least Ambiguous Set-Valued
@@ -104,6 +105,7 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
         super().__post_init__(**kwargs)
         if num_labels not in (None, self.num_labels):
             self.num_labels, self.groups, group_names = num_labels, {}, None
+            self.temperature, self.set_threshold = 1.0, None
         if not self.groups:
             self.regroup()
         self.group_names = group_names or list(self.groups)
@@ -116,6 +118,9 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
         is_there = getattr(self, "group_names", None) is not None
         if key == "id2label" and is_there:
             value = {int(index): label for index, label in value.items()}
+            if set(value.values()) != set(self.label_names):
+                # Of other classes nobody has calibrated anything.
+                self.temperature, self.set_threshold = 1.0, None
         if key == "label2id" and value:
             value = {label: int(index) for label, index in value.items()}
         super().__setattr__(key, value)

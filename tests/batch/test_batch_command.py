@@ -1,6 +1,8 @@
 """`dfer batch` as people run it: what dies on the way, and what a second run finds."""
 
+import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import dfer_cli
+import dfer_hf
+from dfer_hf.output_files import UsageError
 
 from .conftest import NUM_CLIPS
 
@@ -125,6 +129,19 @@ def test_a_folder_of_another_model_is_refused(type_in, clips, tmp_path, tiny_che
     (tmp_path / "_batch.json").write_text('{"model": "tiny", "weights": "0"}', encoding="utf-8")
     said = type_in(clips, "--output", tmp_path, "--model", tiny_checkpoint)
     assert "were made with another weights and settings and labels and groups" in said
+
+
+def test_a_folder_of_the_same_weights_with_other_rules_is_refused(tmp_path, tiny_checkpoint):
+    from dfer_hf.batch.batch_command import _claim
+
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
+    rules = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    for changed in ({}, {"transformers_version": "4.0.0", "dtype": "float32"}):
+        (checkpoint / "config.json").write_text(json.dumps(rules | changed), encoding="utf-8")
+        _claim(tmp_path / "rows", dfer_hf.VideoPredictor.from_pretrained(checkpoint, device="cpu"))
+    (checkpoint / "config.json").write_text(json.dumps(rules | {"set_threshold": 0.2}), encoding="utf-8")
+    with pytest.raises(UsageError, match="were made with another weights"):
+        _claim(tmp_path / "rows", dfer_hf.VideoPredictor.from_pretrained(checkpoint, device="cpu"))
 
 
 @pytest.mark.parametrize(("library", "extra"), [("pyarrow", "parquet"), ("ray", "ray")])

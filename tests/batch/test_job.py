@@ -2,6 +2,7 @@
 
 import shutil
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,12 @@ def test_a_copy_has_rows_of_its_own_without_being_analysed(job, file, rows_in, m
     first, second = sorted(rows_in(job.folder), key=lambda row: row["path"])
     assert (first["path"], second["path"]) == (str(file), str(copy))
     assert {**first, "path": ""} == {**second, "path": ""}
+
+
+def test_an_error_names_the_file_that_it_is_of_and_no_copy(job, clips, tmp_path, rows_in):
+    for name in ("one.mp4", "two.mp4"):
+        job(Path(shutil.copy(clips / "empty.mp4", tmp_path / name)))
+    assert all(repr(Path(row["path"]).name) in row["error"] for row in rows_in(job.folder))
 
 
 def test_rows_of_a_file_that_changed_go_away(job, file, clips, rows_in):

@@ -1,5 +1,6 @@
 """`dfer convert` as people run it, and what they do with the folder."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ import torch
 from transformers import AutoModelForVideoClassification
 
 import dfer_hf
+from dfer_hf.convert.convert_command import convert_checkpoint
+from dfer_hf.output_files import UsageError
 
 from .originals import FormerDfer, GcaIal, IResNet
 
@@ -117,3 +120,22 @@ def test_what_cannot_be_converted_is_said_in_a_sentence(convert, tmp_path, forme
         assert (code, "Traceback" in error) == (2, False)
         assert message in error
     assert not (tmp_path / "new").exists()
+
+
+def test_a_card_of_other_weights_does_not_stay(former, tmp_path):
+    def convert(labels):
+        file = former[0] / "model_best.pth"
+        options = argparse.Namespace(system="former_dfer", checkpoint=file, folder=tmp_path / "ours", labels=labels)
+        return convert_checkpoint(options)
+
+    assert convert(None) == 0
+    card = tmp_path / "ours" / "README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("---\n", "---\nlicense: mit\n", 1), encoding="utf-8")
+    # What was written into it stays where it is of the same weights.
+    assert convert(None) == 0
+    assert "license: mit" in card.read_text(encoding="utf-8")
+    card.write_text(card.read_text(encoding="utf-8").replace("model_best.pth", "other.pth"), encoding="utf-8")
+    with pytest.raises(UsageError, match="is of others"):
+        convert(None)
+    with pytest.raises(UsageError, match="each once"):
+        convert("a,a,b")

@@ -141,6 +141,13 @@ def test_a_space_is_written_anew_but_nothing_else_is_touched(space, tmp_path):
     assert names_in(mine) == {"chapter.txt"}
 
 
+@pytest.mark.usefixtures("shipped")
+def test_the_folder_where_one_is_may_become_one(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert (tmp_path / "here" / "README.md").resolve() in write_space(Path(), hardware="cpu", namespace="me")
+
+
 def test_a_manifest_that_names_files_elsewhere_deletes_nothing(space, tmp_path):
     (tmp_path / "kept.txt").write_text("mine", encoding="utf-8")
     (space / "dfer_space.json").write_text('{"files": ["../kept.txt"]}', encoding="utf-8")

@@ -10,6 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForVideoClassification, Trainer, TrainingArguments
 
 from dfer_hf.models.configuration_cfc_sp import EIGHT_LABELS, CfcSpConfig
+from dfer_hf.models.configuration_dfer import SEVEN_LABELS
 
 from .conftest import SYSTEMS, answer, with_random_statistics
 
@@ -71,6 +72,22 @@ def test_classes_keep_the_groups_a_checkpoint_gives_them(system, tiny_model, tmp
     for fields in ({"id2label": others, "groups": given}, {"groups": given, "id2label": others}):
         config = type(config).from_pretrained(tmp_path, **fields)
         assert (config.groups, config.group_names) == (given, ["all"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "calibrated"),
+    [
+        ({}, (2.5, 0.2)),
+        ({"id2label": dict(enumerate(reversed(SEVEN_LABELS)))}, (2.5, 0.2)),
+        ({"num_labels": 3}, (1.0, None)),
+        ({"id2label": {0: "amused", 1: "happiness"}}, (1.0, None)),
+    ],
+)
+def test_of_other_classes_nothing_is_calibrated(tiny_model, tmp_path, fields, calibrated):
+    model = tiny_model("frame_resnet", temperature=2.5, set_threshold=0.2)
+    model.save_pretrained(tmp_path)
+    config = type(model.config).from_pretrained(tmp_path, **fields)
+    assert (config.temperature, config.set_threshold) == calibrated
 
 
 def test_a_cascade_groups_other_classes_as_its_paper_does():

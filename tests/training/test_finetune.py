@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from skimage import data
 from transformers import AutoModelForVideoClassification
 
@@ -16,7 +17,9 @@ from training.cache.face_clips import FaceCropper
 from training.config import TrainConfig
 from training.datasets.corpus import CorpusError
 from training.datasets.folder import OWN_CLASSES
+from training.engine.run_card import write_card
 from training.engine.trainable import freeze_parameters, merge_adapters
+from training.evaluation.prediction_files import load_predictions
 from training.finetune import CACHE, FinetuneError, finetune, group_classes, read_groups
 from training.prepare import corpus_clips, prepare
 
@@ -117,6 +120,39 @@ def test_a_part_to_test_on_is_measured_in_the_end(clips, output, tmp_path):
     results = json.loads((run.evaluation / "results.json").read_text(encoding="utf-8"))
     assert results["fine"]["count"] == sum(line.endswith("test") for line in lines)
     assert "test" in (run.hub / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_run_that_broke_off_while_it_was_measured_is_measured_again(clips, output, tmp_path):
+    """With classes as people name them: one is the other's opposite, and one has a slash in its name."""
+    names = {"beaming": "smile", "squinting": "not smile", "yawning": "tired/bored %2F"}
+    shutil.copytree(clips, tmp_path / "parted")
+    found = sorted(path.relative_to(clips).as_posix() for path in clips.glob("*/*"))
+    rows = [f"{name},{names[name.split('/')[0]]},{'test' if name[-1] in '012' else 'train'}" for name in found]
+    (tmp_path / "parted/metadata.csv").write_text("\n".join(["file_name,label,split", *rows]), encoding="utf-8")
+    source = make_checkpoint(tmp_path / "given")
+    options = {"trainable": "head", "num_epochs": 1, "settings": ["epoch_length=8"]}
+    run = finetune(tmp_path / "parted", str(source), output, **options)
+    measured = run.evaluation / "results.json"
+    predictions = load_predictions(run.evaluation / "predictions.csv")
+    assert sorted(predictions.label_names) == sorted(names.values())
+    measured.unlink()
+    finetune(tmp_path / "parted", str(source), output, **options)
+    assert measured.is_file()
+    # Nobody said under which licence the weights are that it started from.
+    card = ModelCard((run.hub / "README.md").read_text(encoding="utf-8"))
+    assert "license" not in card.data.to_dict()
+    assert "names no licence" in card.text
+    (source / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
+    write_card(run)
+    assert ModelCard((run.hub / "README.md").read_text(encoding="utf-8")).data.license == "cc-by-nc-4.0"
+
+
+def test_an_impossible_field_of_the_model_is_said_in_one_line(clips, output, tmp_path, capsys):
+    words = ["finetune", clips, "--from", make_checkpoint(tmp_path / "given"), "--output", output]
+    assert training.cli.main([*map(str, words), "--set", "model.image_size=0"]) == 1
+    said = capsys.readouterr().err
+    assert "must be at least 1, got 0" in said
+    assert "Traceback" not in said
 
 
 def test_adapters_learn_and_are_merged_into_the_checkpoint(clips, output, tmp_path):

@@ -276,8 +276,9 @@ def test_the_command_names_what_is_wrong(tmp_path, command, capsys):
 
     assert command(made_up_corpus([], load=load), tmp_path / "wrong", "--output", tmp_path / "cache") == 1
     assert "CorpusError: Expected labels.csv" in capsys.readouterr().err
-    assert command(made_up_corpus([]), tmp_path, "--output", tmp_path / "cache", "--processes", 0) == 1
-    assert "--processes of 1 or more" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command(made_up_corpus([]), tmp_path, "--output", tmp_path / "cache", "--processes", 0)
+    assert "--processes: expected a whole number of 1 or more" in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
 
 

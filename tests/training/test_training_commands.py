@@ -145,6 +145,27 @@ def test_an_impossible_recipe_is_said_in_one_line(tmp_path, capsys, old, new, sa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("finetune", "clips", "--from", "x", "--output", "y", "--processes", "0"), "of 1 or more, got '0'"),
+        (("finetune", "clips", "--from", "x", "--output", "y", "--seed", "-1"), "of 0 or more, got '-1'"),
+        (("evaluate", "x", "dfew", "--data-root", "y", "--prepared", "z", "--batch-size", "many"), "got 'many'"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_before_anything_is_done(words, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        training.cli.main(list(words))
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
+    for device in ("foo", "cuda:99"):
+        words = ["prepare", "folder", tmp_path, "--output", tmp_path / "cache", "--device", device]
+        assert f"Expected a device of this machine, as torch names it, got '{device}'" in say(*words, capsys=capsys)
+
+
 def test_an_absent_fold_is_said_in_one_line(tmp_path, capsys):
     write_dfew_lists(write_dfew_frames(tmp_path), folds=(1,))
     (tmp_path / "cache").mkdir()

@@ -79,6 +79,12 @@ def build_model(
     if config.system not in systems:
         raise ValueError(f"Unknown system {config.system!r}; expected one of {', '.join(systems)}.")
     model_class = systems[config.system]
+    renamed = sorted({"id2label", "label2id", "num_labels"} & set(config.model))
+    if renamed:
+        raise ValueError(
+            f"Expected no {' or '.join(renamed)} in [model], as classes and their order are those of the data. Choose "
+            "among them with `classes`."
+        )
     fields = {"id2label": dict(enumerate(map(str, label_names)))} | config.model
     unknown = sorted(set(config.model) - {entry.name for entry in dataclasses.fields(model_class.config_class)})
     if unknown:

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
+from yaml import YAMLError
 
 import dfer_hf  # noqa: F401  puts our classes into transformers' auto classes
+from dfer_hf.checkpoints import CARD
 from dfer_hf.hub.card import scorecard_table
 from dfer_hf.hub.export import export_repository
 from training.data.sources import left_out_sentences
 from training.datasets.folds import name_fold
-from training.engine.run_folder import Progress, RunFolder
+from training.engine.pretrained import LANDMARKS, TORCHVISION
+from training.engine.run_folder import Progress, RunFolder, locate_checkpoint
 
 KEPT = {
     "validation": "The epoch kept is the best on a part cut from the training clips; the test part was not looked at.",
@@ -19,6 +24,12 @@ KEPT = {
     "too good to expect of new clips.",
     "last": "The last epoch is kept; none was chosen by its result.",
 }
+OURS = "apache-2.0"
+LICENSED = "The licence above is that of the code and weights; that of the data may ask for more."
+UNLICENSED = (
+    "**This card names no licence**, since the weights that it started from name none: write theirs as `license:` "
+    "into the metadata above. Without it `dfer push` does not upload it."
+)
 PART = {"validation": "validation part", "test": "test part", "last": "held-out part"}
 
 
@@ -34,11 +45,12 @@ def render_card(
         evaluations: Content of each `results.json` of the run, by the name of its folder.
     """
     config = run["config"]
+    licence = licence_of(config["initialise_from"])
     kept = next(row for row in progress.rows if row["epoch"] == progress.best_epoch)
     left_out = [f"{sentence}." for sentence in left_out_sentences(run["left_out"])]
     lines = [
         "---",
-        "license: apache-2.0",
+        *([f"license: {licence}"] if licence else []),
         "library_name: transformers",
         "pipeline_tag: video-classification",
         f"tags: [facial-expression-recognition, emotion, video, {config['system'].replace('_', '-')}]",
@@ -48,7 +60,7 @@ def render_card(
         "",
         f"`{config['system']}` of dfer_hf{_start(config)}, trained on `{config['data']}`"
         f"{name_fold(run['fold'])} for {len(progress.rows)} epochs, seed {config['seed']}, by {run['num_processes']} "
-        "process(es). The licence above is that of the code and weights; that of the data may ask for more.",
+        f"process(es). {LICENSED if licence else UNLICENSED}",
         *(["", f"Of the data: {' '.join(left_out)}"] if left_out else []),
         "",
         "```python",
@@ -81,6 +93,25 @@ def render_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def licence_of(sources: Sequence[str]) -> str | None:
+    """The licence of what was trained from weights: theirs; None where one names none, or two name different ones."""
+    # Weights of torchvision and of our landmark head come with a free one.
+    given = [source for source in sources if not source.startswith((TORCHVISION, LANDMARKS))]
+    found = {_licence_on_card(source) for source in given} - {OURS}
+    return OURS if not found else next(iter(found)) if len(found) == 1 else None
+
+
+def _licence_on_card(source: str) -> str | None:
+    run = RunFolder(Path(source))
+    try:
+        folder = run.hub if run.hub.is_dir() else Path(locate_checkpoint(source)[0])
+        licence = ModelCard((folder / CARD).read_text(encoding="utf-8")).data.get("license")
+    # Nothing says that it is still there, or that it is a card.
+    except (OSError, ValueError, YAMLError):
+        return None
+    return licence if isinstance(licence, str) else None
 
 
 def write_card(run: RunFolder) -> None:

@@ -19,7 +19,8 @@ def head_tensors(model: PreTrainedModel) -> set[str]:
     group.
     """
     config, groups = copy.deepcopy(model.config), model.config.groups
-    further = f"not {config.label_names[-1]}"
+    # No class and no group has so long a name.
+    further = "-".join([*config.label_names, *groups])
     config.id2label = dict(enumerate([*config.label_names, further]))
     shapes = [_shapes(model, config)]
     largest = max(groups, key=lambda name: len(groups[name]))

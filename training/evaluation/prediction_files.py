@@ -65,9 +65,6 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def _columns(predictions: Predictions) -> dict[str, Sequence | np.ndarray]:
-    for name in (*predictions.label_names, *predictions.groups):
-        if "/" in name:
-            raise PredictionsError(f"Expected classes without a slash in their names, got {name!r}.")
     group_names = predictions.group_names
     columns: dict[str, Sequence | np.ndarray] = {"name": predictions.names}
     if predictions.persons is not None:
@@ -75,12 +72,23 @@ def _columns(predictions: Predictions) -> dict[str, Sequence | np.ndarray]:
     columns["label"] = [predictions.label_names[index] for index in predictions.labels]
     columns["predicted"] = [predictions.label_names[index] for index in predictions.predicted]
     for index, name in enumerate(predictions.label_names):
-        columns[f"{LOGIT}/{group_names[predictions.group_of[index]]}/{name}"] = predictions.logits[:, index]
+        group = group_names[predictions.group_of[index]]
+        columns[f"{LOGIT}/{_escaped(group)}/{_escaped(name)}"] = predictions.logits[:, index]
     for index, name in enumerate(group_names):
-        columns[f"{COARSE_LOGIT}/{name}"] = predictions.coarse_logits[:, index]
+        columns[f"{COARSE_LOGIT}/{_escaped(name)}"] = predictions.coarse_logits[:, index]
     if predictions.features is not None:
         columns |= {f"{FEATURE}/{index}": column for index, column in enumerate(predictions.features.T)}
     return columns
+
+
+def _escaped(name: str) -> str:
+    """A name without a slash, which separates it from others in a column's name."""
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def _parts_of(column: str) -> list[str]:
+    """What stands behind the first slash of a column's name, by its slashes."""
+    return [part.replace("%2F", "/").replace("%25", "%") for part in column.split("/")[1:]]
 
 
 def _of_columns(columns: Mapping[str, Sequence | np.ndarray], path: Path) -> Predictions:
@@ -88,11 +96,11 @@ def _of_columns(columns: Mapping[str, Sequence | np.ndarray], path: Path) -> Pre
         prefix: [name for name in columns if name.startswith(f"{prefix}/")]
         for prefix in (LOGIT, COARSE_LOGIT, FEATURE)
     }
-    places = [name.split("/")[1:] for name in parts[LOGIT]]
+    places = [_parts_of(name) for name in parts[LOGIT]]
     label_names = tuple(place[-1] for place in places)
     groups = {
         group: tuple(place[1] for place in places if place[0] == group)
-        for group in (name.split("/")[1] for name in parts[COARSE_LOGIT])
+        for group in ("/".join(_parts_of(name)) for name in parts[COARSE_LOGIT])
     }
     well_named = all(len(place) == 2 and place[0] in groups for place in places)
     if not {"name", "label"} <= set(columns) or not places or not groups or not well_named:

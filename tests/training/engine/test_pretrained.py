@@ -62,6 +62,12 @@ def test_starting_from_stills_copies_trunk_and_guide(recogniser, tmp_path, confi
     assert f"from {tmp_path / 'stills'}" in str(taken)
 
 
+def test_a_recipe_cannot_call_the_classes_of_its_data_something_else():
+    named = {"id2label": {0: "anger", 1: "happiness"}}
+    with pytest.raises(ValueError, match=r"no id2label in \[model\]"):
+        build_model(dataclasses.replace(STILLS, model=STILLS.model | named), ["happiness", "anger"])
+
+
 def test_a_checkpoint_of_the_same_system_gives_what_fits_and_says_what_does_not(tmp_path):
     giver = tiny("m3dfel")
     giver.save_pretrained(tmp_path)
