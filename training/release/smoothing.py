@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def measure(system: System, clips: BenchClips, windows: tuple[int, ...] = WINDOW
     try:
         for window in windows:
             model.config.smoothing_window = window
-            output = model.answer_encoded(encoded)
+            output: Any = model.answer_encoded(encoded)
             of_frames = model.decide(output.frame_logits).cpu().numpy()
             measured[window] = {
                 "uar": percent(float(uar(model.decide(output.logits).cpu().numpy(), labels))),
