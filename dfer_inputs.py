@@ -58,16 +58,18 @@ def _files_of_list(path: Path) -> list[Path]:
 
 def _files_of_folder(folder: Path, *, recursive: bool) -> list[Path]:
     files: list[Path] = []
-    visited: set[str] = set()
-    # A folder that cannot be listed stands in the list itself, and is answered with an error.
-    walk = os.walk(folder, onerror=lambda error: files.append(Path(error.filename)), followlinks=True)
-    for place, folders, names in walk:
-        real = os.path.realpath(place)
-        # Links may lead back to where they are.
-        folders[:] = [name for name in folders if recursive and real not in visited and not name.startswith(".")]
-        visited.add(real)
-        paths = (Path(place, name) for name in names if not name.startswith("."))
-        files.extend(path for path in paths if path.suffix.lower() in SUFFIXES)
+    # A link last, so that what also has a path of its own is called by that; and it may lead back to where it is.
+    starts, visited = [folder], set()
+    for start in starts:
+        # A folder that cannot be listed stands in the list itself, and is answered with an error.
+        for place, folders, names in os.walk(start, onerror=lambda error: files.append(Path(error.filename))):
+            real = os.path.realpath(place)
+            folders[:] = [name for name in folders if recursive and real not in visited and not name.startswith(".")]
+            starts += [path for name in sorted(folders) if (path := Path(place, name)).is_symlink()]
+            if real not in visited:
+                paths = (Path(place, name) for name in names if not name.startswith("."))
+                files.extend(path for path in paths if path.suffix.lower() in SUFFIXES)
+            visited.add(real)
     if not files:
         advice = "" if recursive else ", or add --recursive for those in folders below"
         raise FileNotFoundError(

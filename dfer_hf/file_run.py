@@ -125,7 +125,7 @@ def load_predictor(options: argparse.Namespace, name: str | None) -> VideoPredic
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        device = None if device is None else _available_device(device)
+        device = None if device is None else available_device(device)
     try:
         return VideoPredictor.from_pretrained(
             name, engine=options.engine, device=device, revision=revision, token=options.token
@@ -157,7 +157,12 @@ def sentence(error: BaseException) -> str:
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 
-def _available_device(name: str) -> "torch.device":
+def available_device(name: str) -> "torch.device":
+    """The device of a name.
+
+    Raises:
+        UsageError: If this machine has none such.
+    """
     import torch
 
     try:

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
 
 from .prediction import ClipPrediction, error_row
+from .video.placing import place_behind, take_place
 
 Answer = ClipPrediction | dict[str, Any]
 """What became of a file: its prediction, or the row that says why there is none."""
@@ -28,13 +28,6 @@ class UsageError(ValueError):
 def partial_path(target: Path) -> Path:
     """Where a file is written until it is whole: beside it."""
     return target.with_name(_fitting_name(target.stem, f".partial{target.suffix}"))
-
-
-def take_place(written: Path, target: Path) -> None:
-    """Put a file that is whole where it belongs, with the permissions of the one that is there."""
-    with suppress(OSError):
-        shutil.copymode(target, written)
-    written.replace(target)
 
 
 def _fitting_name(stem: str, suffix: str) -> str:
@@ -53,11 +46,10 @@ class AnswerFile(ABC, Generic[Entry]):
     """
 
     def __init__(self, path: Path) -> None:
-        # What a link stands for is written, and not the link.
-        self.path = path = path if path == SCREEN else Path(os.path.realpath(path))
         # Renaming would put a plain file in the place of a device or a pipe.
         in_place = path == SCREEN or (path.exists() and not path.is_file())
-        self.written_to = path if in_place else partial_path(path)
+        self.path = path if in_place else place_behind(path)
+        self.written_to = path if in_place else partial_path(self.path)
         self.stream: TextIO = sys.stdout
         self.num_answers = 0
 
@@ -231,7 +223,7 @@ def check_outputs(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> Non
             raise UsageError(f"The output {str(path)!r} would overwrite an input. Name another file.")
         if os.path.realpath(path) in seen:
             raise UsageError(f"Two outputs would both be written to {str(path)!r}. Name another one.")
-        if path != SCREEN and (path.is_dir() or not path.parent.is_dir()):
+        if path != SCREEN and (path.is_dir() or not place_behind(path).parent.is_dir()):
             raise UsageError(f"Expected a file in a folder that exists as output, got {str(path)!r}.")
         seen.add(os.path.realpath(path))
 

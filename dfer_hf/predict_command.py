@@ -154,7 +154,8 @@ def _line(prediction: ClipPrediction, overlay: Path | None) -> str:
     others = f"; {len(prediction.faces)} faces, this one seen longest" if len(prediction.faces) > 1 else ""
     drawn = f" -> {printable(str(overlay))}" if overlay else ""
     coarse = f"({face.coarse.label} {face.coarse.confidence:.0%})"
-    found = f"{face.answer} {face.fine.confidence:.0%} {coarse} in {prediction.duration_seconds:.1f} s"
+    length = "" if prediction.num_frames == 1 else f" in {prediction.duration_seconds:.1f} s"
+    found = f"{face.answer} {face.fine.confidence:.0%} {coarse}{length}"
     notes = (f"  Careful: {printable(warning)}" for warning in prediction.warnings)
     return "\n".join([f"{prediction.source}: {found}{others}{drawn}", *notes])
 

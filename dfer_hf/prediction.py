@@ -98,7 +98,8 @@ class FramePrediction:
         coarse: Groups of them, each as probable as its classes together; None without a face.
         weight: Share of the face's answer that rests on this frame; the weights of a face sum to 1.
         is_interpolated: Whether the model did not see this frame, and its scores lie between those of two that it saw.
-        is_unsure: Whether the prediction set holds several classes, or another group is more probable.
+        is_unsure: Whether the prediction set holds several classes, or another group is more probable; of a camera's
+            picture also whether the system answers another group.
         points: Eyes, nose and mouth corners, `(5, 2)` in pixels of the original frame; None without a face.
         heat_map: Which parts of the aligned 112×112 crop speak for what is explained, `(h, w)` from 0 to 1, on one
             scale for all frames of the face, of whose places the strongest hundredth has 1; None if not asked.

@@ -22,8 +22,7 @@
   function exactly(text) {
     const table = TABLES[language];
     if (Object.hasOwn(table, text)) return table[text];
-    // What a table has for this number shows with what sign its language writes decimals.
-    if (DECIMAL.test(text)) return text.replace(".", (table["0.0"] ?? "0.0")[1]);
+    if (DECIMAL.test(text)) return text.replace(".", table["decimal sign"] ?? ".");
     for (const [pattern, other] of PATTERNS[language]) {
       const found = pattern.exec(text);
       if (!found) continue;

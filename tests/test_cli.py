@@ -424,6 +424,27 @@ def test_an_output_that_is_a_link_is_written_through_and_keeps_its_permissions(d
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["out.json", "out.webm"]
 
 
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="needs descriptors as files")
+def test_answers_go_into_a_pipe(dfer, clips):
+    reads, writes = os.pipe()
+    try:
+        assert dfer("predict", clips / "still.png", "--csv", f"/dev/fd/{writes}")[0] == 0
+        assert os.read(reads, 1 << 16).startswith(b"source,")
+    finally:
+        os.close(reads)
+        os.close(writes)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_an_overlay_does_not_take_the_place_of_a_device(dfer, clips, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "out.webm").symlink_to(tmp_path / "pipe")
+    code, _, errors = dfer("predict", clips / "short.webm", "--overlay", "out.webm")
+    assert code == 1
+    assert "no regular file" in errors
+    assert (tmp_path / "pipe").is_fifo()
+
+
 @pytest.mark.parametrize(("option", "name"), [("--overlay", "-"), ("--maps", "-")])
 def test_pictures_do_not_go_to_the_screen(dfer, clips, tmp_path, option, name):
     code, _, errors = dfer("predict", clips / "short.webm", option, name)
@@ -450,8 +471,10 @@ def test_linked_folders_are_looked_into_once(clips, tmp_path):
     shutil.copy(clips / "still.png", tmp_path / "elsewhere")
     (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "data", target_is_directory=True)
+    shutil.copy(clips / "still.png", tmp_path / "data" / "z.png")
     found = dfer_inputs.find_inputs([tmp_path / "data"], recursive=True)
-    assert found == [tmp_path / "data" / "linked" / "still.png"]
+    # What also has a path of its own is called by that.
+    assert found == [tmp_path / "data" / "linked" / "still.png", tmp_path / "data" / "z.png"]
 
 
 def test_a_limit_may_be_as_large_as_one_likes(dfer, clips):

@@ -401,7 +401,8 @@ def test_a_group_is_as_probable_as_its_classes_together(tiny_model, clips, detec
 def test_an_answer_is_not_sure_where_the_system_answers_another_group(predictor):
     happiness = np.array([0.94, *[0.01] * 6])
     positive, neutral, _ = np.eye(3)
-    for own_group, is_unsure in ((positive, False), (neutral, True)):
+    added_up = np.array([0.95, 0.01, 0.04])
+    for own_group, is_unsure in ((positive, False), (neutral, True), (added_up, False)):
         fine, coarse, unsure = decide_clip(predictor.engine, happiness, own_group)
         assert (fine.label, coarse.label, unsure) == ("happiness", "positive", is_unsure)
 

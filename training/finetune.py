@@ -25,6 +25,7 @@ from transformers import AutoConfig, AutoVideoProcessor
 
 import dfer_hf
 from dfer_hf.faces import FaceDetector, MtcnnFaceDetector
+from dfer_hf.file_run import available_device
 from dfer_hf.models.configuration_dfer import DferConfig
 from training.cache.face_clips import FaceCropper
 from training.config import TrainConfig, build_config, change_settings
@@ -33,7 +34,7 @@ from training.datasets.labels import emotion_of_word
 from training.engine.run_folder import RunFolder, locate_checkpoint
 from training.evaluate import evaluate
 from training.evaluation.results import RESULTS
-from training.prepare import detector_on, prepare
+from training.prepare import prepare
 from training.train import train
 
 CACHE = "cache"
@@ -230,7 +231,7 @@ def main(arguments: argparse.Namespace) -> int:
         num_epochs=arguments.epochs,
         seed=arguments.seed,
         settings=arguments.settings,
-        detector=detector_on(arguments.device),
+        detector=MtcnnFaceDetector(device=available_device(arguments.device)),
         num_processes=arguments.processes,
         num_workers=arguments.workers,
     )

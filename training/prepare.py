@@ -22,6 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dfer_hf.faces import MtcnnFaceDetector
+from dfer_hf.file_run import available_device
 from dfer_hf.video import VideoError, probe
 from training.cache.crop_workers import crop_in_order
 from training.cache.face_clips import FOLDER_FRAMES_PER_SECOND, LIMITS, FaceCropper
@@ -186,29 +187,12 @@ def _refuse_equal_names(clips: Sequence[Clip]) -> None:
         raise CacheError(f"Expected each clip once, got {twice!r} again. Give clips names of their own.")
 
 
-def detector_on(device: str) -> MtcnnFaceDetector:
-    """The usual detector, on a device.
-
-    Raises:
-        CacheError: If this machine has no such device.
-    """
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    # Which of them says that there is no such device depends on torch's build.
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise CacheError(f"Expected a device of this machine, as torch names it, got {device!r}: {first}") from error
-    return MtcnnFaceDetector(device=device)
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Prepare a corpus; 0 where the cache holds some of it, 1 where not."""
     # Imports every dataset, which nothing else here needs.
     from training.datasets.registry import find_corpus
 
-    corpus, detector = find_corpus(arguments.corpus), detector_on(arguments.device)
+    corpus, detector = find_corpus(arguments.corpus), MtcnnFaceDetector(device=available_device(arguments.device))
     report = prepare(
         corpus_clips(corpus, arguments.root, arguments.fold),
         arguments.output,

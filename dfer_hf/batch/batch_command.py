@@ -101,7 +101,8 @@ def _claim(folder: Path, predictor: VideoPredictor) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if file.is_file():
         there = _read_settings(file)
-        other = [name for name in settings if there.get(name) != settings[name]]
+        called = {"weights": "weights or configuration"}
+        other = [called.get(name, name) for name in settings if there.get(name) != settings[name]]
         if other:
             raise UsageError(
                 f"Expected a folder with rows of {settings['model']!r}, but those in {str(folder)!r} were made with "

@@ -1,6 +1,7 @@
 """What `dfer convert` does: write weights of a published repository as a checkpoint of this package."""
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ tags:
 
 # {name}
 
-Weights of {origin}, converted by `dfer convert {system}` from `{file}`.
+Weights of {origin}, converted by `dfer convert {system}` from `{file}` (SHA-256 {hash}) for the classes {classes}.
 {head}
 **Whose they are.** This card names no licence: write that of the weights as `license:` into the metadata above, and
 below where you have them from and which data they were trained on. Without a licence `dfer push` does not upload
@@ -58,7 +59,7 @@ def convert_checkpoint(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     with outputs_are_written():
         card, text = folder / CARD, _card(source, converted, options)
-        if card.is_file() and not _is_of(card.read_text(encoding="utf-8"), text):
+        if card.is_file() and not _is_of(card, text):
             raise UsageError(
                 f"Expected a new folder, or one of the same weights and classes, but {str(card)!r} is of others. "
                 "Name another folder, or take the card away."
@@ -96,15 +97,16 @@ def _card(source: Source, converted: Converted, options: argparse.Namespace) -> 
         origin=source.origin,
         system=options.system,
         file=options.checkpoint.name,
+        hash=hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()[:16],
+        classes=", ".join(converted.model.config.label_names),
         head=_NEW_HEAD.format(parts=_in_words(converted.drawn).capitalize()) if converted.drawn else "",
     )
 
 
-def _is_of(card: str, text: str) -> bool:
-    """Whether a card, in which somebody may have written since, says of the weights what `text` does."""
-    is_told_unready = _NEW_HEAD.split("{")[0].strip()
+def _is_of(card: Path, text: str) -> bool:
+    """Whether a card, in which somebody may have written since, is of the weights and classes that `text` is of."""
     (origin,) = [line for line in text.splitlines() if "converted by `dfer convert" in line]
-    return origin in card and (is_told_unready in card) == (is_told_unready in text)
+    return origin.encode() in card.read_bytes()
 
 
 def _in_words(parts: Sequence[str]) -> str:

@@ -14,13 +14,14 @@ import torch
 from ..explain import MASKS, ExplainOptions, answer_without, explain_places, methods_for
 from ..explain.mask_evidence import mask_evidence
 from ..explain.spatial import refuse_unoffered
+from ..models.configuration_dfer import DferConfig
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
 from .answers import ClipAnswers, ExplainedClip
 from .rules import AnswerRules, CropRules
 
 _IMPORTED_IN = os.getpid()
-_SAYS_NOTHING = ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path", "name_or_path")
-"""Of a configuration: nothing that an answer depends on."""
+_SCALING = ("size", "rescale_factor", "image_mean", "image_std", "do_grayscale")
+"""Fields of a processor that decide how a crop becomes what the model takes."""
 # Torch's threads wait for each other less often than with one at a time.
 _CLIPS_PER_BATCH = 2
 
@@ -68,10 +69,14 @@ class TorchEngine:
         refuse_unoffered(options, self.model)
 
     def digest(self) -> str:
-        """Hash of all weights and of what the configuration and the processor say, in hexadecimal."""
-        said = [self.model.config.to_diff_dict(), self.processor.to_dict()]
-        kept = [{name: value for name, value in of.items() if name not in _SAYS_NOTHING} for of in said]
-        found = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
+        """Hash of all weights, of what the configuration changes and of how pixels are scaled, in hexadecimal."""
+        config = self.model.config
+        ours = {name for each in type(config).__mro__ if issubclass(each, DferConfig) for name in each.__annotations__}
+        defaults = type(config)()
+        # Not what is as it always was: a later version may have more of that.
+        said = {name: getattr(config, name) for name in ours if getattr(config, name) != getattr(defaults, name)}
+        scaled = {name: getattr(self.processor, name) for name in _SCALING}
+        found = hashlib.sha256(json.dumps([said, scaled], sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             found.update(name.encode())
             found.update(tensor.cpu().contiguous().numpy().tobytes())

@@ -15,8 +15,8 @@ LANGUAGES: tuple[str, ...] = ("en", *_FILES)
 _GAP = re.compile(r"\{n?\}")
 _WORDS, _NUMBER = r"((?:(?!\. ).)+?)", r"(-?[\d.]+)"
 _DECIMAL = re.compile(r"-?\d+\.\d+")
-_ZERO = "0.0"
-"""What a table has for it shows with what sign its language writes decimals."""
+_DECIMAL_SIGN = "decimal sign"
+"""Under this a table has the sign with which its language writes decimals."""
 # Whole numbers alone are the same everywhere; percentages are not.
 _SAID = re.compile(rf"[^\W\d_]|%|^{_DECIMAL.pattern}$")
 # Names of files in quotation marks are the same in every language, whatever they hold.
@@ -48,7 +48,7 @@ class Language:
         # The more is said beside the gaps, the better it fits.
         with_gaps.sort(key=lambda english: -len(_GAP.sub("", english)))
         self._patterns = [(_pattern(english), table[english]) for english in with_gaps]
-        self._decimal_sign = table.get(_ZERO, _ZERO)[1]
+        self._decimal_sign = table.get(_DECIMAL_SIGN, ".")
         self._translated = lru_cache(_MOST_REMEMBERED)(self._translate)
 
     def say(self, text: str) -> str:

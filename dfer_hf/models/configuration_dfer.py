@@ -63,7 +63,7 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
         temperature: What logits are divided by before they become probabilities, fitted on validation clips so that
             confidence is accuracy (Guo et al. 2017, Sec. 4.2). No model reads it: whoever takes the softmax does, and
             the answer stays the same. It and `set_threshold` go back to their defaults where a checkpoint gets other
-            classes.
+            classes, and in a new configuration that gets them by `num_labels`.
         coarse_first: Whether the answer is the most probable class of the most probable group, rather than of all.
         set_threshold: Least probability with which a class is in an answer's prediction set, calibrated so that the
             true class is in it nine times out of ten (Sadinle, Lei and Wasserman 2019, Least Ambiguous Set-Valued
@@ -130,6 +130,12 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
             self.label2id = self._numbers()
             if sorted(self.label_names) != self._grouped():
                 self.regroup()
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Build it as transformers does, other classes first: a temperature that is given with them is theirs."""
+        classes = {name: kwargs.pop(name) for name in ("id2label",) if name in kwargs}
+        return super().from_dict(config_dict, **classes, **kwargs)
 
     def regroup(self) -> None:
         """Give every class the group it has, or that of `group_table`, or the one of its own name."""

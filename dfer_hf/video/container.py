@@ -163,7 +163,7 @@ def open_container(stream: BinaryIO, name: str, max_pixels: int | None = None) -
 
 def pixels_at_most(count: float) -> dict[str, str]:
     """FFmpeg's option that decodes no larger picture; it can say no more than an int of C."""
-    return {"max_pixels": str(min(int(count), 2**31 - 1))}
+    return {"max_pixels": str(int(min(count, 2**31 - 1)))}
 
 
 def end_decoding(container: InputContainer) -> None:

@@ -99,7 +99,7 @@ class VideoLimits:
 
 def plain_number(number: float) -> str:
     """A number as people write it, without a power of ten."""
-    return f"{number:.0f}" if number >= 1000 else f"{number:g}"
+    return f"{round(number, 3):.15g}"
 
 
 DEFAULT_LIMITS = VideoLimits()

@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import TextIOBase
 from typing import Any
 
 import cv2
@@ -98,7 +97,7 @@ def _number(frames: Iterable[Any], frames_per_second: float | None, max_side: in
         shrunk = 1.0
         if isinstance(frame, Frame):
             rgb, seconds, shrunk = frame.rgb, frame.time_seconds, frame.scale
-            if not before <= seconds < math.inf:
+            if not (math.isfinite(seconds) and before <= seconds):
                 raise ValueError(
                     f"Expected frames in the order of their times, got one at {seconds} s after {before} s; sort them."
                 )
@@ -128,11 +127,8 @@ def _check_file(file: Any) -> None:
         ValueError: It cannot.
     """
     said = f"Expected a binary file that can seek, got {type(file).__name__}"
-    if isinstance(file, TextIOBase):
+    if isinstance(file.read(0), str):
         raise ValueError(f"{said}, which gives text; open it with the mode 'rb'.")
-    try:
-        is_seekable = file.seekable()
-    except AttributeError:
-        is_seekable = True
-    if not is_seekable:
+    # Not every file says whether it can.
+    if not getattr(file, "seekable", lambda: True)():
         raise ValueError(f"{said}, which cannot; read it, and pass the bytes.")

@@ -3,7 +3,6 @@
 import math
 import os
 import secrets
-import shutil
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -18,6 +17,7 @@ from av.video.stream import VideoStream
 
 from .container import Source
 from .errors import UnsupportedSuffixError, VideoWriteError
+from .placing import place_behind, take_place
 from .sound import carry_sound
 
 # VP9 set like this takes a fifth of the time of VP8 at its usual setting, and a tenth of the room.
@@ -151,8 +151,9 @@ class _Output:
         with suppress(FileNotFoundError):
             path.lstat()
         self._kind = path.suffix.lower()[1:]
-        # What a link stands for is written, and not the link.
-        self._target = Path(os.path.realpath(path))
+        self._target = place_behind(path)
+        if self._target.exists() and not self._target.is_file():
+            raise OSError("what is there is no regular file")
         self._part = self._target.with_name(f".{secrets.token_hex(8)}.part")
         # FFmpeg has a buffer of its own.
         self._file = self._part.open("xb", buffering=0)
@@ -205,9 +206,7 @@ class _Output:
         self._close()
         if self._error is not None:
             raise self._error
-        with suppress(OSError):
-            shutil.copymode(self._target, self._part)
-        self._part.replace(self._target)
+        take_place(self._part, self._target)
 
     def discard(self) -> None:
         self._error = self._error or OSError("discarded")

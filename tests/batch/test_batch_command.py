@@ -128,7 +128,7 @@ def test_a_folder_of_something_else_is_refused(type_in, clips, tmp_path, tiny_ch
 def test_a_folder_of_another_model_is_refused(type_in, clips, tmp_path, tiny_checkpoint):
     (tmp_path / "_batch.json").write_text('{"model": "tiny", "weights": "0"}', encoding="utf-8")
     said = type_in(clips, "--output", tmp_path, "--model", tiny_checkpoint)
-    assert "were made with another weights and settings and labels and groups" in said
+    assert "were made with another weights or configuration and settings and labels and groups" in said
 
 
 def test_a_folder_of_the_same_weights_with_other_rules_is_refused(tmp_path, tiny_checkpoint):

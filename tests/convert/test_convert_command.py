@@ -134,7 +134,11 @@ def test_a_card_of_other_weights_does_not_stay(former, tmp_path):
     # What was written into it stays where it is of the same weights.
     assert convert(None) == 0
     assert "license: mit" in card.read_text(encoding="utf-8")
-    card.write_text(card.read_text(encoding="utf-8").replace("model_best.pth", "other.pth"), encoding="utf-8")
+    with pytest.raises(UsageError, match="is of others"):
+        convert("a,b,c,d,e,f,g")
+    # Everybody calls the file so.
+    other = torch.load(former[0] / "model_best.pth", weights_only=True) | {"epoch": 10}
+    torch.save(other, former[0] / "model_best.pth")
     with pytest.raises(UsageError, match="is of others"):
         convert(None)
     with pytest.raises(UsageError, match="each once"):

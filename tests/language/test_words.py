@@ -8,7 +8,7 @@ from dfer_hf.language import LANGUAGES, Language, UnknownLanguageError, language
 from dfer_hf.taxonomy import SEVEN_EMOTIONS, Sentiment
 
 TABLE = {
-    "0.0": "0,0",
+    "decimal sign": ",",
     "fear": "Angst",
     "anger": "Ärger",
     "{}, or {}": "{} oder {}",

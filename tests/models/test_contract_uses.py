@@ -88,6 +88,8 @@ def test_of_other_classes_nothing_is_calibrated(tiny_model, tmp_path, fields, ca
     model.save_pretrained(tmp_path)
     config = type(model.config).from_pretrained(tmp_path, **fields)
     assert (config.temperature, config.set_threshold) == calibrated
+    for given in ({"temperature": 1.7} | fields, fields | {"temperature": 1.7}):
+        assert type(model.config).from_pretrained(tmp_path, **given).temperature == 1.7
 
 
 def test_a_cascade_groups_other_classes_as_its_paper_does():

@@ -17,7 +17,7 @@ from training.cache.face_clips import FaceCropper
 from training.config import TrainConfig
 from training.datasets.corpus import CorpusError
 from training.datasets.folder import OWN_CLASSES
-from training.engine.run_card import write_card
+from training.engine.run_card import licence_of, write_card
 from training.engine.trainable import freeze_parameters, merge_adapters
 from training.evaluation.prediction_files import load_predictions
 from training.finetune import CACHE, FinetuneError, finetune, group_classes, read_groups
@@ -144,7 +144,30 @@ def test_a_run_that_broke_off_while_it_was_measured_is_measured_again(clips, out
     assert "names no licence" in card.text
     (source / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
     write_card(run)
-    assert ModelCard((run.hub / "README.md").read_text(encoding="utf-8")).data.license == "cc-by-nc-4.0"
+    # It holds, whatever becomes of the source.
+    for _ in range(2):
+        assert ModelCard((run.hub / "README.md").read_text(encoding="utf-8")).data.license == "cc-by-nc-4.0"
+        shutil.rmtree(source, ignore_errors=True)
+        write_card(run)
+
+
+def test_the_licence_is_that_of_the_weights_a_run_started_from(tmp_path):
+    cards = {
+        "a": "license: cc-by-nc-4.0",
+        "b": "license: mit",
+        "c": "license: other\nlicense_name: of-a-lab\nlicense_link: LICENSE",
+        "d": "tags: [x]",
+    }
+    for name, said in cards.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").touch()
+        (tmp_path / name / "README.md").write_text(f"---\n{said}\n---\n", encoding="utf-8")
+    a, b, c, d = (str(tmp_path / name) for name in cards)
+    ours = {"license": "apache-2.0"}
+    assert licence_of([]) == licence_of(["torchvision/resnet18", "dfer-aen-small"]) == ours
+    assert licence_of(["dfer-aen-small", a]) == licence_of([f"landmarks/{a}"]) == {"license": "cc-by-nc-4.0"}
+    assert licence_of([c]) == {"license": "other", "license_name": "of-a-lab", "license_link": "LICENSE"}
+    assert licence_of([a, b]) == licence_of([d]) == licence_of([a, d]) == licence_of(["somebody/unknown"]) == {}
 
 
 def test_an_impossible_field_of_the_model_is_said_in_one_line(clips, output, tmp_path, capsys):

@@ -163,7 +163,9 @@ def test_a_number_that_cannot_be_is_refused_before_anything_is_done(words, said,
 def test_a_device_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
     for device in ("foo", "cuda:99"):
         words = ["prepare", "folder", tmp_path, "--output", tmp_path / "cache", "--device", device]
-        assert f"Expected a device of this machine, as torch names it, got '{device}'" in say(*words, capsys=capsys)
+        error = say(*words, capsys=capsys)
+        assert "Expected a device" in error
+        assert f"'{device}'" in error
 
 
 def test_an_absent_fold_is_said_in_one_line(tmp_path, capsys):

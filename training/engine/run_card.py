@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, hf_hub_download
 from transformers import AutoModelForVideoClassification, AutoVideoProcessor
 from yaml import YAMLError
 
@@ -24,17 +24,22 @@ KEPT = {
     "too good to expect of new clips.",
     "last": "The last epoch is kept; none was chosen by its result.",
 }
-OURS = "apache-2.0"
+LICENCE = ("license", "license_name", "license_link")
+OURS = {"license": "apache-2.0"}
 LICENSED = "The licence above is that of the code and weights; that of the data may ask for more."
 UNLICENSED = (
-    "**This card names no licence**, since the weights that it started from name none: write theirs as `license:` "
-    "into the metadata above. Without it `dfer push` does not upload it."
+    "**This card names no licence**, since the weights that it started from name none, or several: write it as "
+    "`license:` into the metadata above. Without it `dfer push` does not upload it."
 )
 PART = {"validation": "validation part", "test": "test part", "last": "held-out part"}
 
 
 def render_card(
-    name: str, run: Mapping[str, Any], progress: Progress, evaluations: Mapping[str, Mapping[str, Any]]
+    name: str,
+    run: Mapping[str, Any],
+    progress: Progress,
+    evaluations: Mapping[str, Mapping[str, Any]],
+    licence: Mapping[str, str],
 ) -> str:
     """Write the card of a run.
 
@@ -43,14 +48,14 @@ def render_card(
         run: Content of `run.json`.
         progress: Rows of the log, and which epoch is kept.
         evaluations: Content of each `results.json` of the run, by the name of its folder.
+        licence: What its metadata says of the licence; nothing where nobody knows.
     """
     config = run["config"]
-    licence = licence_of(config["initialise_from"])
     kept = next(row for row in progress.rows if row["epoch"] == progress.best_epoch)
     left_out = [f"{sentence}." for sentence in left_out_sentences(run["left_out"])]
     lines = [
         "---",
-        *([f"license: {licence}"] if licence else []),
+        *(f"{name}: {value}" for name, value in licence.items()),
         "library_name: transformers",
         "pipeline_tag: video-classification",
         f"tags: [facial-expression-recognition, emotion, video, {config['system'].replace('_', '-')}]",
@@ -95,31 +100,47 @@ def render_card(
     return "\n".join(lines)
 
 
-def licence_of(sources: Sequence[str]) -> str | None:
-    """The licence of what was trained from weights: theirs; None where one names none, or two name different ones."""
-    # Weights of torchvision and of our landmark head come with a free one.
-    given = [source for source in sources if not source.startswith((TORCHVISION, LANDMARKS))]
-    found = {_licence_on_card(source) for source in given} - {OURS}
-    return OURS if not found else next(iter(found)) if len(found) == 1 else None
+def licence_of(sources: Sequence[str]) -> dict[str, str]:
+    """What a card says of the licence of weights that started from others: that of theirs.
+
+    Nothing where one of them names none, or two name different ones.
+    """
+    # Weights of torchvision come with a free one.
+    others = [source.removeprefix(LANDMARKS) for source in sources if not source.startswith(TORCHVISION)]
+    found = [licence for licence in map(_licence_on_card, others) if licence != OURS]
+    if not found:
+        return OURS
+    return found[0] if all(licence == found[0] for licence in found) else {}
 
 
-def _licence_on_card(source: str) -> str | None:
+def _licence_on_card(source: str) -> dict[str, str]:
+    # A file of weights alone is one of our landmark heads.
+    if Path(source).is_file():
+        return OURS
     run = RunFolder(Path(source))
     try:
-        folder = run.hub if run.hub.is_dir() else Path(locate_checkpoint(source)[0])
-        licence = ModelCard((folder / CARD).read_text(encoding="utf-8")).data.get("license")
-    # Nothing says that it is still there, or that it is a card.
+        folder = str(run.hub) if run.hub.is_dir() else locate_checkpoint(source)[0]
+        card = Path(folder, CARD) if Path(folder).is_dir() else Path(hf_hub_download(folder, CARD))
+        return _licence_in(card)
+    # Nothing says that it is still there, that the Hub can be reached, or that it is a card.
     except (OSError, ValueError, YAMLError):
-        return None
-    return licence if isinstance(licence, str) else None
+        return {}
+
+
+def _licence_in(card: Path) -> dict[str, str]:
+    said = ModelCard(card.read_text(encoding="utf-8")).data.to_dict()
+    return {name: str(said[name]) for name in LICENCE if said.get("license") and name in said}
 
 
 def write_card(run: RunFolder) -> None:
     """Write the card of a run's `hub/`, with all results so far."""
     found = sorted(run.folder.glob(f"{run.evaluation.name}*/results.json"))
     evaluations = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
-    card = render_card(run.folder.resolve().name, run.read_record(), run.read_progress(), evaluations)
-    (run.hub / "README.md").write_text(card, encoding="utf-8")
+    record, card = run.read_record(), run.hub / CARD
+    # What the card says, perhaps by somebody's hand, holds.
+    licence = (_licence_in(card) if card.is_file() else {}) or licence_of(record["config"]["initialise_from"])
+    text = render_card(run.folder.resolve().name, record, run.read_progress(), evaluations, licence)
+    card.write_text(text, encoding="utf-8")
 
 
 def write_repository(run: RunFolder) -> None:

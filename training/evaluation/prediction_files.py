@@ -16,10 +16,11 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     """Write a CSV or parquet file with a row for each clip.
 
     Columns: `name`, `person` where it is known, `label`, `predicted`, `logit/<group>/<class>` for each class,
-    `coarse_logit/<group>` for each group, and `feature/<index>` where there are features.
+    `coarse_logit/<group>` for each group, and `feature/<index>` where there are features. A slash in a name is written
+    `%2F` there, and a per cent sign `%25`.
 
     Raises:
-        PredictionsError: If the suffix is another, or a class has a slash in its name.
+        PredictionsError: If the suffix is another.
         ImportError: If it is parquet and pyarrow is not installed.
     """
     columns = _columns(predictions)

@@ -21,7 +21,7 @@ from training.release.systems import System
 
 HALF, CLIPS_PER_CLASS = 0.5, 30
 WINDOWS = (0, 2, 4, 6, 8, 16)
-"""In frames of a clip, which has 16."""
+"""Windows that are compared, in frames of a clip, which has 16."""
 
 
 def measure(system: System, clips: BenchClips, windows: tuple[int, ...] = WINDOWS) -> dict[int, dict[str, float]]:
