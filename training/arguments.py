@@ -100,7 +100,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", type=int, help="one of its folds, counted from 1; all where none is given")
     parser.add_argument("--deep", action="store_true", help="decode every frame; takes long")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found into a file")
-    parser.add_argument("--workers", type=one_or_more, default=8, help="clips looked at at a time; 8 by default")
+    parser.add_argument("--workers", type=int, default=8, help="clips looked at at a time; 8 by default")
 
 
 def add_prepare(parser: argparse.ArgumentParser) -> None:
