@@ -162,6 +162,21 @@ class DferVideoProcessor(SavedWithCode, BaseVideoProcessor):
             videos = [to_luma(video) for video in videos]
         return super()._preprocess(videos, **kwargs)
 
+    def resize(self, image: torch.Tensor, size: Any, resample: Any = None, **kwargs) -> torch.Tensor:
+        """Resize frames as transformers does, to the same pixels on every processor.
+
+        torchvision rounds whole numbers on processors with AVX2 and passes through floats on others; until its version
+        0.23, which belongs to torch 2.8, also on those with AVX-512. Pixels then differ by a level.
+        """
+        is_native = image.device.type == "cpu" and image.dtype == torch.uint8 and size.height and size.width
+        if not is_native or resample != PILImageResampling.BILINEAR or image.shape[-2:] == (size.height, size.width):
+            return super().resize(image, size, resample=resample, **kwargs)
+        pictures = image.reshape(-1, *image.shape[-3:])
+        resized = torch.nn.functional.interpolate(
+            pictures, (size.height, size.width), mode="bilinear", align_corners=False, antialias=True
+        )
+        return resized.reshape(*image.shape[:-2], size.height, size.width)
+
     def _crop(self, video: torch.Tensor) -> torch.Tensor:
         """Frames `(num_frames, 3, height, width)` to crops of the main face, `(num_frames, 3, 112, 112)`.
 

@@ -160,3 +160,13 @@ def test_frames_of_a_file_are_those_the_papers_look_at(run, total):
     sampled = processor.sample_frames(VideoMetadata(total_num_frames=total, fps=25.0))
     expected = segment_indices(total, num_segments=16 // run, frames_per_segment=run)
     assert sampled.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("side", [48, 56, 150])
+def test_pixels_do_not_depend_on_the_processor_of_the_machine(crops, monkeypatch, side):
+    processor = dfer_hf.DferVideoProcessor(size={"height": side, "width": side})
+    usual = processor(crops, return_tensors="pt")["pixel_values_videos"]
+    # What torchvision asks to choose between whole numbers and floats.
+    for capability in ("DEFAULT", "AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
+        assert torch.equal(processor(crops, return_tensors="pt")["pixel_values_videos"], usual)
