@@ -231,7 +231,7 @@ def main(arguments: argparse.Namespace) -> int:
         num_epochs=arguments.epochs,
         seed=arguments.seed,
         settings=arguments.settings,
-        detector=MtcnnFaceDetector(device=available_device(arguments.device)),
+        detector=MtcnnFaceDetector(device=str(available_device(arguments.device))),
         num_processes=arguments.processes,
         num_workers=arguments.workers,
     )

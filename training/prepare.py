@@ -192,7 +192,7 @@ def main(arguments: argparse.Namespace) -> int:
     # Imports every dataset, which nothing else here needs.
     from training.datasets.registry import find_corpus
 
-    corpus, detector = find_corpus(arguments.corpus), MtcnnFaceDetector(device=available_device(arguments.device))
+    corpus, detector = find_corpus(arguments.corpus), MtcnnFaceDetector(device=str(available_device(arguments.device)))
     report = prepare(
         corpus_clips(corpus, arguments.root, arguments.fold),
         arguments.output,

@@ -21,6 +21,7 @@ SETTINGS = "_batch.json"
 """Says which model the rows of a folder are of; readers of parquet folders leave out what begins with `_`."""
 
 RAY, ONNX = "ray", "onnx"
+WEIGHTS = "weights"
 
 
 def batch(options: argparse.Namespace) -> int:
@@ -101,12 +102,11 @@ def _claim(folder: Path, predictor: VideoPredictor) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if file.is_file():
         there = _read_settings(file)
-        called = {"weights": "weights or configuration"}
-        other = [called.get(name, name) for name in settings if there.get(name) != settings[name]]
+        other = [name for name in settings if there.get(name) != settings[name]]
         if other:
             raise UsageError(
                 f"Expected a folder with rows of {settings['model']!r}, but those in {str(folder)!r} were made with "
-                f"another {' and '.join(other)}. Name another folder."
+                f"another {' and '.join(other).replace(WEIGHTS, f'{WEIGHTS} or configuration')}. Name another folder."
             )
         return
     if any(not path.name.startswith(".") for path in folder.iterdir()):
@@ -130,7 +130,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
 def _settings(predictor: VideoPredictor) -> dict[str, Any]:
     """What rows depend on; not the version, since a later one reads what an earlier one began."""
     classes = {"labels": predictor.labels, "groups": predictor.groups}
-    return {"model": predictor.name, "weights": predictor.engine.digest(), "settings": predictor.settings, **classes}
+    return {"model": predictor.name, WEIGHTS: predictor.engine.digest(), "settings": predictor.settings, **classes}
 
 
 def _summary(crew: Crew, folder: Path) -> str:
