@@ -56,7 +56,7 @@ def wheel(tmp_path_factory):
 def test_wheel_carries_all_that_is_needed_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    expected = {"dfer_cli.py", "dfer_start.py", "dfer_hf/py.typed"}
+    expected = {"dfer_cli.py", "dfer_inputs.py", "dfer_start.py", "dfer_hf/py.typed", "dfer_hf/language/german.json"}
     expected |= {str(path.relative_to(ROOT)) for path in ROOT.glob("dfer_hf/**/*.py")}
     expected.add("dfer_hf/page/app.py")
     for folder in ("model_cards", "examples", "page"):
