@@ -1,6 +1,7 @@
 """Work through the files of a command one by one: a bar, one error for each bad file, and an exit code."""
 
 import argparse
+import hashlib
 import signal
 import sys
 import threading
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 OVERLAY_SIDE = 960
 """Longer side in pixels of frames that are drawn on."""
+
+_CHUNK_BYTES = 1 << 20
 
 LIMIT_OPTIONS = {
     "max_bytes": "--max-megabytes",
@@ -155,6 +158,21 @@ def reason(error: BaseException) -> str:
 def sentence(error: BaseException) -> str:
     """What an error says, on one line; its name where it says nothing."""
     return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def hash_content(path: Path) -> str | None:
+    """SHA-256 of a file's bytes, in hexadecimal; None of what is no file, which may never end.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    if not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def available_device(name: str) -> "torch.device":

@@ -26,7 +26,6 @@ from transformers import AutoConfig, AutoVideoProcessor
 import dfer_hf
 from dfer_hf.faces import FaceDetector, MtcnnFaceDetector
 from dfer_hf.file_run import available_device
-from dfer_hf.models.configuration_dfer import DferConfig
 from training.cache.face_clips import FaceCropper
 from training.config import TrainConfig, build_config, change_settings
 from training.datasets.folder import OWN_CLASSES
@@ -146,9 +145,7 @@ def build_recipe(
             f"classes of a group apart; got the groups {grouped}. Leave --groups out, or start from nets that "
             "training/systems/cfc_sp_assembly.py has put together."
         )
-    # Only fields that our classes declare: those of transformers say how the checkpoint was stored.
-    ours = {name for each in type(given).__mro__ if issubclass(each, DferConfig) for name in each.__annotations__}
-    fields = [entry.name for entry in dataclasses.fields(type(given)) if entry.name in ours - NOT_TAKEN]
+    fields = [entry.name for entry in dataclasses.fields(type(given)) if entry.name in given.own_fields() - NOT_TAKEN]
     model = {name: getattr(given, name) for name in fields}
     model |= {"groups": grouped}
     sampling = processor.sampling

@@ -21,7 +21,6 @@ SETTINGS = "_batch.json"
 """Says which model the rows of a folder are of; readers of parquet folders leave out what begins with `_`."""
 
 RAY, ONNX = "ray", "onnx"
-WEIGHTS = "weights"
 
 
 def batch(options: argparse.Namespace) -> int:
@@ -106,7 +105,7 @@ def _claim(folder: Path, predictor: VideoPredictor) -> None:
         if other:
             raise UsageError(
                 f"Expected a folder with rows of {settings['model']!r}, but those in {str(folder)!r} were made with "
-                f"another {' and '.join(other).replace(WEIGHTS, f'{WEIGHTS} or configuration')}. Name another folder."
+                f"another {' and '.join(other)}. Name another folder."
             )
         return
     if any(not path.name.startswith(".") for path in folder.iterdir()):
@@ -130,7 +129,8 @@ def _read_settings(file: Path) -> dict[str, Any]:
 def _settings(predictor: VideoPredictor) -> dict[str, Any]:
     """What rows depend on; not the version, since a later one reads what an earlier one began."""
     classes = {"labels": predictor.labels, "groups": predictor.groups}
-    return {"model": predictor.name, WEIGHTS: predictor.engine.digest(), "settings": predictor.settings, **classes}
+    made_by = {"model": predictor.name, "weights or configuration": predictor.engine.digest()}
+    return made_by | {"settings": predictor.settings} | classes
 
 
 def _summary(crew: Crew, folder: Path) -> str:

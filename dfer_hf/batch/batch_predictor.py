@@ -1,19 +1,16 @@
 """A predictor that is sent to other processes by what it is to load, and answers paths with rows."""
 
 import functools
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..file_run import FILE_ERRORS, reason
+from ..file_run import FILE_ERRORS, hash_content, reason
 from ..predictor import ENGINES, VideoPredictor
 from ..video import DEFAULT_LIMITS, VideoLimits
 from .rows import column_types, error_rows, face_rows
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -117,21 +114,6 @@ class BatchPredictor:
                 analysis_seconds=time.monotonic() - started,
             )
         return face_rows(found, path, content_hash=content_hash, analysis_seconds=time.monotonic() - started)
-
-
-def hash_content(path: Path) -> str | None:
-    """SHA-256 of a file's bytes, in hexadecimal; None of what is no file, which may never end.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    if not path.is_file():
-        return None
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @functools.cache

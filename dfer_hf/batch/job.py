@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..file_run import sentence
-from .batch_predictor import BatchPredictor, hash_content
+from ..file_run import hash_content, sentence
+from .batch_predictor import BatchPredictor
 from .parts import PartFolder
 from .rows import error_rows, path_text
 

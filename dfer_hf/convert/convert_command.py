@@ -1,14 +1,13 @@
 """What `dfer convert` does: write weights of a published repository as a checkpoint of this package."""
 
 import argparse
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.utils import logging
 
 from ..checkpoints import CARD
-from ..file_run import outputs_are_written, sentence
+from ..file_run import hash_content, outputs_are_written, sentence
 from ..hub.export import export_repository
 from ..output_files import UsageError
 from .conversion import Converted, convert
@@ -97,7 +96,7 @@ def _card(source: Source, converted: Converted, options: argparse.Namespace) -> 
         origin=source.origin,
         system=options.system,
         file=options.checkpoint.name,
-        hash=hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()[:16],
+        hash=(hash_content(options.checkpoint) or "")[:16],
         classes=", ".join(converted.model.config.label_names),
         head=_NEW_HEAD.format(parts=_in_words(converted.drawn).capitalize()) if converted.drawn else "",
     )

@@ -14,7 +14,6 @@ import torch
 from ..explain import MASKS, ExplainOptions, answer_without, explain_places, methods_for
 from ..explain.mask_evidence import mask_evidence
 from ..explain.spatial import refuse_unoffered
-from ..models.configuration_dfer import DferConfig
 from ..models.modeling_dfer import DferOutput, DferPreTrainedModel, use_channels_last
 from .answers import ClipAnswers, ExplainedClip
 from .rules import AnswerRules, CropRules
@@ -71,10 +70,9 @@ class TorchEngine:
     def digest(self) -> str:
         """Hash of all weights, of what the configuration changes and of how pixels are scaled, in hexadecimal."""
         config = self.model.config
-        ours = {name for each in type(config).__mro__ if issubclass(each, DferConfig) for name in each.__annotations__}
-        defaults = type(config)()
+        said, usual = ({name: getattr(of, name) for name in config.own_fields()} for of in (config, type(config)()))
         # Not what is as it always was: a later version may have more of that.
-        said = {name: getattr(config, name) for name in ours if getattr(config, name) != getattr(defaults, name)}
+        said = {name: value for name, value in said.items() if value != usual[name]}
         scaled = {name: getattr(self.processor, name) for name in _SCALING}
         found = hashlib.sha256(json.dumps([said, scaled], sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.model.state_dict().items()):

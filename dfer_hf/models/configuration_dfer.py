@@ -134,8 +134,14 @@ class DferConfig(SavedWithCode, PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Build it as transformers does, other classes first: a temperature that is given with them is theirs."""
-        classes = {name: kwargs.pop(name) for name in ("id2label",) if name in kwargs}
-        return super().from_dict(config_dict, **classes, **kwargs)
+        if "id2label" in kwargs:
+            kwargs = {"id2label": kwargs.pop("id2label"), **kwargs}
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def own_fields(cls) -> set[str]:
+        """Fields that our classes declare; those of transformers say how a checkpoint was stored."""
+        return {name for each in cls.__mro__ if issubclass(each, DferConfig) for name in each.__annotations__}
 
     def regroup(self) -> None:
         """Give every class the group it has, or that of `group_table`, or the one of its own name."""

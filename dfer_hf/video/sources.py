@@ -14,7 +14,8 @@ from .probe import DEFAULT_LIMITS, VideoLimits, probe
 from .reader import Frame, read_frames
 from .stills import to_rgb
 
-_UNNAMED = ("the video", "the frames")
+_VIDEO, _FRAMES = "the video", "the frames"
+"""What messages call what has no name."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class VideoSource:
     def quoted(self) -> str:
         """The name as messages have it: in quotation marks where it is one."""
         mark = '"' if "'" in self.name else "'"
-        return self.name if self.name in _UNNAMED else f"{mark}{self.name}{mark}"
+        return self.name if self.name in (_VIDEO, _FRAMES) else f"{mark}{self.name}{mark}"
 
 
 def open_source(
@@ -78,7 +79,7 @@ def open_source(
             _check_file(source)
         info = probe(file, limits=limits)
         return VideoSource(
-            name or (info.path.name if info.path else _UNNAMED[0]),
+            name or (info.path.name if info.path else _VIDEO),
             info.duration_seconds,
             lambda: read_frames(file, limits=limits, max_side=max_side, warn=warn),
         )
@@ -87,7 +88,7 @@ def open_source(
         raise ValueError(f"Expected a path, bytes, a binary file, a picture or frames, got {type(source).__name__}.")
     duration = len(source) / frames_per_second if is_kept and frames_per_second else None
     read = lambda: _number(source, frames_per_second, max_side)  # noqa: E731
-    return VideoSource(name or _UNNAMED[1], duration, read, can_be_read_again=is_kept)
+    return VideoSource(name or _FRAMES, duration, read, can_be_read_again=is_kept)
 
 
 def _number(frames: Iterable[Any], frames_per_second: float | None, max_side: int | None) -> Iterator[Frame]:

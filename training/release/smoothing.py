@@ -10,24 +10,25 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from dfer_hf.models.modeling_cfc_sp import CfcSpForVideoClassification
 from training.evaluation.metrics import percent
+from training.release.bench_clips import HALF
 from training.release.bench_corruptions import uar
 from training.release.bench_data import BenchClips, calibration_clips, ferplus_split
 from training.release.systems import System
 
-HALF, CLIPS_PER_CLASS = 0.5, 30
+CLIPS_PER_CLASS = 30
 WINDOWS = (0, 2, 4, 6, 8, 16)
 """Windows that are compared, in frames of a clip, which has 16."""
 
 
+@torch.inference_mode()
 def measure(system: System, clips: BenchClips, windows: tuple[int, ...] = WINDOWS) -> dict[int, dict[str, float]]:
     """UAR of the clips, and accuracy of the frames that show their clip's label, for each window, in per cent."""
     model = cast(CfcSpForVideoClassification, system.model)
-    encoded = torch.stack([_encode(system, crops) for crops in clips.crops])
+    encoded = torch.stack([model.encode_frames(system.to_pixels(crops)[None])[0] for crops in clips.crops])
     labels, shown, before = clips.asked.labels, ~clips.off_target, model.config.smoothing_window
     measured = {}
     try:
@@ -42,12 +43,6 @@ def measure(system: System, clips: BenchClips, windows: tuple[int, ...] = WINDOW
     finally:
         model.config.smoothing_window = before
     return measured
-
-
-@torch.inference_mode()
-def _encode(system: System, crops: np.ndarray) -> torch.Tensor:
-    inputs = system.processor([crops], input_data_format="channels_last", return_tensors="pt")
-    return system.model.encode_frames(inputs["pixel_values_videos"].to(system.model.device, system.model.dtype))[0]
 
 
 def main() -> None:

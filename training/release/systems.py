@@ -95,11 +95,15 @@ class System:
             outputs.append(self._answer(frames[kept], place.reshape(batch.shape[:2])))
         return ClipOutputs.join(outputs)
 
+    def to_pixels(self, frames: np.ndarray) -> torch.Tensor:
+        """What the model takes of aligned crops `(frames, 112, 112, 3)`, `(frames, channels, height, width)`."""
+        inputs = self.processor([frames], input_data_format="channels_last", return_tensors="pt")
+        return inputs["pixel_values_videos"][0].to(self.model.device, self.model.dtype)
+
     @torch.inference_mode()
     def _answer(self, frames: np.ndarray, places: np.ndarray) -> ClipOutputs:
         """Answer clips `(clips, frames)` of indices into different frames, each of which is encoded once."""
-        inputs = self.processor([frames], input_data_format="channels_last", return_tensors="pt")
-        pixels = inputs["pixel_values_videos"][0].to(self.model.device, self.model.dtype)
+        pixels = self.to_pixels(frames)
         places_of = torch.from_numpy(places).to(pixels.device)
         output: Any
         if self.model.sees_frames_apart:
